@@ -177,7 +177,7 @@ def choose_benchmark_configs(
     folder = _resolve_version_of_tier(store, encoder or DEFAULT_TIER, DEFAULT_TIER)
     runtimes, notes = _available_runtimes(folder)
     configs = [BenchmarkConfig(folder.name, folder, runtime) for runtime in runtimes]
-    if llm is None and store.current_version(LLM) is not None:
+    if llm is None and store.current_version(LLM):
         llm = LLM
     if llm is not None:
         other = _resolve_version_of_tier(store, llm, LLM)

@@ -114,7 +114,7 @@ def rollback_cli(
     if version is None:
         sentence = f"Tier {tier} has no current version any more"
     else:
-        shown = version if store.current_version(tier) == version else f"{version} (bundled)"
+        shown = version if store.promoted_version(tier) == version else f"{version} (bundled)"
         sentence = f"{shown} is the current version of {tier} again"
     _print_result(sentence, tier, version, as_json=as_json)
 
@@ -238,7 +238,7 @@ def list_versions(store: ModelRegistry) -> tuple[list[VersionRow], list[str]]:
     for row in bundled_rows:
         is_current = False
         with suppress(VersionInvalid):  # there is a note on it
-            is_current = row.current and store.current_version(row.tier) is None
+            is_current = row.current and store.promoted_version(row.tier) is None
         rows.append(replace(row, current=is_current))
     return rows, notes + bundled_notes
 
@@ -250,7 +250,7 @@ def _collect_rows(registry: ModelRegistry, *, bundled: bool) -> tuple[list[Versi
         names = registry.version_names(tier)
         current = None
         try:
-            current = registry.current_version(tier)
+            current = registry.promoted_version(tier)
         except VersionInvalid as error:
             notes.append(str(error))
         if current is not None and current not in names:

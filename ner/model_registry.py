@@ -41,8 +41,8 @@ class ModelRegistry:
                 continue
         return sorted(found, key=lambda manifest: (manifest.created, manifest.version))
 
-    def current_version(self, tier: str) -> str | None:
-        """The current version of a tier in this folder; None if the bundled version is current.
+    def promoted_version(self, tier: str) -> str | None:
+        """The version of a tier that was promoted in this folder; None before the first promotion.
 
         Raises `VersionInvalid` if the file ``current`` cannot be read.
         """
@@ -53,7 +53,7 @@ class ModelRegistry:
         """The bundled version of a tier; None if it has none."""
         if self.bundled_root is None:
             return None
-        return ModelRegistry(self.bundled_root).current_version(tier)
+        return ModelRegistry(self.bundled_root).promoted_version(tier)
 
     def bundled_version_folder(self, tier: str) -> Path:
         """The folder of the bundled version of a tier; raises `VersionNotFound` without one."""
@@ -65,12 +65,12 @@ class ModelRegistry:
             )
         return ModelRegistry(self.bundled_root).version_folder(tier, version)
 
-    def served_version(self, tier: str) -> str:
+    def current_version(self, tier: str) -> str:
         """The current version of a tier, the bundled one included; empty if there is none.
 
         Raises `VersionInvalid` if the file ``current`` cannot be read.
         """
-        return self.current_version(tier) or self.bundled_version(tier) or ""
+        return self.promoted_version(tier) or self.bundled_version(tier) or ""
 
     def resolve(self, reference: str = DEFAULT_TIER) -> Path:
         """Find the folder of a version, by default of the one that serves requests without a tier.
@@ -140,7 +140,7 @@ class ModelRegistry:
 
     def _current_version_folder(self, tier: str) -> Path:
         """The folder of a tier's current version, the bundled one included."""
-        version = self.current_version(tier)
+        version = self.promoted_version(tier)
         if version is not None:
             return self.version_folder(tier, version)
         if self.bundled_version(tier) is not None:

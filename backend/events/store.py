@@ -37,7 +37,7 @@ CREATE INDEX IF NOT EXISTS events_of_project ON events (project, action);
 CREATE TABLE IF NOT EXISTS extra (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     project TEXT NOT NULL,
-    backend TEXT NOT NULL,
+    backend TEXT NOT NULL,  -- the tier
     params TEXT NOT NULL,
     UNIQUE (project, backend)
 );
@@ -130,18 +130,18 @@ class EventStore(Database):
             return RecordedEvent(event_id, datetime.fromisoformat(received), event)
 
     def read_setup_order(self) -> dict[tuple[str, str], int]:
-        """Read the order of the last ``/setup`` calls: (project, backend) -> a growing number."""
+        """Read the order of the last ``/setup`` calls: (project, tier) -> a growing number."""
         with self.connection() as connection:
             rows = connection.execute("SELECT project, backend, id FROM extra")
-            return {(project, backend): number for project, backend, number in rows}
+            return {(project, tier): number for project, tier, number in rows}
 
-    def write_extra_params(self, project: str, backend: str, extra: object) -> None:
+    def write_extra_params(self, project: str, tier: str, extra: object) -> None:
         """Store the extra params of ``/setup``; in memory if the file cannot be used. Never fails.
 
         `extra` is an object or its JSON text; anything else counts as empty. Nested values are
         dropped, and so are all if they are longer than `MAX_EXTRA_PARAMS_CHARACTERS`.
         """
-        key = project, backend
+        key = project, tier
         params = _parse_extra_params(extra)
         with self._cache_lock:
             self._extra_params_cache[key] = params
@@ -159,9 +159,9 @@ class EventStore(Database):
                 (MAX_PROJECTS,),
             )
 
-    def read_extra_params(self, project: str, backend: str) -> Mapping[str, Any]:
+    def read_extra_params(self, project: str, tier: str) -> Mapping[str, Any]:
         """Read the extra params of the last ``/setup``; empty without any. Never fails."""
-        key = project, backend
+        key = project, tier
         with self._cache_lock:
             if (cached := self._extra_params_cache.get(key)) is not None:
                 return cached  # every prediction asks, and must not wait for a locked file

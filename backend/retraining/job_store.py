@@ -14,6 +14,7 @@ from typing import Any
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.storage.database import Database, DatabaseSchema
 from tagalong.backend.storage.locks import try_lock
+from tagalong.backend.storage.state_dir import server_state_dir
 from tagalong.ner.errors import StateFileError
 
 SCHEMA = DatabaseSchema(
@@ -48,11 +49,6 @@ JOB_COLUMNS = (
 
 
 UNFINISHED_SQL = "state IN ('waiting', 'running')"
-
-
-def server_state_dir(models: Path) -> Path:
-    """The hidden folder for the state of a server, inside the folder of model versions."""
-    return models / ".server"
 
 
 class JobStore(Database):

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tagalong.backend.models.base_models.load_options import WeightsMode
-from tagalong.backend.retraining.job_store import server_state_dir
 from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.backend.server.prediction.request import Limits
+from tagalong.backend.storage.state_dir import event_store_path, server_state_dir
 
 WEBHOOK_SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the header's name)
 MODEL_CLASS = "Tagalong"  # in /health
@@ -47,4 +47,4 @@ class Settings:
     @property
     def event_store_path(self) -> Path:
         """The file of webhook events."""
-        return self.state_dir / "journal.sqlite"
+        return event_store_path(self.models)

@@ -100,14 +100,14 @@ class Database:
     def _make_error(self, error: Exception) -> StateFileError:
         if self._is_exclusive and "locked" in str(error):
             return StateFileError(
-                f"the journal {self.path} is in use by another process, so {self._consequence}: "
+                f"{self.path} is in use by another process, so {self._consequence}: "
                 "wait for that process or end it, then run this again",
-                code="journal-in-use",
+                code="state-file-in-use",
             )
         return StateFileError(
-            f"the journal {self.path} cannot be used ({error}), so {self._consequence}: make room "
+            f"{self.path} cannot be used ({error}), so {self._consequence}: make room "
             "or its folder writable; if the file is damaged, move it away to start a new one",
-            code="journal-unusable",
+            code="state-file-unusable",
         )
 
     def _open_connection(self) -> sqlite3.Connection:
@@ -153,14 +153,14 @@ class Database:
     def _check_schema(self, connection: sqlite3.Connection) -> None:
         if _read_number(connection, "PRAGMA application_id") != self._schema.application_id:
             message = f"{self.path} is a database of another program: choose another file"
-            raise StateFileError(message, code="journal-of-another-program")
+            raise StateFileError(message, code="state-file-of-another-program")
         version = _read_number(connection, "PRAGMA user_version")
         if version != self._schema.version:
             raise StateFileError(
-                f"the journal {self.path} has format {version}, but this release of Tagalong reads "
+                f"{self.path} has format {version}, but this release of Tagalong reads "
                 f"format {self._schema.version}: use the release that wrote it, or move the file "
                 "away to start a new one",
-                code="journal-of-another-format",
+                code="state-file-of-another-format",
             )
 
 

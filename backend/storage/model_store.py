@@ -159,7 +159,7 @@ class ModelStore(ModelRegistry):
         """
         folder = self.version_folder(tier, version)
         with translate_os_errors(f"remove {version}"), folder_lock(folder.parent):
-            if version == self.current_version(tier):
+            if version == self.promoted_version(tier):
                 raise RegistryError(
                     f"{version} is current: promote another version or roll back first (`tagalong "
                     "models promote`, `rollback`), then remove it",
@@ -183,7 +183,7 @@ class ModelStore(ModelRegistry):
         )
 
     def _check_current_unchanged(self, tier: str, version: str, expected: str) -> None:
-        now = self.served_version(tier)
+        now = self.current_version(tier)
         if now not in (version, expected):
             advice = f"promote it with `tagalong models promote {version}` if you want it"
             if now:

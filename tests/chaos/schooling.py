@@ -148,7 +148,7 @@ def trained_under_fire(
                         and not path.name.endswith((".log", ".lock"))
                     )
                     recorded = _recorded(ours, project + 1)
-                    current = store.current_version("encoder")
+                    current = store.promoted_version("encoder")
                     runs.close()
                     return Killed(run, tuple(done), taken, recorded, current, ours_left)
                 if len(done) < kills and run.pid and time.monotonic() >= moment:
@@ -172,7 +172,7 @@ def _kill(process: int) -> None:
 
 def _verify(store: ModelStore) -> None:
     """Check that the current version is complete."""
-    current = store.current_version("encoder")
+    current = store.promoted_version("encoder")
     assert current is not None
     read_manifest(store.version_folder("encoder", current))
 

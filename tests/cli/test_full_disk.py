@@ -45,7 +45,7 @@ def test_a_full_disk_is_told_and_harms_nothing(
     assert "Traceback" not in done.stderr
     assert [line for line in said if line.startswith("Error: ")] == said[-1:]
     assert "File too large" in said[-1]
-    assert store.current_version("encoder") == current
+    assert store.promoted_version("encoder") == current
     assert store.version_names("encoder") == [current]
     assert not list(store.tier_folder("encoder").glob(f"{SCRATCH_PREFIX}*"))
     assert list(

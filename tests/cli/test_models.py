@@ -167,9 +167,9 @@ def test_promote_and_roll_back(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     assert f"{one} is the current version of encoder now" in output(store, "promote", one)
     assert answer(store, "promote", f"encoder/{two}") == {"tier": "encoder", "version": two}
-    assert store.current_version("encoder") == two
+    assert store.promoted_version("encoder") == two
     assert f"{one} is the current version of encoder again" in output(store, "rollback")
-    assert store.current_version("encoder") == one
+    assert store.promoted_version("encoder") == one
     assert "encoder has no current version any more" in output(store, "rollback", "encoder")
     assert isinstance(type_in(store, "rollback", "encoder").exception, RegistryError)
 
@@ -245,7 +245,7 @@ def test_a_path_into_the_store_names_the_version_there(
     version = publish().version
     monkeypatch.chdir(store.root)
     output(store, "promote", f"./encoder/{version}")
-    assert store.current_version("encoder") == version
+    assert store.promoted_version("encoder") == version
 
 
 def test_the_store_can_be_named_by_the_environment(store: ModelStore, publish: Publish) -> None:

@@ -64,7 +64,7 @@ def test_two_processes_publish_one_version(
     else:
         done = run_ranks(*command, env=ENVIRONMENT | told)
     [version] = store.version_names(tier)
-    assert store.current_version(tier) == version
+    assert store.promoted_version(tier) == version
     manifest = read_manifest(store.resolve(version))
     assert json.loads(done.stdout)["version"] == version  # one object, from one process
     assert len(manifest.data["epochs"]) > 1

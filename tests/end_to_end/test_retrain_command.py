@@ -93,14 +93,14 @@ def test_it_trains_judges_and_promotes_and_then_there_is_nothing_new(desk: Desk)
     assert first["state"] == "promoted"
     assert first["against"] == desk.first
     assert first["documents"] + first["held_out"] == 50
-    assert ModelStore(desk.models).current_version("encoder") == first["version"]
+    assert ModelStore(desk.models).promoted_version("encoder") == first["version"]
     assert any("No backend of the project serves" in note for note in first["notes"]), first[
         "notes"
     ]
     again = desk.run("--project", desk.project, "--recipe-from", desk.first, "--json")
     nothing_new = json.loads(again.stdout)
     assert (nothing_new["state"], nothing_new["version"]) == ("kept", first["version"])
-    assert ModelStore(desk.models).current_version("encoder") == first["version"]
+    assert ModelStore(desk.models).promoted_version("encoder") == first["version"]
     assert not list((desk.models / ".server").glob("training-*/"))
     warm = json.loads(desk.run("--project", desk.project, "--warm-start", "--json").stdout)
     assert warm["version"] != first["version"]
@@ -113,7 +113,7 @@ def test_a_version_can_be_kept_back_whatever_it_is_worth(desk: Desk) -> None:
     assert "'never'" in result.stderr
     assert "three" not in result.stdout
     assert "0." in result.stdout  # the table
-    assert ModelStore(desk.models).current_version("encoder") == desk.first
+    assert ModelStore(desk.models).promoted_version("encoder") == desk.first
     assert any(
         name.startswith("kept-") for name in ModelStore(desk.models).version_names("encoder")
     )
@@ -148,7 +148,7 @@ def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
     monkeypatch.setattr(retrain_project, "decide_promotion", gone)
     result = desk.run("--project", project, "--promote", "always")
     assert f"project-{project}-" in result.stderr
-    assert ModelStore(desk.models).current_version("encoder") == desk.first
+    assert ModelStore(desk.models).promoted_version("encoder") == desk.first
 
 
 def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
@@ -165,7 +165,7 @@ def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
         patched.setattr("tagalong.training.jobs.retrain.prelabel_next_tasks", rolled_back)
         desk.run("--project", desk.project, "--prelabel", 5, code=130)
     result = json.loads(desk.run("--project", desk.project, "--prelabel", 5, "--json").stdout)
-    assert store.current_version("encoder") == desk.first
+    assert store.promoted_version("encoder") == desk.first
     assert result["state"] == "kept"
     assert desk.first in result["reason"]
     assert not result["notes"]  # nothing was announced, and nothing pre-labelled
@@ -184,7 +184,7 @@ def test_a_promotion_that_cannot_be_noted_is_one_all_the_same(
     monkeypatch.setattr(JobStore, "write_decision", busy)
     result = json.loads(desk.run("--project", desk.project, "--json").stdout)
     assert result["state"] == "promoted"
-    assert ModelStore(desk.models).current_version("encoder") == result["version"]
+    assert ModelStore(desk.models).promoted_version("encoder") == result["version"]
     assert result["notes"]  # Label Studio was asked whose backend serves it
 
 
@@ -207,7 +207,7 @@ def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
         patched.setattr("tagalong.training.jobs.retrain.promote_version", meanwhile)
         desk.run("--project", desk.project, code=130)
     result = json.loads(desk.run("--project", desk.project, "--json").stdout)
-    assert store.current_version("encoder") == other
+    assert store.promoted_version("encoder") == other
     assert result["state"] == "kept"
     assert result["against"] == desk.first
     assert result["reason"].startswith(f"{other} is current now")
@@ -229,7 +229,7 @@ def test_no_project_replaces_the_version_of_another(desk: Desk, tmp_path: Path) 
         assert "would lose" not in kept["reason"]  # the labels are the same
         assert f"`tagalong models promote {kept['version']}`" in kept["reason"]
         assert kept["strata"]  # it was judged all the same
-        assert store.served_version("encoder") == desk.first
+        assert store.current_version("encoder") == desk.first
         other.studio.ml_backends.remove(other.backend.id)
         alone = json.loads(desk.run("--project", desk.project, "--json").stdout)
     assert (alone["state"], alone["version"]) == ("promoted", kept["version"])
@@ -274,13 +274,13 @@ def test_a_thousand_documents_are_not_traded_for_twenty_four(desk: Desk) -> None
     kept = json.loads(desk.run(*arguments).stdout)
     assert (kept["state"], kept["against"]) == (
         "kept",
-        ModelStore(BUNDLED_MODELS_FOLDER).current_version("encoder"),
+        ModelStore(BUNDLED_MODELS_FOLDER).promoted_version("encoder"),
     )
     assert kept["strata"][0]["new"] >= kept["strata"][0]["old"]  # which six documents cannot prove
     assert "labels that the served version knows (Chemical " in kept["reason"]
     assert f"it has {kept['held_out']} documents with" in kept["reason"]
     assert f"about {5 * (20 - kept['held_out'])} more documents" in kept["reason"]
-    assert store.current_version("encoder") is None
+    assert store.promoted_version("encoder") is None
     assert json.loads(desk.run(*arguments, "--promote", "always").stdout)["state"] == "promoted"
 
 
@@ -318,7 +318,7 @@ def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:
     assert ModelStore(desk.models).version_names("encoder") == [desk.first]
     assert not list((desk.models / ".server").glob("training-*/"))  # which frees what it took
     desk.run("--project", desk.project)
-    assert ModelStore(desk.models).current_version("encoder") != desk.first
+    assert ModelStore(desk.models).promoted_version("encoder") != desk.first
 
 
 def training(desk: Desk) -> tuple["subprocess.Popen[bytes]", JobStore]:

@@ -33,7 +33,7 @@ def test_a_store_that_was_never_written_is_empty(store: ModelStore) -> None:
     assert store.tiers() == []
     assert store.version_names("encoder") == []
     assert store.manifests("encoder") == []
-    assert store.current_version("encoder") is None
+    assert store.promoted_version("encoder") is None
     assert not store.root.exists()
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.retraining.job import JobResult, JobState, PromotionPolicy
-from tagalong.backend.retraining.job_store import JobStore, send_signal, server_state_dir
+from tagalong.backend.retraining.job_store import JobStore, send_signal
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.backend.storage.state_dir import event_store_path
 from tagalong.ner.errors import TrainingError
 
 DEFAULT_HELD_OUT_SHARE = 0.2
@@ -41,7 +42,7 @@ def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str)
                     code="training-in-progress",
                 )
             return other.id  # its process was killed, and this one continues it
-    events_path = server_state_dir(store.root) / "journal.sqlite"
+    events_path = event_store_path(store.root)
     last_event_id = 0
     if events_path.exists():
         events = EventStore(events_path)

@@ -152,7 +152,7 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
         result = replace(result, was_promoted=True)
         with suppress(StateFileError):  # it is promoted all the same
             run.job_store.write_decision(job.id, result)
-    elif (current := store.served_version(job.tier)) != result.version:
+    elif (current := store.current_version(job.tier)) != result.version:
         reason = f"it was promoted, and {current or 'no version'} has replaced it since"
         return JobState.REJECTED, replace(result, reason=reason)
     try:

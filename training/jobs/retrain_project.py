@@ -95,7 +95,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         run.show("compiling it for OpenVINO")
     if note := compile_published_version(store, manifest, data.split):
         notes += (note,)
-    current = store.served_version(job.tier)
+    current = store.current_version(job.tier)
     served = read_manifest(store.resolve(current), verify=False) if current else None
     is_new = current != manifest.version  # the same content has the same name
     decision = (
@@ -131,7 +131,7 @@ def _apply_warm_start(
     data: ProjectTrainingData, tier: str, recipe: Recipe, store: ModelStore
 ) -> ProjectTrainingData:
     """Start the training from the served version, or note why that is not possible."""
-    if not store.served_version(tier):
+    if not store.current_version(tier):
         note = "The training started from its base: no version of this tier is served."
         return replace(data, notes=(*data.notes, note))
     manifest = read_manifest(store.resolve(tier))

@@ -97,7 +97,7 @@ def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) 
     another tier, or none is served and none is named; `RegistryError` if there is no such
     version.
     """
-    if reference is None and not store.served_version(tier):
+    if reference is None and not store.current_version(tier):
         raise InputError(
             f"no {TIER_NAMES[tier]} is served whose base and recipe a retraining could use: train "
             f"the first one with `tagalong train {tier}`, or name one with --recipe-from",

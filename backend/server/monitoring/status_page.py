@@ -135,6 +135,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "format_job_state": format_job_state,
     "format_stratum": lambda name: STRATUM_NAMES.get(name, name),
     "format_tier": format_tier,
+    "name_tier": lambda tier: TIER_NAMES.get(tier, tier),
     "read_score_tables": read_score_tables,
 }
 _ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")

@@ -116,14 +116,14 @@ def check_latency_budget(
     fitting = sum(end <= max_seconds for end in ends)
     if fitting == len(ends):
         raise service_unavailable(
-            f"the LLM has about {backlog_seconds:.0f} seconds of work before this request: try "
+            f"the model has about {backlog_seconds:.0f} seconds of work before this request: try "
             "again then, or label the tasks with `tagalong prelabel`",
-            code="llm-busy",
+            code="model-busy",
         )
     these = "task takes" if len(ends) == 1 else f"{len(ends)} tasks take"
     instead = f"select at most {fitting} at once, or label" if fitting else "label"
     raise request_too_large(
-        f"the {these} the LLM about {ends[-1]:.0f} seconds, and Label Studio gives up after 100: "
+        f"the {these} the model about {ends[-1]:.0f} seconds, and Label Studio gives up after 100: "
         f"{instead} them with `tagalong prelabel`, which has no time limit",
-        code="llm-too-slow",
+        code="model-too-slow",
     )

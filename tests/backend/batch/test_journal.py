@@ -190,7 +190,7 @@ def test_what_was_committed_outlives_a_kill(place: Path) -> None:
 
 
 def test_two_batches_cannot_hold_one(place: Path) -> None:
-    with BatchState(place), raises(StateFileError, "journal-in-use"):
+    with BatchState(place), raises(StateFileError, "state-file-in-use"):
         BatchState(place)
     with BatchState(place):
         pass
@@ -219,10 +219,10 @@ def a_text(place: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "code"),
     [
-        (damaged, "journal-unusable"),
-        (a_text, "journal-unusable"),
-        (of_somebody_else, "journal-of-another-program"),
-        (of_another_release, "journal-of-another-format"),
+        (damaged, "state-file-unusable"),
+        (a_text, "state-file-unusable"),
+        (of_somebody_else, "state-file-of-another-program"),
+        (of_another_release, "state-file-of-another-format"),
     ],
 )
 def test_what_is_no_journal_is_left_as_it_is(place: Path, damage, code: str) -> None:

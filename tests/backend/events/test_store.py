@@ -319,11 +319,11 @@ def broken_by_other_tables(path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "code"),
     [
-        (broken_by_garbage, "journal-unusable"),
-        (broken_by_a_folder, "journal-unusable"),
-        (broken_above, "journal-unusable"),
-        (broken_by_a_later_release, "journal-of-another-format"),
-        (broken_by_other_tables, "journal-of-another-format"),
+        (broken_by_garbage, "state-file-unusable"),
+        (broken_by_a_folder, "state-file-unusable"),
+        (broken_above, "state-file-unusable"),
+        (broken_by_a_later_release, "state-file-of-another-format"),
+        (broken_by_other_tables, "state-file-of-another-format"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_and_harms_nothing_else(
@@ -384,7 +384,7 @@ def test_a_file_that_somebody_holds_is_given_up_soon(journal: EventStore) -> Non
     journal.write_event(SUBMITTED)
     holder = sqlite3.connect(journal.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with raises(StateFileError, "journal-unusable"):
+    with raises(StateFileError, "state-file-unusable"):
         journal.write_event(CHANGED)
     holder.execute("ROLLBACK")
     holder.close()

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState, StratumComparison
-from tagalong.backend.retraining.job_store import JobStore, server_state_dir
+from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.state_dir import server_state_dir
 from tagalong.ner.errors import StateFileError
 from tests.errors import raises
 
@@ -134,7 +135,7 @@ def test_no_training_fails_for_a_note_that_cannot_be_written(tmp_path: Path) -> 
 def test_a_file_that_cannot_be_used_says_what_that_costs(tmp_path: Path) -> None:
     server_state_dir(tmp_path).mkdir(parents=True)
     (server_state_dir(tmp_path) / "runs.sqlite").write_text("something else altogether" * 99)
-    with raises(StateFileError, "journal-unusable") as raised:
+    with raises(StateFileError, "state-file-unusable") as raised:
         JobStore(tmp_path).list_latest(limit=1)
     assert "retrained" in str(raised.value)
 

@@ -20,9 +20,10 @@ from tagalong.backend.retraining import job_store as runs_module
 from tagalong.backend.retraining import supervisor as module
 from tagalong.backend.retraining import trigger
 from tagalong.backend.retraining.job import Job, JobResult, JobState
-from tagalong.backend.retraining.job_store import JobStore, server_state_dir
+from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import MAX_ATTEMPTS, Supervisor
 from tagalong.backend.retraining.trigger import RetrainSettings
+from tagalong.backend.storage.state_dir import event_store_path, server_state_dir
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,7 +44,7 @@ def watching(
     min_annotations: int = 0,
 ) -> Iterator[tuple[JobStore, EventStore]]:
     """A supervisor whose trainers end as they are told."""
-    runs, journal = JobStore(models), EventStore(server_state_dir(models) / "journal.sqlite")
+    runs, journal = JobStore(models), EventStore(event_store_path(models))
     command = (sys.executable, "-m", "tests.backend.retraining.trainer", str(models), how)
     environment = {"PYTHONPATH": str(ROOT)}
     told = RetrainSettings(command, environment, min_annotations=min_annotations)
@@ -228,7 +229,7 @@ def test_only_the_one_that_nobody_wants_is_ended(
 
 
 def test_without_a_key_the_reason_is_told(tmp_path: Path) -> None:
-    runs, journal = JobStore(tmp_path), EventStore(server_state_dir(tmp_path) / "journal.sqlite")
+    runs, journal = JobStore(tmp_path), EventStore(event_store_path(tmp_path))
     told = RetrainSettings(unavailable_reason="there is no key")
     watcher = Supervisor(runs, journal, told, tier="encoder", log_path=tmp_path / "log")
     number = runs.enqueue(7, "encoder", reason="x")

@@ -119,7 +119,7 @@ def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Pa
         assert slot.tier is not None
         slot.tier.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
         answer = say(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
-        assert_refused(answer, 413, "llm-too-slow")
+        assert_refused(answer, 413, "model-too-slow")
         assert re.findall(r"\d+", answer.json["error"]) == ["7", "6", "100", "2"]
         assert metric(client, "slots") == 0
         assert say(client, "/llm/predict", request_for(ABSTRACT, ABSTRACT)).status_code == 200
@@ -130,9 +130,9 @@ def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Pa
     [
         ([], 500, None, ""),
         ([30, 50], 0, None, ""),
-        ([30, 51], 0, 413, "llm-too-slow"),
-        ([81], 0, 413, "llm-too-slow"),
-        ([30], 60, 503, "llm-busy"),
+        ([30, 51], 0, 413, "model-too-slow"),
+        ([81], 0, 413, "model-too-slow"),
+        ([30], 60, 503, "model-busy"),
     ],
 )  # fmt: skip
 def test_what_fits_is_taken_on(
@@ -221,7 +221,7 @@ def test_time_spent_on_reading_is_not_there_for_predicting(
 
         monkeypatch.setattr(slot, "wait_for_tier", slow)
         answer = say(client, "/llm/predict", request_for(ABSTRACT))  # 0.9 of the 0.5 s left
-        assert_refused(answer, 413, "llm-too-slow")
+        assert_refused(answer, 413, "model-too-slow")
 
 
 def test_the_pace_is_that_of_work_that_was_long_enough_to_tell() -> None:

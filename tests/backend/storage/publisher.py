@@ -53,7 +53,7 @@ def killed_at(step: int, store: ModelStore, value: int) -> bool:
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    before = store.current_version("encoder")
+    before = store.promoted_version("encoder")
     sys.setprofile(kill_when_due)  # called before every call of C code
     store.promote("encoder", publish(store, value).version)
     store.remove("encoder", str(before))
@@ -67,7 +67,7 @@ def kill_at_every_step(store: ModelStore) -> None:
         check(store)
         if not killed:
             break
-        for version in set(store.version_names("encoder")) - {store.current_version("encoder")}:
+        for version in set(store.version_names("encoder")) - {store.promoted_version("encoder")}:
             store.remove("encoder", version)
         remove_abandoned_scratch_folders(
             store.tier_folder("encoder")

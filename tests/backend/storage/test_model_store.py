@@ -44,7 +44,7 @@ def test_a_published_version_is_read_back_and_nothing_else_remains(
     assert {name: getattr(published, name) for name in DRAFT} == DRAFT
     assert published.created.endswith("+00:00")
     assert not hidden(store)
-    assert store.current_version("encoder") is None
+    assert store.promoted_version("encoder") is None
 
 
 def test_a_version_is_called_by_name_date_and_content(publish: Publish) -> None:
@@ -181,9 +181,9 @@ def test_promotions_are_undone_in_order(store: ModelStore, publish: Publish) -> 
         store.promote("encoder", version)
     undone = [store.rollback("encoder") for _ in range(3)]
     assert undone == [three, two, one]
-    assert store.current_version("encoder") == one
+    assert store.promoted_version("encoder") == one
     assert store.rollback("encoder") is None
-    assert store.current_version("encoder") is None
+    assert store.promoted_version("encoder") is None
     with raises(RegistryError, "no-promotion-to-undo"):
         store.rollback("encoder")
 
@@ -197,15 +197,15 @@ class Stock:
 
     def state(self) -> tuple[CurrentVersion, str]:
         current = read_current_version(self.store.tier_folder("encoder")) or CurrentVersion()
-        return current, self.store.served_version("encoder")
+        return current, self.store.current_version("encoder")
 
     def promoted(self, history: list[int]) -> list[str]:
         """Promote versions in a store without a history, and return the current ones in turn."""
         (self.store.tier_folder("encoder") / "current").unlink(missing_ok=True)
-        seen = [self.store.served_version("encoder")]
+        seen = [self.store.current_version("encoder")]
         for number in history:
             self.store.promote("encoder", self.names[number % len(self.names)])
-            if (now := self.store.served_version("encoder")) != seen[-1]:
+            if (now := self.store.current_version("encoder")) != seen[-1]:
                 seen.append(now)
         return seen
 
@@ -252,35 +252,35 @@ def own(store: ModelStore, publish: Publish, tmp_path: Path) -> ModelStore:
 
 
 def test_the_bundled_version_is_promoted_by_either_name(own: ModelStore, store: ModelStore) -> None:
-    shipped = store.served_version("encoder")
+    shipped = store.current_version("encoder")
     version = publish_number(own).version
     for name in ("bundled", shipped):
         own.promote("encoder", version)
         own.promote("encoder", name)
-        assert (own.current_version("encoder"), own.served_version("encoder")) == (None, shipped)
+        assert (own.promoted_version("encoder"), own.current_version("encoder")) == (None, shipped)
         assert own.resolve("encoder") == own.resolve("bundled") == store.resolve(shipped)
         text = (own.tier_folder("encoder") / "current").read_text()
         assert json.loads(text)["version"] is None
         assert own.rollback("encoder") == version
-    assert store.current_version("encoder") == shipped
+    assert store.promoted_version("encoder") == shipped
 
 
 def test_a_store_without_a_version_can_promote_the_bundled_one(
     own: ModelStore, store: ModelStore
 ) -> None:
     own.promote("encoder", "bundled")
-    assert own.served_version("encoder") == store.current_version("encoder")
+    assert own.current_version("encoder") == store.promoted_version("encoder")
 
 
 def test_a_copy_of_the_bundled_version_is_a_version_of_the_store(
     own: ModelStore, store: ModelStore
 ) -> None:
     copy = publish_number(own, 9).version
-    assert copy == store.current_version("encoder")
+    assert copy == store.promoted_version("encoder")
     own.promote("encoder", copy)
-    assert own.current_version("encoder") == copy
+    assert own.promoted_version("encoder") == copy
     own.promote("encoder", "bundled")
-    assert own.current_version("encoder") is None
+    assert own.promoted_version("encoder") is None
 
 
 def test_a_store_of_an_older_release_rolls_back_to_the_bundled_version(
@@ -289,9 +289,9 @@ def test_a_store_of_an_older_release_rolls_back_to_the_bundled_version(
     version = publish_number(own).version
     path = own.tier_folder("encoder") / "current"
     path.write_text(json.dumps({"version": version, "previous": []}))
-    assert own.current_version("encoder") == version
+    assert own.promoted_version("encoder") == version
     assert (
-        own.rollback("encoder") == store.current_version("encoder") == own.served_version("encoder")
+        own.rollback("encoder") == store.promoted_version("encoder") == own.current_version("encoder")
     )
 
 
@@ -302,7 +302,7 @@ def test_a_rollback_skips_removed_versions_down_to_the_bundled_one(
     own.promote("encoder", one)
     own.promote("encoder", two)
     own.remove("encoder", one)
-    assert own.rollback("encoder") == store.current_version("encoder")
+    assert own.rollback("encoder") == store.promoted_version("encoder")
 
 
 @pytest.mark.parametrize("way", ["promote another", "roll back"])
@@ -325,7 +325,7 @@ def test_a_tier_without_a_bundled_version_rolls_back_to_none(own: ModelStore) ->
         own.promote("llm", "bundled")
     own.promote("llm", version)
     assert own.rollback("llm") is None
-    assert own.served_version("llm") == ""
+    assert own.current_version("llm") == ""
     own.remove("llm", version)
     assert own.version_names("llm") == []
 
@@ -340,14 +340,14 @@ def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
         own.promote("encoder", "bundled")
     with raises(VersionInvalid, "file-missing"):
         own.rollback("encoder")
-    assert own.current_version("encoder") == version
+    assert own.promoted_version("encoder") == version
 
 
 def test_the_bundled_version_replaces_only_the_version_it_was_compared_with(
     own: ModelStore, store: ModelStore
 ) -> None:
     one, two = (publish_number(own, value).version for value in range(2))
-    own.promote("encoder", one, expected_current=store.served_version("encoder"))
+    own.promote("encoder", one, expected_current=store.current_version("encoder"))
     with raises(CurrentVersionChangedError, "current-version-changed"):
         own.promote("encoder", "bundled", expected_current=two)
     own.promote("encoder", "bundled", expected_current=one)
@@ -371,7 +371,7 @@ def test_a_rollback_refuses_a_damaged_version(store: ModelStore, publish: Publis
     (store.resolve(one) / "tokenizer.json").unlink()
     with raises(VersionInvalid, "file-missing"):
         store.rollback("encoder")
-    assert store.current_version("encoder") == two
+    assert store.promoted_version("encoder") == two
 
 
 def test_a_rollback_without_a_promotion_is_an_error(store: ModelStore, publish: Publish) -> None:
@@ -390,7 +390,7 @@ def test_a_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) 
     (store.resolve(bad) / "model.safetensors").write_bytes(safetensors(3))
     with raises(VersionInvalid, "file-changed"):
         store.promote("encoder", bad)
-    assert store.current_version("encoder") == good
+    assert store.promoted_version("encoder") == good
 
 
 def test_a_version_in_the_wrong_place_is_not_promoted(store: ModelStore, publish: Publish) -> None:
@@ -422,7 +422,7 @@ def test_a_promotion_repairs_a_damaged_current(
         with raises(VersionInvalid, "current-unreadable"):
             read("encoder")
     store.promote("encoder", version)
-    assert store.current_version("encoder") == version
+    assert store.promoted_version("encoder") == version
 
 
 def test_a_promotion_of_the_bundled_version_repairs_a_damaged_current(
@@ -431,7 +431,7 @@ def test_a_promotion_of_the_bundled_version_repairs_a_damaged_current(
     publish_number(own)
     (own.tier_folder("encoder") / "current").write_text("{")
     own.promote("encoder", "bundled")
-    assert own.served_version("encoder") == store.current_version("encoder")
+    assert own.current_version("encoder") == store.promoted_version("encoder")
 
 
 def test_current_is_plain_json(store: ModelStore, publish: Publish) -> None:
@@ -484,7 +484,7 @@ def test_an_error_of_the_file_system_changes_nothing(
         with raises(PublishError, code):
             change()
     assert store.version_names("encoder") == sorted([one, two])
-    assert store.current_version("encoder") == one
+    assert store.promoted_version("encoder") == one
     read_manifest(store.resolve("encoder"))
     assert not hidden(store)
 
@@ -538,32 +538,32 @@ def test_a_version_replaces_only_the_version_it_was_compared_with(
     one, two, three = (publish(value).version for value in range(3))
     with raises(CurrentVersionChangedError, "current-version-changed"):
         store.promote("encoder", two, expected_current=one)
-    assert store.current_version("encoder") is None
+    assert store.promoted_version("encoder") is None
     store.promote("encoder", one, expected_current="")
     with raises(CurrentVersionChangedError, "current-version-changed"):
         store.promote("encoder", two, expected_current=three)
-    assert store.current_version("encoder") == one
+    assert store.promoted_version("encoder") == one
     store.promote("encoder", two, expected_current=one)
     store.promote("encoder", two, expected_current=one)  # it serves already
-    assert store.current_version("encoder") == two
+    assert store.promoted_version("encoder") == two
     (store.tier_folder("encoder") / "current").write_text("{")
     store.promote("encoder", three, expected_current=one)  # which mends it
-    assert store.current_version("encoder") == three
+    assert store.promoted_version("encoder") == three
 
 
 def test_the_bundled_version_is_served_until_the_first_promotion(
     tmp_path: Path, publish: Publish, store: ModelStore
 ) -> None:
     own = publish().version
-    assert store.served_version("encoder") == store.served_version("llm") == ""
+    assert store.current_version("encoder") == store.current_version("llm") == ""
     store.promote("encoder", own)
     fresh = ModelStore(tmp_path / "fresh", bundled_root=store.root)
     with fresh.staging_folder("encoder") as folder:
         write_files(folder, 5)
         new = fresh.publish(folder, VersionMetadata(**DRAFT)).version
-    assert fresh.served_version("encoder") == own
-    assert fresh.served_version("llm") == ""
+    assert fresh.current_version("encoder") == own
+    assert fresh.current_version("llm") == ""
     with pytest.raises(CurrentVersionChangedError):
         fresh.promote("encoder", new, expected_current="")
     fresh.promote("encoder", new, expected_current=own)
-    assert fresh.served_version("encoder") == new
+    assert fresh.current_version("encoder") == new

@@ -178,7 +178,7 @@ def test_bad_input_is_refused_in_one_sentence(tmp_path: Path, capsys) -> None:
     out.unlink()
     held = tmp_path / "held.journal"
     held.write_bytes(b"no journal" * 100)
-    refused(json.dumps([task]), "journal-unusable", "--journal", str(held))
+    refused(json.dumps([task]), "state-file-unusable", "--journal", str(held))
 
 
 def test_a_journal_of_another_source_is_refused_and_a_new_version_begins_anew(
@@ -337,7 +337,7 @@ def test_output_that_cannot_be_written(tasks: Path, tmp_path: Path, capsys) -> N
     if os.access(locked, os.W_OK):  # root may write anywhere
         locked = Path("/proc/no-such-folder")
     _, said = ran(capsys, *command(tasks, locked / "out.jsonl"), code=1)
-    failed(said, "journal-unusable")
+    failed(said, "state-file-unusable")
     assert "Traceback" not in said
 
 
@@ -348,7 +348,7 @@ def test_a_full_disk_costs_nothing_that_was_done(tasks: Path, tmp_path: Path) ->
     limited += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     full = run_forked("-c", limited + MAIN, *command(tasks, out))
     assert full.returncode == 1
-    failed(full.stderr, "journal-unusable")
+    failed(full.stderr, "state-file-unusable")
     assert not out.exists()
     for path in (out, other):
         run_forked("-m", "tagalong", *command(tasks, path), check=True)

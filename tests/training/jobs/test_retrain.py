@@ -116,7 +116,7 @@ def models(tmp_path: Path) -> ModelStore:
 def test_a_retraining_leaves_the_bundled_version_that_somebody_went_back_to(
     models: ModelStore, promoted: bool
 ) -> None:
-    bundled = models.served_version("encoder")
+    bundled = models.current_version("encoder")
     first, trained = (publish_number(models, value).version for value in range(2))
     models.promote("encoder", first)
     if promoted:
@@ -141,4 +141,4 @@ def test_a_retraining_leaves_the_bundled_version_that_somebody_went_back_to(
         runs.close()
     assert state is JobState.REJECTED
     assert bundled in after.reason
-    assert models.served_version("encoder") == bundled
+    assert models.current_version("encoder") == bundled
