@@ -59,11 +59,16 @@ def annotated_project(
 
 def add_annotated(studio: LabelStudioClient, project: int, documents: Sequence[Document]) -> None:
     """Add tasks with gold annotations to a project."""
-    tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
-    for task, document in zip(tasks, documents, strict=True):
-        path = f"api/tasks/{task}/annotations/?project={project}"
-        result = result_from_spans(document, document.spans, CONFIG)
-        studio.connection.request_json("POST", path, body={"result": result, "lead_time": 1.0})
+    studio.tasks.add(
+        project,
+        [
+            {
+                "data": {"text": one.text},
+                "annotations": [{"result": result_from_spans(one, one.spans, CONFIG)}],
+            }
+            for one in documents
+        ],
+    )
 
 
 def send_event(ours: Ours, **event: object) -> bool:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from playwright.sync_api import BrowserContext
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.demo import installation
@@ -21,7 +22,7 @@ from tagalong.backend.demo.label_studio_server import LabelStudioServer, start_l
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.model_registry import ModelRegistry
-from tests.end_to_end.editor import browser
+from tests.end_to_end.editor import browser, logged_in
 from tests.end_to_end.ours import Ours, our_server_by_command
 
 HOME = Path(__file__).parents[2] / "tagalong-demo"
@@ -40,6 +41,13 @@ STRICT = {
 def chromium() -> Iterator[Any]:
     with browser() as chromium:
         yield chromium
+
+
+@pytest.fixture(scope="module")
+def account(chromium: Any, label_studio: LabelStudioServer) -> Iterator[BrowserContext]:
+    """A browser profile that is logged in to Label Studio."""
+    with logged_in(chromium, label_studio) as account:
+        yield account
 
 
 @contextmanager

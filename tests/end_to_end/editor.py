@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 
@@ -174,19 +174,32 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def logged_in(chromium: Any, running: LabelStudioServer) -> Iterator[Editor]:
-    """A window of its own, in which the account has logged in."""
+def logged_in(chromium: Any, running: LabelStudioServer) -> Iterator[BrowserContext]:
+    """A browser profile in which the account has logged in."""
     context = chromium.new_context(viewport=WINDOW, color_scheme="light")
     context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    editor = Editor(page, running.url, [])
-    page.on("pageerror", lambda error: editor.failures.append(str(error)))
     try:
+        page = context.new_page()
         page.goto(f"{running.url}/user/login/")
         page.fill("input[name=email]", running.account.email)
         page.fill("input[name=password]", running.account.password)
         page.click("button[type=submit]")
         page.wait_for_url(lambda url: "login" not in url)
-        yield editor
+        page.close()
+        yield context
     finally:
         context.close()
+
+
+@contextmanager
+def new_editor(context: BrowserContext, url: str) -> Iterator[Editor]:
+    """A new page; what it stores in the browser is removed at the end, and its cache is kept."""
+    page = context.new_page()
+    editor = Editor(page, url, [])
+    page.on("pageerror", lambda error: editor.failures.append(str(error)))
+    try:
+        page.goto(f"{url}/version")  # a page without scripts: what is stored belongs to an address
+        yield editor
+    finally:
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        page.close()

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import BrowserContext
 
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_abstracts
 from tests.end_to_end.connected import Connected, connected, places
-from tests.end_to_end.editor import SCREENSHOTS, TOGGLE, Editor, logged_in
+from tests.end_to_end.editor import SCREENSHOTS, TOGGLE, Editor, new_editor
 from tests.end_to_end.ours import Ours
 from tests.end_to_end.texts import TEXTS
 
@@ -31,8 +32,8 @@ def project(label_studio: LabelStudioServer, our_bundled_server: Ours) -> Iterat
 
 
 @pytest.fixture
-def editor(chromium: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
-    with logged_in(chromium, label_studio) as editor:
+def editor(account: BrowserContext, label_studio: LabelStudioServer) -> Iterator[Editor]:
+    with new_editor(account, label_studio.url) as editor:
         yield editor
         assert editor.failures == []
 

@@ -37,7 +37,7 @@ from tests.end_to_end.ours import our_server
 from tests.errors import mentions, raises
 from tests.toy_corpus import toy_documents
 
-QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
+QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=64, precision="fp32")
 
 
 @dataclass(frozen=True)

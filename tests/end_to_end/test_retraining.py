@@ -24,7 +24,7 @@ from tests.toy_corpus import LABELS, toy_documents
 
 SHARE = 0.2  # of what is annotated, held out by `tagalong retrain`
 ENOUGH = 30  # annotations after which a training begins by itself
-QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
+QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=64, precision="fp32")
 PRELABELLED = 20  # tasks that a new version predicts at once
 LONG = 300.0  # seconds: a training, on machines however busy
 

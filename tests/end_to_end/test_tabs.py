@@ -1,16 +1,16 @@
 """The tabs that ``tagalong curate`` makes, opened in Label Studio's web page."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from playwright.sync_api import BrowserContext
 
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.doctor.context import DoctorOptions
 from tagalong.backend.label_studio.annotation_queue import TAB
 from tagalong.backend.label_studio.api.filters import all_of, on
 from tests.backend.doctor.surgery import look
-from tests.end_to_end.editor import SCREENSHOTS, Editor, logged_in
+from tests.end_to_end.editor import SCREENSHOTS, Editor, new_editor
 from tests.end_to_end.pool import Pool, new_pool
 
 COUNT = 6
@@ -32,8 +32,8 @@ def pool(label_studio: LabelStudioServer) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def editor(chromium: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
-    with logged_in(chromium, label_studio) as editor:
+def editor(account: BrowserContext, label_studio: LabelStudioServer) -> Iterator[Editor]:
+    with new_editor(account, label_studio.url) as editor:
         yield editor
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, TaskType, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 
+from tagalong.backend.models.base_models.adapters import is_peft_model
 from tagalong.backend.models.base_models.base_model import CLASSIFIER_HEAD_NAMES
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.encoder.runner import TorchRunner
@@ -120,7 +120,7 @@ def build_encoder(recipe: EncoderRecipe, tag_set: TagSet, *, device: torch.devic
         model = add_adapter(
             model,
             recipe.adapter,
-            task_type=TaskType.TOKEN_CLS,
+            task_type="TOKEN_CLS",
             target_modules="all-linear",
             exclude_modules=list(CLASSIFIER_HEAD_NAMES),  # the new head is trained in full
         )
@@ -142,7 +142,9 @@ def explain_no_warm_start(manifest: Manifest, recipe: EncoderRecipe, labels: Seq
 def _load_weights(model: nn.Module, folder: Path) -> None:
     """Load the weights of a version into a model that was built from the same recipe."""
     with translate_load_errors(folder, read_manifest(folder, verify=False)):
-        if isinstance(model, PeftModel):
+        if is_peft_model(model):
+            from peft import load_peft_weights, set_peft_model_state_dict
+
             set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
         else:
             model.load_state_dict(load_file(folder / WEIGHTS_FILENAME))

@@ -13,7 +13,6 @@ from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.tiers import ENCODER, LLM, TIER_NAMES
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import explain_no_warm_start, train_encoder
-from tagalong.training.llm.train import train_llm
 from tagalong.training.loop.trainer import AnyTrainResult
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe, with_min_steps
 from tagalong.training.recipes.llm_recipe import LLMRecipe
@@ -44,6 +43,12 @@ def _load_drafter(store: ModelStore, split: TrainDevSplit) -> Mapping[str, Any]:
     return {"drafter": load_drafter(store, split.labels, use_openvino=should_use_openvino())}
 
 
+def _train_llm(split: TrainDevSplit, **options: Any) -> AnyTrainResult:
+    from tagalong.training.llm.train import train_llm  # seconds, because of peft
+
+    return train_llm(split, **options)
+
+
 TIER_TRAINERS: Mapping[str, TierTrainer] = {
     ENCODER: TierTrainer(
         train=train_encoder,
@@ -54,7 +59,7 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
         explain_no_warm_start=explain_no_warm_start,
     ),
     LLM: TierTrainer(
-        train=train_llm,
+        train=_train_llm,
         store_options=_load_drafter,
         recipe_type=LLMRecipe,
         explain_no_warm_start=lambda *_: "an LLM's adapter is trained from its base",

@@ -1,19 +1,23 @@
-"""Adapters on a base model, which may be in 4 bits."""
+"""Adapters on a base model, which may be in 4 bits; peft is imported for the first one only."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from transformers import PreTrainedModel
 
 from tagalong.backend.models.base_models.quantization import disable_cpu_repacking
 from tagalong.training.recipes.recipe import AdapterConfig
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 
 def prepare_four_bit_model(
     model: PreTrainedModel, *, gradient_checkpointing: bool = True
 ) -> PreTrainedModel:
     """Prepare a 4-bit base; gradient checkpointing computes activations twice to save memory."""
+    from peft import prepare_model_for_kbit_training
+
     model = prepare_model_for_kbit_training(
         model,
         use_gradient_checkpointing=gradient_checkpointing,
@@ -25,8 +29,10 @@ def prepare_four_bit_model(
     return model
 
 
-def add_adapter(model: PreTrainedModel, config: AdapterConfig, **settings: Any) -> PeftModel:
+def add_adapter(model: PreTrainedModel, config: AdapterConfig, **settings: Any) -> "PeftModel":
     """Put a new adapter on a model; `settings` are further ones of `peft.LoraConfig`."""
+    from peft import LoraConfig, get_peft_model
+
     lora = LoraConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, **settings
     )

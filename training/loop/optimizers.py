@@ -11,11 +11,6 @@ from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.ema import trainable_parameters
 from tagalong.training.recipes.schedule import Schedule
 
-try:
-    from bitsandbytes.optim import PagedAdamW8bit
-except ImportError:  # an extra
-    PagedAdamW8bit = None
-
 ParameterGroups = list[dict[str, Any]]  # as optimizers take them
 OptimizerBuilder = Callable[[ParameterGroups], torch.optim.Optimizer]
 
@@ -31,7 +26,11 @@ def choose_optimizer(device: torch.device) -> OptimizerBuilder:
     The state of paged AdamW takes 8 bits a number, and moves to the memory of the machine when that
     of the GPU is short (Dettmers et al. 2022 and 2023).
     """
-    if device.type == "cuda" and PagedAdamW8bit is not None:
+    if device.type == "cuda":
+        try:
+            from bitsandbytes.optim import PagedAdamW8bit
+        except ImportError:  # an extra
+            return build_fused_adamw
         return PagedAdamW8bit
     return build_fused_adamw
 

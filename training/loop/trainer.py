@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, set_seed
-from peft import PeftModel
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.base_models.precision import bf16_autocast
@@ -38,6 +38,9 @@ from tagalong.training.recipes.schedule import (
     TrainingTimer,
 )
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 TensorBatch = Mapping[str, Tensor]
 ProgressCallback = Callable[[TrainingProgress], None]
 TierT = TypeVar("TierT", bound=Tier)
@@ -47,7 +50,7 @@ TierT = TypeVar("TierT", bound=Tier)
 class TrainResult(Generic[TierT, RecipeT]):
     """The result of a training."""
 
-    model: PreTrainedModel | PeftModel  # with the weights of the best epoch
+    model: "PreTrainedModel | PeftModel"  # with the weights of the best epoch
     tokenizer: PreTrainedTokenizerBase
     tier: TierT  # the model in serving form, with its fitted temperature
     history: TrainingHistory
@@ -120,8 +123,14 @@ class Trainer:
         }
         self._optimizer = build_optimizer(parameter_groups(model, schedule))
         self._dropout_modules = [one for one in model.modules() if isinstance(one, nn.Dropout)]
-        self._scheduler = get_scheduler(
-            "linear", self._optimizer, int(schedule.warmup * self._steps), self._steps
+        # transformers has the same schedule, but importing it takes seconds, because of peft.
+        self._scheduler = LambdaLR(
+            self._optimizer,
+            partial(
+                _warm_up_and_decay,
+                warmup_steps=int(schedule.warmup * self._steps),
+                steps=self._steps,
+            ),
         )
         # Not the optimizer and the scheduler: accelerate's wrappers skip and repeat their steps.
         self._wrapped_model = accelerator.prepare(model)
@@ -274,3 +283,10 @@ class Trainer:
         self._scheduler.load_state_dict(state["scheduler"])
         self._history = TrainingHistory.from_json(state["outcome"])
         self._step, self._epoch_step, self._loss_sum = state["place"]
+
+
+def _warm_up_and_decay(step: int, *, warmup_steps: int, steps: int) -> float:
+    """The share of the peak learning rate at a step: linear up to 1, then linear down to 0."""
+    if step < warmup_steps:
+        return step / warmup_steps
+    return max(0.0, (steps - step) / max(1, steps - warmup_steps))
