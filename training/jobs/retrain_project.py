@@ -40,7 +40,7 @@ from tagalong.training.jobs.promotion_gate import (
     find_undertrained_labels,
 )
 from tagalong.training.jobs.publish import compile_published_version, publish
-from tagalong.training.jobs.tier_trainers import TIER_TRAINERS, read_retraining_recipe, train_tier
+from tagalong.training.jobs.tier_trainers import find_trainer, read_retraining_recipe, train_tier
 from tagalong.training.jobs.train_version import training_state_path
 from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback
 from tagalong.training.recipes.recipe import Recipe
@@ -136,7 +136,7 @@ def _apply_warm_start(
         return replace(data, notes=(*data.notes, note))
     manifest = read_manifest(store.resolve(tier))
     labels = data.split.labels
-    if reason := TIER_TRAINERS[tier].explain_no_warm_start(manifest, recipe, labels):
+    if reason := find_trainer(tier).explain_no_warm_start(manifest, recipe, labels):
         note = f"The training started from its base: {reason}."
         return replace(data, notes=(*data.notes, note))
     return replace(data, split=replace(data.split, warm_start_version=manifest.version))

@@ -8,7 +8,7 @@ from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.load import load_drafter
 from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.errors import InputError
+from tagalong.ner.errors import InputError, TrainingError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.tiers import ENCODER, LLM, TIER_NAMES
 from tagalong.training.data.train_dev_split import TrainDevSplit
@@ -67,11 +67,28 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
 }
 
 
+def find_trainer(tier: str) -> TierTrainer:
+    """Find the trainer of a tier.
+
+    Raises `TrainingError` if the tier is only served.
+    """
+    if tier not in TIER_TRAINERS:
+        raise TrainingError(
+            f"tier {tier!r} has no trainer in this release of Tagalong: train one of "
+            f"{', '.join(TIER_TRAINERS)}",
+            code="tier-without-trainer",
+        )
+    return TIER_TRAINERS[tier]
+
+
 def train_tier(
     tier: str, split: TrainDevSplit, recipe: Recipe, store: ModelStore, **options: Any
 ) -> AnyTrainResult:
-    """Train a model of a tier; see `train_encoder` for `state_path` and the other options."""
-    trainer = TIER_TRAINERS[tier]
+    """Train a model of a tier; see `train_encoder` for `state_path` and the other options.
+
+    Raises `TrainingError` if the tier has no trainer, or its training cannot start or continue.
+    """
+    trainer = find_trainer(tier)
     return trainer.train(split, recipe=recipe, **trainer.store_options(store, split), **options)
 
 
@@ -88,7 +105,7 @@ def read_recipe(store: ModelStore, tier: str, reference: str) -> Recipe:
             f"a version of tier {tier!r}: name one of that tier",
             code="recipe-of-other-tier",
         )
-    trainer = TIER_TRAINERS[tier]
+    trainer = find_trainer(tier)
     if not manifest.config and trainer.default_recipe is not None:
         return trainer.default_recipe()
     base = BaseModelRef(manifest.base, manifest.base_revision)
@@ -100,12 +117,13 @@ def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) 
 
     `reference` is a version; None for the served one. Raises `InputError` if the version is of
     another tier, or none is served and none is named; `RegistryError` if there is no such
-    version.
+    version; `TrainingError` if the tier has no trainer.
     """
+    trainer = find_trainer(tier)
     if reference is None and not store.current_version(tier):
         raise InputError(
             f"no {TIER_NAMES[tier]} is served whose base and recipe a retraining could use: train "
             f"the first one with `tagalong train {tier}`, or name one with --recipe-from",
             code="no-recipe",
         )
-    return TIER_TRAINERS[tier].adapt_recipe(read_recipe(store, tier, reference or tier))
+    return trainer.adapt_recipe(read_recipe(store, tier, reference or tier))

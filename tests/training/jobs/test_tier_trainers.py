@@ -1,0 +1,13 @@
+"""A tier that is served but not trained by this release."""
+
+from pathlib import Path
+
+from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.errors import TrainingError
+from tagalong.training.jobs.tier_trainers import read_retraining_recipe
+from tests.errors import raises
+
+
+def test_a_tier_without_a_trainer_is_refused(tmp_path: Path) -> None:
+    with raises(TrainingError, "tier-without-trainer"):
+        read_retraining_recipe(ModelStore(tmp_path), "toy", None)
