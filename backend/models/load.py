@@ -57,7 +57,7 @@ def load_version(
         return load_tier(folder, use_openvino=use_openvino)
     tier, labels = spec.drafter_tier, manifest.labels
     drafter = load_drafter(model_registry, labels, tier=tier, use_openvino=use_openvino, warn=warn)
-    return load_tier(folder, drafter=drafter)
+    return load_tier(folder, drafter=drafter, use_openvino=use_openvino)
 
 
 def load_drafter(

@@ -1,7 +1,6 @@
 """The tiers that Tagalong serves, and what each needs of a server.
 
-A new tier is a folder beside this file, with a subclass of `Tier`, and an entry in `TIER_SPECS`.
-The properties of the subclass say how the server batches its requests.
+CONTRIBUTING.md says how to add one.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ class TierSpec:
     # version is first loaded: transformers takes two seconds to import its models, and OpenVINO
     # needs none of them.
     loaders: tuple[str, ...]
-    uses_openvino: bool = False  # whether its versions can be compiled for OpenVINO
     drafter_tier: str | None = None  # its served version drafts the tags; None for no drafts
     counts_decoding: bool = False
 
@@ -40,7 +38,6 @@ TIER_SPECS: dict[str, TierSpec] = {
             "tagalong.backend.models.openvino.load:load_compiled_encoder",
             "tagalong.backend.models.encoder.checkpoint:load_encoder",
         ),
-        uses_openvino=True,
     ),
     LLM: TierSpec(
         loaders=("tagalong.backend.models.llm.checkpoint:load_llm",),

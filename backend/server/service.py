@@ -5,13 +5,17 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Unpack
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.label_studio.api.connection import Connection
 from tagalong.backend.label_studio.task_text import TaskTextReader
-from tagalong.backend.models.base_models.load_options import BaseModelCache, WeightsMode
+from tagalong.backend.models.base_models.load_options import (
+    BaseModelCache,
+    LoadOptions,
+    WeightsMode,
+)
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.models.tier_specs import TIER_SPECS
@@ -43,21 +47,22 @@ class Service:
             create_task_text_reader(settings), settings.limits, self.telemetry
         )
         self.predict_semaphore = BoundedSemaphore(settings.limits.max_concurrent_requests)
-        self._openvino_builder = OpenVINOBuilder(
-            settings.openvino_build_command, settings.state_dir / "engine.log"
-        )
         self.model_holders: dict[str, ModelHolder] = {}
+        self._openvino_builders: list[OpenVINOBuilder] = []
         for name, spec in TIER_SPECS.items():  # a tier comes after the one that drafts for it
-            options: dict[str, Any] = {"load": load or load_tier}
-            if spec.uses_openvino:
-                builder = self._openvino_builder
-                options = {"load": load or builder.load, "find_upgrade": builder.find_upgrade}
-            elif spec.drafter_tier is not None:
-                drafter = self.model_holders[spec.drafter_tier]
-                drafted = make_drafted_loader(drafter, weights_mode=settings.llm_weights)
-                options = {"load": load or drafted}
+            drafting = self.model_holders[spec.drafter_tier] if spec.drafter_tier else None
+            builder = OpenVINOBuilder(
+                settings.openvino_build_command,
+                settings.state_dir / "engine.log",
+                load=make_loader(drafting, weights_mode=settings.llm_weights),
+            )
+            self._openvino_builders.append(builder)
             self.model_holders[name] = ModelHolder(
-                name, self.model_registry, telemetry=self.telemetry, **options
+                name,
+                self.model_registry,
+                telemetry=self.telemetry,
+                load=load or builder.load,
+                find_upgrade=builder.find_upgrade,
             )
         self.job_store = JobStore(settings.models)
         self.supervisor = Supervisor(
@@ -80,7 +85,8 @@ class Service:
         self.supervisor.close()
         for model_holder in reversed(self.model_holders.values()):  # a drafter after its user
             model_holder.close()
-        self._openvino_builder.close()
+        for builder in self._openvino_builders:
+            builder.close()
         self.event_store.close()
 
 
@@ -115,18 +121,21 @@ def draft(
     return [Prediction((), 1.0, "")] * len(documents)
 
 
-def make_drafted_loader(
-    drafting: ModelHolder, *, weights_mode: WeightsMode | None
-) -> Callable[[Path], Tier]:
-    """Create a loader of LLM versions that draft with `drafting` and know their throughput.
+def make_loader(
+    drafting: ModelHolder | None, *, weights_mode: WeightsMode | None
+) -> Callable[..., Tier]:
+    """Create a loader of a tier's versions, whose drafts come from `drafting`.
 
-    An adapter whose base model is in memory already does not load it again, unless a version is
-    merged into it. A `weights_mode` of None is the mode of the version's training.
+    An adapter reuses the base model that is in memory, unless it is to be merged into it. A
+    `weights_mode` of None is the mode of the version's training.
     """
     cache = BaseModelCache()
 
-    def load(folder: Path) -> Tier:
-        drafter = partial(draft, drafting, read_manifest(folder, verify=False).labels)
-        return load_tier(folder, drafter=drafter, weights_mode=weights_mode, base_model_cache=cache)
+    def load(folder: Path, **options: Unpack[LoadOptions]) -> Tier:
+        options = {**options, "weights_mode": weights_mode, "base_model_cache": cache}
+        if drafting is not None:
+            labels = read_manifest(folder, verify=False).labels
+            options["drafter"] = partial(draft, drafting, labels)
+        return load_tier(folder, **options)
 
     return load

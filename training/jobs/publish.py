@@ -9,12 +9,12 @@ from typing import Any
 from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.models.openvino.compile import (
+    COMPILED_TIERS,
     compile_version,
     describe_openvino_model,
     should_use_openvino,
 )
 from tagalong.backend.models.openvino.library import openvino_version
-from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.manifest import Manifest, VersionMetadata
@@ -84,7 +84,7 @@ def compile_published_version(store: ModelStore, manifest: Manifest, split: Trai
 
     Returns the result in a sentence; empty if OpenVINO is of no use.
     """
-    if not (TIER_SPECS[manifest.tier].uses_openvino and should_use_openvino()):
+    if manifest.tier not in COMPILED_TIERS or not should_use_openvino():
         return ""
     if not openvino_version():
         return OPENVINO_MISSING_MESSAGE

@@ -16,7 +16,7 @@ from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.models.load import load_version
-from tagalong.backend.models.tier_specs import TIER_SPECS
+from tagalong.backend.models.openvino.compile import COMPILED_TIERS
 from tagalong.backend.retraining.job import Job, JobResult
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.server.settings import Settings
@@ -91,7 +91,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         scores=compute_held_out_scores(held_out, predictions, labels),
     )
     notes = data.notes
-    if TIER_SPECS[job.tier].uses_openvino:
+    if job.tier in COMPILED_TIERS:
         run.show("compiling it for OpenVINO")
     if note := compile_published_version(store, manifest, data.split):
         notes += (note,)

@@ -51,6 +51,7 @@ from tagalong.ner.manifest import Manifest, hash_file, manifest_digest, read_man
 from tagalong.ner.tiers import ENCODER
 from tagalong.ner.words import word_offsets
 
+COMPILED_TIERS = (ENCODER,)  # the tiers that OpenVINO can run
 MAX_QUANTIZATION_WINDOWS = 100  # twice as many changed no F1 by a tenth of a point
 MAX_CHECK_DOCUMENTS = 500
 ABSTRACTS_PATH = Path(__file__).parent / "abstracts.jsonl"
@@ -95,7 +96,7 @@ def compile_version(
     base model is not there, and `OpenVINOError` if no compiled model passes the check.
     """
     manifest = read_manifest(folder)
-    if manifest.tier != ENCODER:
+    if manifest.tier not in COMPILED_TIERS:
         raise OpenVINOError(
             f"{manifest.version} is of tier {manifest.tier!r}: only encoders can be compiled",
             code="openvino-not-an-encoder",

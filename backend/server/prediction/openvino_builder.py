@@ -1,4 +1,4 @@
-"""Loads encoders with OpenVINO, and compiles versions that are not compiled yet.
+"""Loads versions with OpenVINO, and compiles encoders that are not compiled yet.
 
 Compiling runs in its own process, on one CPU at low priority, while PyTorch serves the version.
 A failed build is not repeated before the next start of the server.
@@ -8,7 +8,7 @@ import logging
 import os
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,14 +25,16 @@ log = logging.getLogger(__name__)
 
 
 class OpenVINOBuilder:
-    """Loads encoders on their fastest runtime.
+    """Loads the versions of a tier on their fastest runtime.
 
     The command compiles the version whose folder is its last argument, and writes to the log;
-    without a command, PyTorch runs everything.
+    without a command, PyTorch runs everything. `load` takes a folder and `LoadOptions`.
     """
 
-    def __init__(self, command: Sequence[str], log_path: Path) -> None:
-        self._command, self._log_path = command, log_path
+    def __init__(
+        self, command: Sequence[str], log_path: Path, *, load: Callable[..., Tier] = load_tier
+    ) -> None:
+        self._command, self._log_path, self._load = command, log_path, load
         self._attempted: set[Path] = set()  # so that a build that fails is not repeated
         self._running_build: tuple[Path, subprocess.Popen[bytes]] | None = None
         self._temporary_directory: TemporaryDirectory[str] | None = None
@@ -40,7 +42,7 @@ class OpenVINOBuilder:
 
     def load(self, folder: Path) -> Tier:
         """Load a version, with OpenVINO if it is compiled; raises as `load_tier` does."""
-        return load_tier(folder, use_openvino=bool(self._command))
+        return self._load(folder, use_openvino=bool(self._command))
 
     def find_upgrade(self, folder: Path, tier: Tier) -> Tier | None:
         """Return the served version on OpenVINO, once it is compiled; start compiling if needed.

@@ -9,11 +9,12 @@ from safetensors.numpy import save_file
 from tagalong.backend.batch.models import choose_models
 from tagalong.backend.models.load import load_tier, load_version
 from tagalong.backend.models.tier_specs import TIER_SPECS, TierSpec
+from tagalong.backend.server.service import Service
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest, VersionMetadata
-from tagalong.ner.tiers import TIERS
+from tagalong.ner.tiers import ENCODER, TIERS
 from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
 from tests.lexicon_tier import LexiconTier
 
@@ -39,6 +40,28 @@ def version(tmp_path: Path) -> Path:
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TIER_SPECS, TOY, TierSpec(loaders=(f"{__name__}:load_toy",)))
+
+
+def test_a_drafted_tier_may_run_on_openvino(
+    monkeypatch: pytest.MonkeyPatch, version: Path, tmp_path: Path
+) -> None:
+    received: dict[str, object] = {}
+
+    def load(folder: Path, **options: object) -> LexiconTier:
+        received.update(options)
+        return LexiconTier(folder.name)
+
+    monkeypatch.setattr("tagalong.backend.server.service.load_tier", load)
+    monkeypatch.setitem(TIER_SPECS, TOY, TierSpec(loaders=(), drafter_tier=ENCODER))
+    service = Service(settings_in(tmp_path, openvino_build_command=("compile",)))
+    try:
+        service.model_holders[TOY]._load(version)
+        assert received.pop("use_openvino") is True
+        assert callable(received.pop("drafter"))
+        service.model_holders[ENCODER]._load(version)
+        assert "drafter" not in received
+    finally:
+        service.close()
 
 
 def test_every_tier_of_the_data_model_is_served() -> None:
