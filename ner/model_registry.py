@@ -9,7 +9,7 @@ from pathlib import Path
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import SAFE_NAME_PATTERN, Manifest, is_version, read_manifest
-from tagalong.ner.tiers import DEFAULT_TIER, TIER_NAMES
+from tagalong.ner.tiers import DEFAULT_TIER, TIER_DISPLAY_NAMES, TIERS
 
 BUNDLED_REFERENCE = "bundled"  # the reference of the version that Tagalong comes with
 MAX_LISTED_VERSIONS = 8  # in a message
@@ -98,7 +98,7 @@ class ModelRegistry:
         if Path(reference).is_dir():
             read_manifest(Path(reference), verify=False)  # raises if it is no version
             return Path(reference)
-        if reference in TIER_NAMES:
+        if reference in TIERS:
             raise self._no_current_version_error(reference)
         raise VersionNotFound(
             f"no model version is called {reference!r}: {self.describe_available()}"
@@ -148,9 +148,9 @@ class ModelRegistry:
         raise self._no_current_version_error(tier)
 
     def _no_current_version_error(self, tier: str) -> VersionNotFound:
-        if tier in TIER_NAMES and not self.version_names(tier):
+        if tier in TIERS and not self.version_names(tier):
             return VersionNotFound(
-                f"no {TIER_NAMES[tier]} has been trained: run `tagalong train {tier}`",
+                f"no {TIER_DISPLAY_NAMES[tier]} has been trained: run `tagalong train {tier}`",
                 code="tier-not-trained",
             )
         return VersionNotFound(

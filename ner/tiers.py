@@ -1,6 +1,5 @@
 """The tiers: kinds of models that find entities."""
 
-from collections.abc import Mapping
 from typing import Literal, get_args
 
 TierName = Literal["encoder", "llm"]
@@ -8,4 +7,4 @@ TIERS: tuple[TierName, ...] = get_args(TierName)
 ENCODER: TierName = "encoder"
 LLM: TierName = "llm"
 DEFAULT_TIER = ENCODER  # of requests that name no tier
-TIER_NAMES: Mapping[TierName | str, str] = {ENCODER: "encoder", LLM: "LLM"}  # in messages
+TIER_DISPLAY_NAMES: dict[str, str] = {tier: tier for tier in TIERS} | {LLM: "LLM"}

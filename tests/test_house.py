@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tagalong.backend.models.tier_specs import TIER_SPECS
+from tagalong.ner.tiers import TIERS
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ner", "backend", "training", "cli")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -31,11 +34,9 @@ NAMED_IMPORTS = {
     "tagalong.backend.models.openvino.library": {"openvino", "nncf"},
     "tagalong.backend.models.base_models.quantization": {"bitsandbytes"},
     "tagalong.backend.models.tier_specs": {
-        "tagalong.backend.models.encoder.checkpoint",
-        "tagalong.backend.models.llm.checkpoint",
-        "tagalong.backend.models.openvino.load",
+        reference.partition(":")[0] for spec in TIER_SPECS.values() for reference in spec.loaders
     },
-    "tagalong.cli.train.app": {"tagalong.cli.train.encoder", "tagalong.cli.train.llm"},
+    "tagalong.cli.train.app": {f"tagalong.cli.train.{tier}" for tier in TIERS} & MODULES.keys(),
 }
 
 

@@ -1,7 +1,4 @@
-"""The tiers that Tagalong serves, and what each needs of a server.
-
-CONTRIBUTING.md says how to add one.
-"""
+"""The tiers that Tagalong serves, and what each needs of a server; see CONTRIBUTING.md."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ from tagalong.ner.manifest import (
 )
 from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry, validate_name
 from tagalong.ner.tags import TagSet
-from tagalong.ner.tiers import TIER_NAMES
+from tagalong.ner.tiers import TIERS
 
 
 class ModelStore(ModelRegistry):
@@ -134,8 +134,8 @@ class ModelStore(ModelRegistry):
         without a bundled version. Raises `RegistryError` if there is no promotion to undo, and
         `VersionInvalid` if the earlier version changed since publishing.
         """
-        if tier not in (*TIER_NAMES, *self.tiers()):
-            message = f"no tier is called {tier!r}: name one of {', '.join(TIER_NAMES)}"
+        if tier not in (*TIERS, *self.tiers()):
+            message = f"no tier is called {tier!r}: name one of {', '.join(TIERS)}"
             raise RegistryError(message, code="tier-unknown")
         home = self.tier_folder(tier)
         if read_current_version(home) is None:

@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from tagalong.backend.pages import format_count, format_latency
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
-from tagalong.ner.tiers import DEFAULT_TIER, TIER_NAMES
+from tagalong.ner.tiers import DEFAULT_TIER, TIER_DISPLAY_NAMES
 from tagalong.training.benchmark.known_scores import MIN_GOLD_ENTITIES, VersionScores
 from tagalong.training.benchmark.measure import (
     MIN_DOCUMENTS_FOR_P95,
@@ -282,7 +282,7 @@ def _format_f1_points(gain: float) -> str:
 
 
 def _tier_name(one: BenchmarkResult | BenchmarkConfig) -> str:
-    return TIER_NAMES[one.tier]
+    return TIER_DISPLAY_NAMES[one.tier]
 
 
 def _is_gain_worth_latency(

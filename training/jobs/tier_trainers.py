@@ -10,7 +10,7 @@ from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError, TrainingError
 from tagalong.ner.manifest import Manifest, read_manifest
-from tagalong.ner.tiers import ENCODER, LLM, TIER_NAMES
+from tagalong.ner.tiers import ENCODER, LLM, TIER_DISPLAY_NAMES
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import explain_no_warm_start, train_encoder
 from tagalong.training.loop.trainer import AnyTrainResult
@@ -27,6 +27,7 @@ class TierTrainer:
     # Options of `train` that come from the store, such as the drafter of an LLM.
     store_options: Callable[[ModelStore, TrainDevSplit], Mapping[str, Any]]
     recipe_type: Callable[..., Recipe]
+    serving_keys: tuple[str, ...] = ()  # of `Tier.config_to_json`, beside the recipe's keys
     default_recipe: Callable[[], Recipe] | None = None  # of a version without one
     adapt_recipe: Callable[[Any], Recipe] = lambda recipe: recipe  # to retraining on few documents
     # Why a training cannot start from a version; empty if it can.
@@ -62,6 +63,7 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
         train=_train_llm,
         store_options=_load_drafter,
         recipe_type=LLMRecipe,
+        serving_keys=("prompt", "verbalisers"),
         explain_no_warm_start=lambda *_: "an LLM's adapter is trained from its base",
     ),
 }
@@ -109,7 +111,9 @@ def read_recipe(store: ModelStore, tier: str, reference: str) -> Recipe:
     if not manifest.config and trainer.default_recipe is not None:
         return trainer.default_recipe()
     base = BaseModelRef(manifest.base, manifest.base_revision)
-    return recipe_from_json(trainer.recipe_type, manifest.config, base)
+    own_keys = manifest.config.keys() - set(trainer.serving_keys)
+    settings = {key: manifest.config[key] for key in own_keys}
+    return recipe_from_json(trainer.recipe_type, settings, base)
 
 
 def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) -> Recipe:
@@ -121,9 +125,10 @@ def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) 
     """
     trainer = find_trainer(tier)
     if reference is None and not store.current_version(tier):
+        name = TIER_DISPLAY_NAMES[tier]
         raise InputError(
-            f"no {TIER_NAMES[tier]} is served whose base and recipe a retraining could use: train "
-            f"the first one with `tagalong train {tier}`, or name one with --recipe-from",
+            f"no {name} is served whose base and recipe a retraining could use: train the first "
+            f"one with `tagalong train {tier}`, or name one with --recipe-from",
             code="no-recipe",
         )
     return trainer.adapt_recipe(read_recipe(store, tier, reference or tier))

@@ -8,7 +8,6 @@ from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.training.recipes.schedule import Schedule
 
 RecipeT = TypeVar("RecipeT")
-SERVING_KEYS = ("prompt", "verbalisers")  # of an LLM's config; they follow from base and labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +58,8 @@ def recipe_to_json(value: Any) -> Any:
 def recipe_from_json(
     kind: Callable[..., RecipeT], config: Mapping[str, Any], base: BaseModelRef
 ) -> RecipeT:
-    """Read a recipe from the config of its manifest, whatever the defaults are today."""
-    own = {name: value for name, value in config.items() if name not in SERVING_KEYS}
-    return kind(base=base, **_fields_from_json(kind, own))
+    """Read a recipe from its plain values, whatever the defaults are today."""
+    return kind(base=base, **_fields_from_json(kind, config))
 
 
 def _fields_from_json(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:

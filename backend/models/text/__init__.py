@@ -1,1 +1,1 @@
-"""Words, sub-words and windows of a text."""
+"""Sub-words and windows of a text."""

@@ -12,7 +12,7 @@ from tagalong.backend.pages import make_page_environment
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import Snapshot, TierState
 from tagalong.backend.server.monitoring.telemetry import MAX_LATENCY_SAMPLES
-from tagalong.ner.tiers import TIER_NAMES
+from tagalong.ner.tiers import TIER_DISPLAY_NAMES
 
 # A second line of defence: if escaping failed, a browser would still run and fetch nothing.
 CONTENT_SECURITY_POLICY = (
@@ -126,7 +126,7 @@ def format_job_state(job: Job) -> str:
 
 def format_tier(tier: str) -> str:
     """Format the name of a tier."""
-    name = TIER_NAMES.get(tier, tier)
+    name = TIER_DISPLAY_NAMES.get(tier, tier)
     return name[:1].upper() + name[1:]
 
 
@@ -135,7 +135,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "format_job_state": format_job_state,
     "format_stratum": lambda name: STRATUM_NAMES.get(name, name),
     "format_tier": format_tier,
-    "name_tier": lambda tier: TIER_NAMES.get(tier, tier),
+    "name_tier": lambda tier: TIER_DISPLAY_NAMES.get(tier, tier),
     "read_score_tables": read_score_tables,
 }
 _ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")

@@ -65,7 +65,7 @@ def test_a_drafted_tier_may_run_on_openvino(
 
 
 def test_every_tier_of_the_data_model_is_served() -> None:
-    assert tuple(TIER_SPECS) == TIERS
+    assert TIER_SPECS.keys() == set(TIERS)
 
 
 def test_a_registered_tier_is_loaded_and_served(registered, version: Path, tmp_path: Path) -> None:

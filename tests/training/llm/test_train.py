@@ -21,12 +21,13 @@ from tagalong.ner.tags import IGNORE_INDEX, TagSet
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.evaluation.evaluate import compute_dev_strict_f1
 from tagalong.training.jobs.publish import publish as publish_trained
+from tagalong.training.jobs.tier_trainers import read_recipe
 from tagalong.training.llm.dataset import LLMDataset, SlotModel, slot_loss
 from tagalong.training.llm.train import build_llm, train_llm
 from tagalong.training.loop.adapters import linear_layer_names
 from tagalong.training.loop.ema import trainable_parameters
 from tagalong.training.recipes.llm_recipe import LLMRecipe, resolve_llm_recipe
-from tagalong.training.recipes.recipe import AdapterConfig, recipe_from_json
+from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule
 from tests.bc5cdr_sentences import abstracts, sentences
 from tests.errors import raises
@@ -109,9 +110,9 @@ def test_what_is_served_is_what_was_judged(learnt):
 def test_the_manifest_tells_all_that_serving_and_training_again_need(learnt):
     trained, folder = learnt
     manifest = read_manifest(folder)
-    base = BaseModelRef(manifest.base, manifest.base_revision)
     assert manifest.base_revision.startswith("sha256:")
-    assert recipe_from_json(LLMRecipe, manifest.config, base) == trained.recipe
+    store = ModelStore(folder.parents[1])
+    assert read_recipe(store, "llm", folder.name) == trained.recipe
     assert list(manifest.config["verbalisers"]) == list(TAGS.tag_names)
     assert manifest.scores["dev"]["strict_f1"] >= 0.95
 
