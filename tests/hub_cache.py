@@ -6,7 +6,7 @@ from pathlib import Path
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def cache_as(name: str, folder: Path, cache: Path, *, ref: str = "main") -> Path:
+def add_to_hub_cache(name: str, folder: Path, cache: Path, *, ref: str = "main") -> Path:
     """Put the files of a folder into a cache as a branch of a hub id; where they lie there."""
     repository = cache / f"models--{name.replace('/', '--')}"
     pointer = repository / "refs" / ref

@@ -22,8 +22,8 @@ from tagalong.backend.batch.ray_engine import open_ray_engine
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
+from tests.journal_sink import JournalSink, make_items
 from tests.lexicon_tier import LexiconTier
-from tests.plain_target import Plain, make_items
 
 WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
 DOCUMENTS = [
@@ -98,7 +98,7 @@ def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
 
 def batch_on_ray(address: str, place: Path) -> list[tuple[str, str]]:
     with BatchState(place) as journal, open_ray_engine(lexicon, address=address) as engine:
-        BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), engine)
+        BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), engine)
         return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 
 

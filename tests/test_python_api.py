@@ -12,7 +12,7 @@ import pytest
 import tagalong
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import InputError
-from tests.cli.typed import run
+from tests.cli.run_command import run
 from tests.errors import raises
 from tests.toy_corpus import toy_documents
 

@@ -46,7 +46,7 @@ SIZES = {
     "eos_token_id": 2,
 }
 FAMILIES = ("llama", "mistral", "sliding", "alternating")
-TIGHT = ("learned", "dynamic", "longrope")  # positions that end with the window, or change there
+LIMITED_POSITIONS = ("learned", "dynamic", "longrope")  # position types of a fixed window
 WORDS = [*sorted({word for text in CORPUS for word in text.split()}), "β", "(", "…", "a1", "😀"]
 
 
@@ -76,7 +76,7 @@ def make_llm(family: str, *, seed: int = 0, spread: float = 0.15) -> PreTrainedM
     return model.eval()
 
 
-def make_tight_llm(positions: str, window: int) -> PreTrainedModel:
+def make_window_limited_llm(positions: str, window: int) -> PreTrainedModel:
     """A decoder that knows as many positions as a window has, and no more or others."""
     torch.manual_seed(0)
     size = {"vocab_size": len(tokenizer()), "initializer_range": 0.15, **SIZES}
@@ -114,7 +114,7 @@ def make_tight_llm(positions: str, window: int) -> PreTrainedModel:
 
 
 @dataclass(frozen=True)
-class Rig:
+class TinyLLM:
     """A decoder with all that it needs."""
 
     model: PreTrainedModel
@@ -123,11 +123,11 @@ class Rig:
     decoder: SlotDecoder
 
 
-def make_rig(model: PreTrainedModel, *, window: int = 4096) -> Rig:
+def make_tiny_llm(model: PreTrainedModel, *, window: int = 4096) -> TinyLLM:
     verbalisers = choose_verbalizers(tokenizer(), TAGS)
     planner = PromptBuilder(tokenizer(), TAGS, verbalisers, window=window)
     scorer = TagScorer(model, verbalisers.ids, planner.prefix, precision="fp32")
-    return Rig(model, planner, scorer, SlotDecoder(scorer, TAGS, verbalisers))
+    return TinyLLM(model, planner, scorer, SlotDecoder(scorer, TAGS, verbalisers))
 
 
 def random_texts(seed: int, count: int, *, longest: int) -> list[str]:

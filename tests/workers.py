@@ -28,7 +28,7 @@ LONG_GROUPS = (
 )
 
 
-class TogetherScheduling(LoadScopeScheduling):
+class GroupScheduling(LoadScopeScheduling):
     """Keeps groups of tests together, and starts with the long groups."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -50,6 +50,6 @@ def group_of(nodeid: str) -> str:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherScheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
     """Only where nobody asks for another way."""
-    return TogetherScheduling(config, log) if config.getoption("dist") == "load" else None
+    return GroupScheduling(config, log) if config.getoption("dist") == "load" else None

@@ -122,7 +122,7 @@ def judged(corpus: Path, folder: Path, documents: Sequence[Document]) -> Iterato
     yield verdict(
         "LLM, verified", tagalong("evaluate", "llm", test, "--models", str(folder / "models"))
     )
-    rig = Rig(folder, documents, precision="auto")
+    rig = TinyLLM(folder, documents, precision="auto")
     rig.tier.decoding_mode = "single_pass"
     blank = [replace(document, spans=()) for document in documents]
     report = report_to_json(evaluate(documents, rig.tier.predict(blank)))
@@ -143,7 +143,7 @@ def verdict(name: str, report: Mapping[str, Any]) -> str:
     return f"| {name} | {' | '.join(cells)} | {report['calibration']['ece']:.3f} |"
 
 
-class Rig:
+class TinyLLM:
     """The trained tier, and the encoder's drafts for documents.
 
     Args:
@@ -212,7 +212,7 @@ class Rig:
         return calls, tokens
 
 
-def passes(rig: Rig) -> Iterator[str]:
+def passes(rig: TinyLLM) -> Iterator[str]:
     """Sequential model calls and tokens of each decoding."""
     yield "| decoding | passes: mean | p50 | p90 | max | tokens run per word: mean | p90 | max |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
@@ -249,7 +249,7 @@ def row(name: str, calls: Sequence[int], tokens: Sequence[int], *, words: Sequen
     )
 
 
-def paper_lengths(rig: Rig) -> tuple[list[int], list[int]]:
+def paper_lengths(rig: TinyLLM) -> tuple[list[int], list[int]]:
     """Tokens of the study's answers and prompts.
 
     Its line ends are counted; the vocabulary has none.
@@ -276,7 +276,7 @@ def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
     references = {}
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
     for precision in precisions:
-        rig = Rig(folder, documents, precision=precision, window=WHOLE)
+        rig = TinyLLM(folder, documents, precision=precision, window=WHOLE)
         reference = references[precision] = rig.decode("sequential")
         found = rig.decode("verified", drafted=True)
         differing, margins = compared(found, reference)
@@ -329,7 +329,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         for title, window in (("Whole documents:", WHOLE), ("In windows as in training:", None)):
             yield title
             yield ""
-            yield from passes(Rig(folder, documents, precision="auto", window=window))
+            yield from passes(TinyLLM(folder, documents, precision="auto", window=window))
             yield ""
     if only in (None, "exact"):
         yield from exact(folder, documents)

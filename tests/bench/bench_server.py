@@ -35,8 +35,8 @@ from server_processes import (
     direct_tier,
     environment,
     generate_load,
-    our_server,
     rival_server,
+    start_server,
 )
 from server_requests import CONFIGS, predict_body
 
@@ -98,7 +98,7 @@ def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
             subprocess.run(run, env=environment(threads), cwd=ROOT, check=True, capture_output=True)
             taken[name].append(time.perf_counter() - start)
         start = time.perf_counter()
-        with our_server(models, threads=threads) as server:
+        with start_server(models, threads=threads) as server:
             server_answer(server, None, text)
             taken["first prediction"].append(time.perf_counter() - start)
     yield "| | seconds, median (from, to) | times the import (from, to) |"
@@ -209,7 +209,7 @@ def busy(models: Path, data: Path, seconds: float, *, threads: int) -> Iterator[
     with (
         ThreadPoolExecutor(1) as other,
         a_training(threads=threads),
-        our_server(models, threads=threads, loaded=False) as server,
+        start_server(models, threads=threads, loaded=False) as server,
     ):
         promoting = other.submit(promote)
         try:
@@ -334,12 +334,12 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
             yield from starting(Path(models), texts[0], threads=threads)
             yield ""
         if only in (None, "latency"):
-            with our_server(Path(models), threads=threads) as server:
+            with start_server(Path(models), threads=threads) as server:
                 yield from latency(server, texts, pairs=options.pairs, threads=threads)
             yield ""
         if only in (None, "load"):
             with (
-                our_server(Path(models), threads=threads) as server,
+                start_server(Path(models), threads=threads) as server,
                 rival_model() as folder,
                 rival_server(folder, threads=threads) as rival,
                 direct_tier(threads=threads) as tier,
@@ -354,7 +354,7 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
             yield from busy(Path(models) / "busy", options.data, options.seconds, threads=threads)
             yield ""
         if only in (None, "memory"):
-            with our_server(Path(models), threads=threads) as server:
+            with start_server(Path(models), threads=threads) as server:
                 yield from memory(server, options.data, options.requests)
 
 

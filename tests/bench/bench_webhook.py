@@ -26,8 +26,8 @@ import numpy as np
 
 from tagalong.backend.documents.jsonl import document_to_json
 from tests.bc5cdr_sentences import sentences
-from tests.chaos.killing import ROOT
-from tests.end_to_end.ours import our_server
+from tests.chaos.prelabel_runs import ROOT
+from tests.end_to_end.server_process import start_server
 
 TARGET_SECONDS = 0.050  # at 99 %
 
@@ -116,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     print("| meanwhile | events | median ms | 99 % ms | longest ms |\n|---|---:|---:|---:|---:|")
     late = 0.0
-    with tempfile.TemporaryDirectory() as name, our_server(Path(name)) as ours:
+    with tempfile.TemporaryDirectory() as name, start_server(Path(name)) as ours:
         port = int(ours.url.rpartition(":")[2])
         first = 1
 

@@ -38,9 +38,9 @@ from tests.bc5cdr_sentences import sentences
 from tests.tiny_llms import (
     FAMILIES,
     TAGS,
-    Rig,
+    TinyLLM,
     make_llm,
-    make_rig,
+    make_tiny_llm,
     random_draft,
     random_texts,
     tokenizer,
@@ -98,7 +98,7 @@ def encoder_drafts(tier: Tier, texts: Sequence[str]) -> list[list[int]]:
     return drafts
 
 
-def check(rig: Rig, tier: Tier, count: int, seed: int) -> tuple[int, int, int, list[int]]:
+def check(rig: TinyLLM, tier: Tier, count: int, seed: int) -> tuple[int, int, int, list[int]]:
     """Documents, slots, entity tags, and differing documents for each kind of draft."""
     documents = slots = inside = 0
     differing = [0] * len(DRAFTS)
@@ -140,7 +140,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 made = trained(family, Path(folder)) if kind == "trained" else make_llm(family)
             seed = SEED + len(KINDS) * FAMILIES.index(family) + KINDS.index(kind)
-            rig = make_rig(made)
+            rig = make_tiny_llm(made)
             documents, slots, inside, differing = check(rig, tier, options.documents, seed)
             wrong += sum(differing)
             cells = " | ".join(map(str, differing))

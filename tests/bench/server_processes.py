@@ -66,7 +66,7 @@ def environment(threads: int, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def our_server(models: Path, *, threads: int, loaded: bool = True) -> Iterator[Server]:
+def start_server(models: Path, *, threads: int, loaded: bool = True) -> Iterator[Server]:
     """Run `tagalong serve`, with the bundled version if `models` is empty.
 
     With `loaded=False` it is yielded as soon as it answers, before it has a version.

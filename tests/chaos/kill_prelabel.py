@@ -26,7 +26,7 @@ from tagalong.backend.demo import installation
 from tagalong.backend.demo.label_studio_server import LabelStudioServer, start_label_studio
 from tagalong.backend.demo.supervised_process import is_port_free
 from tests.bc5cdr_sentences import sentences
-from tests.chaos.killing import ROOT, killed, ray_workers, undisturbed
+from tests.chaos.prelabel_runs import ROOT, ray_workers, run_undisturbed, run_with_kills
 
 MAX_KILLS = 4  # of one run
 PAUSE_SECONDS = 7.0  # between searches for a worker to kill
@@ -76,7 +76,7 @@ def run_all(
     """Run all, and return the number of failed runs."""
     port = int(running.url.rpartition(":")[2])
     engine = ("--engine", options.engine)
-    expected, seconds = undisturbed(running, texts, folder / "undisturbed", *engine)
+    expected, seconds = run_undisturbed(running, texts, folder / "undisturbed", *engine)
     print(
         f"{len(texts)} tasks, undisturbed: {sum(len(one[1]) for one in expected.answers)} regions"
     )
@@ -105,7 +105,7 @@ def run_all(
         worker_killer = WorkerKiller()
         if options.engine == "ray":
             worker_killer.start()
-        found = killed(
+        found = run_with_kills(
             running,
             texts,
             folder / f"run-{number}",

@@ -23,8 +23,13 @@ from tagalong.backend.demo.label_studio_server import start_label_studio
 from tagalong.backend.retraining.job import JobState
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.training.recipes.schedule import Schedule
-from tests.chaos.killing import ROOT
-from tests.chaos.schooling import Killed, annotated_project, first_version, trained_under_fire
+from tests.chaos.prelabel_runs import ROOT
+from tests.chaos.retraining_runs import (
+    RetrainingResult,
+    create_annotated_project,
+    publish_weak_version,
+    retrain_with_kills,
+)
 from tests.tiny_bases import make_base
 from tests.toy_corpus import toy_documents
 
@@ -44,20 +49,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = make_base("bert-uncased", folder / "base")
-        first_version(ModelStore(folder / "first"), base, SCHEDULE)
+        publish_weak_version(ModelStore(folder / "first"), base, SCHEDULE)
         with start_label_studio(program, folder / "studio") as running:
-            project = annotated_project(running, toy_documents(DOCUMENTS, seed=2))
+            project = create_annotated_project(running, toy_documents(DOCUMENTS, seed=2))
             environment = {
                 "LABEL_STUDIO_URL": running.url,
                 "LABEL_STUDIO_API_KEY": running.account.token,
             }
 
-            def run(number: int, seconds: float, kills: int) -> Killed:
+            def run(number: int, seconds: float, kills: int) -> RetrainingResult:
                 """Run one training with its own model store."""
                 home = folder / f"run-{number}"
                 shutil.copytree(folder / "first", home / "models")
                 chance = random.Random(options.seed * 1000 + number)
-                found = trained_under_fire(
+                found = retrain_with_kills(
                     home, project, environment, chance=chance, seconds=seconds, kills=kills
                 )
                 shutil.rmtree(home)

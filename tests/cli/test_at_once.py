@@ -13,10 +13,10 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
 from tagalong.ner.manifest import read_manifest
 from tests.errors import assert_wording
-from tests.forked import ForkedProcess
+from tests.forked_process import ForkedProcess
 from tests.toy_corpus import toy_documents
 
-IN_STEP = Path(__file__).with_name("train_in_step.py")
+IN_STEP = Path(__file__).with_name("train_concurrently.py")
 SETTINGS = (
     "--epochs", "4", "--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96",
     "--json",

@@ -18,9 +18,9 @@ from tagalong.cli.benchmark import choose_benchmark_configs
 from tagalong.training.benchmark import measure
 from tagalong.training.benchmark.measure import BenchmarkResult, run_benchmark
 from tests.backend.models.openvino.test_compile import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
-from tests.cli.typed import fails, run
+from tests.cli.run_command import run, run_failing
 from tests.errors import failed
-from tests.forked import CONTEXT
+from tests.forked_process import CONTEXT
 from tests.llm_versions import publish_llm_version
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
@@ -90,14 +90,14 @@ def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> 
 def test_what_cannot_be_measured_says_why(
     arguments: tuple[object, ...], code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failed(fails(capsys, "benchmark", *QUICK, *arguments), code)
+    failed(run_failing(capsys, "benchmark", *QUICK, *arguments), code)
 
 
 def test_an_evaluation_by_the_papers_protocol_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("evaluate", "bundled", SAMPLE, "--protocol", "paper", "--report", tmp_path)
-    sentence = fails(capsys, "benchmark", *QUICK, "--evaluation", tmp_path / "report.json")
+    sentence = run_failing(capsys, "benchmark", *QUICK, "--evaluation", tmp_path / "report.json")
     failed(sentence, "report-of-paper-protocol")
 
 
@@ -171,7 +171,7 @@ def test_an_evaluation_of_another_version_is_refused(
     run("evaluate", "bundled", SAMPLE, "--report", tmp_path)
     path = tmp_path / "report.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "other"}))
-    sentence = fails(capsys, "benchmark", *QUICK, "--evaluation", path)
+    sentence = run_failing(capsys, "benchmark", *QUICK, "--evaluation", path)
     failed(sentence, "report-of-other-versions")
 
 
@@ -180,4 +180,4 @@ def test_documents_without_a_word_are_refused(
 ) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text('{"id": "1", "text": " ", "entities": []}\n')
-    failed(fails(capsys, "benchmark", path, *QUICK), "no-words")
+    failed(run_failing(capsys, "benchmark", path, *QUICK), "no-words")

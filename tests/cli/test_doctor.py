@@ -8,15 +8,15 @@ import pytest
 
 from tagalong.backend.label_studio.api.filters import on, tasks_of
 from tagalong.cli.main import main
-from tests.backend.doctor.scripted import Asked, backend_row
-from tests.backend.doctor.surgery import KEY, Surgery, opened
+from tests.backend.doctor.doctor_runner import KEY, ScriptedServers, open_scripted_servers
+from tests.backend.doctor.scripted import ReceivedRequest, backend_row
 from tests.errors import failed
 
 
 @pytest.fixture
-def surgery() -> Iterator[Surgery]:
-    with opened() as surgery:
-        yield surgery
+def servers() -> Iterator[ScriptedServers]:
+    with open_scripted_servers() as servers:
+        yield servers
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +36,15 @@ def ends_with(code: int, *arguments: str) -> None:
     assert ended.value.code == code
 
 
-def test_all_is_well(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_is_well(servers: ScriptedServers, capsys: pytest.CaptureFixture[str]) -> None:
     ends_with(
-        0, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+        0,
+        "--label-studio-url",
+        servers.label_studio.url,
+        "--label-studio-key",
+        KEY,
+        "--project",
+        "7",
     )
     shown = capsys.readouterr().out
     lines = shown.splitlines()
@@ -49,20 +55,26 @@ def test_all_is_well(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_url_and_key_may_come_from_the_environment(
-    surgery: Surgery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("LABEL_STUDIO_URL", f"{surgery.studio.url}/projects/7/data?tab=2")
+    monkeypatch.setenv("LABEL_STUDIO_URL", f"{servers.label_studio.url}/projects/7/data?tab=2")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", KEY)
     ends_with(0, "--project", "7")
     assert capsys.readouterr().out.endswith("No problem.\n")
 
 
 def test_a_problem_has_its_remedy_below_and_ends_with_1(
-    surgery: Surgery, capsys: pytest.CaptureFixture[str]
+    servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    surgery.studio_says("GET /api/webhooks/", 200, [])
+    servers.set_label_studio_answer("GET /api/webhooks/", 200, [])
     ends_with(
-        1, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+        1,
+        "--label-studio-url",
+        servers.label_studio.url,
+        "--label-studio-key",
+        KEY,
+        "--project",
+        "7",
     )
     lines = capsys.readouterr().out.splitlines()
     (number,) = [number for number, line in enumerate(lines) if line.startswith("✗ ")]
@@ -71,19 +83,21 @@ def test_a_problem_has_its_remedy_below_and_ends_with_1(
     assert lines[-1].startswith("One problem.")
 
 
-def test_a_tab_is_fixed_on_request(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tab_is_fixed_on_request(
+    servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
+) -> None:
     filters = {"conjunction": "and", "items": [on("id", "in_list", [1, 2])]}
     held = {"id": 2, "data": {"title": "Review", "filters": filters}}
-    surgery.studio.script.answers["GET /api/dm/views/"] = lambda _: (200, [held])
+    servers.label_studio.script.answers["GET /api/dm/views/"] = lambda _: (200, [held])
 
-    def change(asked: Asked) -> tuple[int, Any]:
+    def change(asked: ReceivedRequest) -> tuple[int, Any]:
         held["data"] = asked.body["data"]
         return 200, held
 
-    surgery.studio.script.answers["PATCH /api/dm/views/2/"] = change
+    servers.label_studio.script.answers["PATCH /api/dm/views/2/"] = change
     command = [
         "--label-studio-url",
-        surgery.studio.url,
+        servers.label_studio.url,
         "--label-studio-key",
         KEY,
         "--project",
@@ -95,10 +109,18 @@ def test_a_tab_is_fixed_on_request(surgery: Surgery, capsys: pytest.CaptureFixtu
     assert held["data"]["filters"] == tasks_of([1, 2])
 
 
-def test_a_warning_ends_with_0(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
-    surgery.studio_says("GET /api/version/", 200, {"release": "2.0"})
+def test_a_warning_ends_with_0(
+    servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    servers.set_label_studio_answer("GET /api/version/", 200, {"release": "2.0"})
     ends_with(
-        0, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+        0,
+        "--label-studio-url",
+        servers.label_studio.url,
+        "--label-studio-key",
+        KEY,
+        "--project",
+        "7",
     )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("! Label Studio: ")
@@ -116,11 +138,11 @@ def test_what_was_skipped_for_one_cause_is_on_one_line(
     assert lines[0].startswith("· Key, Project, ")
 
 
-def test_json_is_one_object(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
-    surgery.studio_says("GET /api/webhooks/", 200, [])
+def test_json_is_one_object(servers: ScriptedServers, capsys: pytest.CaptureFixture[str]) -> None:
+    servers.set_label_studio_answer("GET /api/webhooks/", 200, [])
     arguments = [
         "--label-studio-url",
-        surgery.studio.url,
+        servers.label_studio.url,
         "--label-studio-key",
         KEY,
         "--project",
@@ -136,12 +158,18 @@ def test_json_is_one_object(surgery: Surgery, capsys: pytest.CaptureFixture[str]
 
 
 def test_control_characters_of_a_server_stay_harmless(
-    surgery: Surgery, capsys: pytest.CaptureFixture[str]
+    servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = backend_row(surgery.backend.url, title="[red]\x1b[2J\nForged")
-    surgery.studio_says("GET /api/ml/", 200, [row])
+    row = backend_row(servers.backend.url, title="[red]\x1b[2J\nForged")
+    servers.set_label_studio_answer("GET /api/ml/", 200, [row])
     ends_with(
-        0, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+        0,
+        "--label-studio-url",
+        servers.label_studio.url,
+        "--label-studio-key",
+        KEY,
+        "--project",
+        "7",
     )
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
@@ -150,18 +178,30 @@ def test_control_characters_of_a_server_stay_harmless(
 
 
 def test_a_backend_with_a_password(
-    surgery: Surgery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TAGALONG_USERNAME", "ann")
     ends_with(
-        1, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+        1,
+        "--label-studio-url",
+        servers.label_studio.url,
+        "--label-studio-key",
+        KEY,
+        "--project",
+        "7",
     )
     failed(capsys.readouterr().err, "login-incomplete")
     monkeypatch.setenv("TAGALONG_PASSWORD", "secret")
     ends_with(
-        0, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+        0,
+        "--label-studio-url",
+        servers.label_studio.url,
+        "--label-studio-key",
+        KEY,
+        "--project",
+        "7",
     )
-    setups = [asked for asked in surgery.backend.script.asked if asked.path == "/setup"]
+    setups = [asked for asked in servers.backend.script.requests if asked.path == "/setup"]
     assert [asked.headers["Authorization"] for asked in setups] == ["Basic YW5uOnNlY3JldA=="]
 
 

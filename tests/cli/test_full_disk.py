@@ -10,7 +10,7 @@ from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.locks import SCRATCH_PREFIX
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import Manifest
-from tests.forked import run_forked
+from tests.forked_process import run_forked
 from tests.toy_corpus import toy_documents
 
 PROGRAM = Path(__file__).with_name("train_on_full_disk.py")

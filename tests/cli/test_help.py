@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from tagalong.cli.main import app, main
-from tests.cli.typed import run
+from tests.cli.run_command import run
 
 VAGUE_STARTS = ("Of ", "What ", "Whether ", "How ", "Who ")
 # Two names for one idea, or one name for two ideas; each pair had to be told apart once.

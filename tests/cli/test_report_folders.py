@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.typed import fails
+from tests.cli.run_command import run_failing
 
 SAMPLE = Path("tests/samples/bc5cdr.jsonl").resolve()
 
@@ -26,5 +26,5 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(
     (tmp_path / "file").write_text("")
     (tmp_path / "taken" / "report.json").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    assert "--report" in fails(capsys, *command, "--report", tmp_path / name)
+    assert "--report" in run_failing(capsys, *command, "--report", tmp_path / name)
     assert sorted(tmp_path.rglob("*")) == before

@@ -16,7 +16,7 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.ner.manifest import read_manifest
 from tagalong.training.recipes.schedule import TrainingProgress
-from tests.forked import ForkedProcess, run_forked
+from tests.forked_process import ForkedProcess, run_forked
 from tests.toy_corpus import toy_documents
 
 EPOCHS = 8

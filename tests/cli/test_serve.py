@@ -19,7 +19,7 @@ import tagalong.backend.server.run
 from tagalong.backend.demo.supervised_process import find_free_port
 from tagalong.backend.server.prediction.request import Limits
 from tagalong.cli.main import main
-from tests.backend.server.serving import ABSTRACT, assert_valid, regions, request_for
+from tests.backend.server.app_client import ABSTRACT, assert_valid, regions, request_for
 from tests.errors import failed
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import read_manifest
-from tests.forked import run_ranks
+from tests.forked_process import run_ranks
 from tests.tiny_llms import save_llm
 from tests.toy_corpus import toy_documents
 

@@ -23,7 +23,7 @@ from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.model_registry import ModelRegistry
 from tests.end_to_end.editor import browser, logged_in
-from tests.end_to_end.ours import Ours, our_server_by_command
+from tests.end_to_end.server_process import ServerProcess, start_server_by_command
 
 HOME = Path(__file__).parents[2] / "tagalong-demo"
 # Where addresses are refused as by default, but for the calls to backends: a backend is then added
@@ -128,9 +128,9 @@ def validating_label_studio(
 
 
 @pytest.fixture(scope="session")
-def our_bundled_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+def bundled_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Our server with the bundled version, as a new user starts it."""
-    with our_server_by_command(tmp_path_factory.mktemp("ours")) as server:
+    with start_server_by_command(tmp_path_factory.mktemp("ours")) as server:
         yield server
 
 

@@ -79,7 +79,7 @@ LISTED = """() => [...document.querySelectorAll(".lsf-outliner-item__title")].ma
 
 
 @dataclass(frozen=True)
-class Shown:
+class EditorContent:
     """What the editor displays.
 
     Attributes:
@@ -109,12 +109,12 @@ class Editor:
         self.page.goto(f"{self.url}/projects/{project}/data?task={task}")
         self.page.wait_for_selector(f"{TEXT} .htx-highlight")
 
-    def shown(self) -> Shown:
+    def shown(self) -> EditorContent:
         found = self.page.evaluate(READ)
         for region in found["regions"]:
             breaks = found["text"][region["start"] : region["end"]].count("\n")
             assert region["pieces"] + breaks == region["end"] - region["start"]
-        return Shown(
+        return EditorContent(
             found["text"],
             sorted(
                 (one["start"], one["end"], one["label"].partition(":")[2], one["text"])

@@ -11,10 +11,10 @@ from playwright.sync_api import BrowserContext
 
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_abstracts
-from tests.end_to_end.connected import Connected, connected, places
+from tests.end_to_end.backend_project import BackendProject, create_backend_project, places
 from tests.end_to_end.editor import SCREENSHOTS, TOGGLE, Editor, new_editor
-from tests.end_to_end.ours import Ours
-from tests.end_to_end.texts import TEXTS
+from tests.end_to_end.offset_texts import TEXTS
+from tests.end_to_end.server_process import ServerProcess
 
 ABSTRACT = next(abstract["text"] for abstract in read_abstracts() if abstract["pmid"] == "19263707")
 # "agent" and "batch" are no entities: what marks them is the annotator, and the copies are ours.
@@ -24,10 +24,12 @@ DRAWN = (
 
 
 @pytest.fixture(scope="module")
-def project(label_studio: LabelStudioServer, our_bundled_server: Ours) -> Iterator[Connected]:
+def project(
+    label_studio: LabelStudioServer, bundled_server: ServerProcess
+) -> Iterator[BackendProject]:
     texts = [*TEXTS.values(), ABSTRACT, DRAWN]
-    with connected(label_studio, our_bundled_server.url, texts) as project:
-        project.studio.predictions.retrieve(project.project)
+    with create_backend_project(label_studio, bundled_server.url, texts) as project:
+        project.studio.predictions.retrieve(project.id)
         yield project
 
 
@@ -38,7 +40,7 @@ def editor(account: BrowserContext, label_studio: LabelStudioServer) -> Iterator
         assert editor.failures == []
 
 
-def task_of(project: Connected, text: str) -> int:
+def task_of(project: BackendProject, text: str) -> int:
     return next(task for task, held in project.texts.items() if held == text)
 
 
@@ -47,11 +49,13 @@ def displayed(text: str) -> str:
     return text.replace("\r", "\n")
 
 
-def test_every_region_is_on_the_page_to_the_character(editor: Editor, project: Connected) -> None:
+def test_every_region_is_on_the_page_to_the_character(
+    editor: Editor, project: BackendProject
+) -> None:
     stored = project.stored()
     for name, text in [*TEXTS.items(), ("abstract", ABSTRACT)]:
         task = task_of(project, text)
-        editor.open(project.project, task)
+        editor.open(project.id, task)
         editor.page.screenshot(path=SCREENSHOTS / f"{name}.png")
         ours = places(stored[task].result)
         shown = editor.shown()
@@ -65,8 +69,8 @@ def test_every_region_is_on_the_page_to_the_character(editor: Editor, project: C
         assert len(listed) >= min(len(ours), 10)
 
 
-def test_the_label_stream_shows_them_too(editor: Editor, project: Connected) -> None:
-    editor.page.goto(f"{editor.url}/projects/{project.project}/data?labeling=1")
+def test_the_label_stream_shows_them_too(editor: Editor, project: BackendProject) -> None:
+    editor.page.goto(f"{editor.url}/projects/{project.id}/data?labeling=1")
     editor.page.wait_for_selector(".lsf-htx-richtext .htx-highlight")
     shown = editor.shown()
     task = next(task for task, text in project.texts.items() if displayed(text) == shown.text)
@@ -75,14 +79,14 @@ def test_the_label_stream_shows_them_too(editor: Editor, project: Connected) -> 
 
 
 def test_what_is_submitted_in_the_browser_keeps_its_place(
-    editor: Editor, project: Connected
+    editor: Editor, project: BackendProject
 ) -> None:
     (task,) = project.add(TEXTS["breaks"])
-    editor.open(project.project, task)
+    editor.open(project.id, task)
     with editor.page.expect_response(lambda answer: "/annotations" in answer.url) as submitted:
         editor.page.get_by_role("button", name="Submit").click()
     assert submitted.value.status == 201
-    held = project.call("GET", f"api/tasks/{task}/?project={project.project}")
+    held = project.call("GET", f"api/tasks/{task}/?project={project.id}")
     (annotation,) = held["annotations"]
     (prediction,) = held["predictions"]
     assert [place[:3] for place in places(annotation["result"])] == [
@@ -92,9 +96,9 @@ def test_what_is_submitted_in_the_browser_keeps_its_place(
     assert held["data"]["text"] == TEXTS["breaks"]
 
 
-def test_what_is_drawn_in_the_editor_is_completed(editor: Editor, project: Connected) -> None:
+def test_what_is_drawn_in_the_editor_is_completed(editor: Editor, project: BackendProject) -> None:
     task = task_of(project, DRAWN)
-    editor.open(project.project, task)
+    editor.open(project.id, task)
     before = len(editor.shown().regions)
     editor.page.locator(TOGGLE).check(force=True)
     with editor.page.expect_response(lambda answer: "/interactive-annotating" in answer.url) as it:
@@ -125,15 +129,15 @@ def test_what_is_drawn_in_the_editor_is_completed(editor: Editor, project: Conne
 
 
 def test_the_picture_of_the_readme(
-    editor: Editor, label_studio: LabelStudioServer, our_bundled_server: Ours
+    editor: Editor, label_studio: LabelStudioServer, bundled_server: ServerProcess
 ) -> None:
-    url = our_bundled_server.url
-    with connected(label_studio, url, [ABSTRACT], title="BC5CDR abstracts") as project:
+    url = bundled_server.url
+    with create_backend_project(label_studio, url, [ABSTRACT], title="BC5CDR abstracts") as project:
         editor.page.set_viewport_size({"width": 1280, "height": 620})
         editor.page.evaluate(
             "localStorage.setItem('labelStudio:settings', JSON.stringify({showLabels: true}))"
         )
-        editor.page.goto(f"{editor.url}/projects/{project.project}/data?labeling=1")
+        editor.page.goto(f"{editor.url}/projects/{project.id}/data?labeling=1")
         editor.page.wait_for_selector(".lsf-htx-richtext .htx-highlight")
         editor.page.wait_for_load_state("networkidle")
         editor.page.screenshot(path=SCREENSHOTS / "label-studio.png")
@@ -142,13 +146,15 @@ def test_the_picture_of_the_readme(
         assert [start for start, *_ in editor.shown().regions] == starts
 
 
-def test_the_status_page(chromium: Any, project: Connected, our_bundled_server: Ours) -> None:
+def test_the_status_page(
+    chromium: Any, project: BackendProject, bundled_server: ServerProcess
+) -> None:
     failures: list[str] = []
     context = chromium.new_context(viewport={"width": 1000, "height": 1240}, color_scheme="light")
     try:
         page = context.new_page()
         page.on("console", lambda said: failures.append(said.text))
-        page.goto(our_bundled_server.url)
+        page.goto(bundled_server.url)
         assert project.backend.model_version in page.inner_text("body")
         page.screenshot(path=SCREENSHOTS / "status.png")
         page.set_viewport_size({"width": 360, "height": 640})

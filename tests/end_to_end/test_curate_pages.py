@@ -11,7 +11,7 @@ from tagalong.ner.document import Document
 from tagalong.training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
 from tagalong.training.curate.inter_annotator import compute_agreement
 from tagalong.training.curate.pages import agreement_to_html, review_to_html
-from tests.end_to_end.look import looked_at
+from tests.end_to_end.html_pages import open_page
 
 GOLD = [document for document in read_sample_documents() if len(document.spans) > 4][:4]
 
@@ -69,7 +69,7 @@ def agreement_page() -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("make", [review_page, agreement_page])
 def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, make: Any, scheme: str) -> None:
-    with looked_at(chromium, make(), tmp_path, name=make.__name__, scheme=scheme) as page:
+    with open_page(chromium, make(), tmp_path, name=make.__name__, scheme=scheme) as page:
         drawn = page.locator("article").first.locator(".piece.missed, .piece.spurious")
         kinds = [one.get_attribute("class") for one in drawn.all()]
         assert set(kinds) >= {"piece missed"}

@@ -9,105 +9,111 @@ from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.label_studio.api.client import connect
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from tagalong.ner.errors import LabelStudioError
+from tests.backend.doctor.doctor_runner import only_finding
 from tests.backend.doctor.scripted import ScriptedServer, healthy_backend
-from tests.backend.doctor.surgery import the_only
-from tests.end_to_end.practice import CONFIG, TEXTS, Practice, practice, served
+from tests.end_to_end.doctor_project import (
+    CONFIG,
+    TEXTS,
+    DoctorProject,
+    create_doctor_project,
+    serve_lexicon,
+)
 
 HYPERTEXT = CONFIG.replace("<Text ", "<HyperText ")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("server")) as url:
+    with serve_lexicon(tmp_path_factory.mktemp("server")) as url:
         yield url
 
 
 @pytest.fixture
-def patient(label_studio: LabelStudioServer, server: str) -> Iterator[Practice]:
-    with practice(label_studio, server) as found:
+def project(label_studio: LabelStudioServer, server: str) -> Iterator[DoctorProject]:
+    with create_doctor_project(label_studio, server) as found:
         yield found
 
 
-def test_all_is_well(patient: Practice) -> None:
-    findings = patient.look()
+def test_all_is_well(project: DoctorProject) -> None:
+    findings = project.run_doctor()
     assert {finding.status for finding in findings.values()} == {"ok"}
     assert " 2 " in findings["stored"].sentence
 
 
-def test_a_key_that_is_not_known(patient: Practice) -> None:
-    finding = patient.look(key="0" * 40)["key"]
+def test_a_key_that_is_not_known(project: DoctorProject) -> None:
+    finding = project.run_doctor(key="0" * 40)["key"]
     assert finding.status == "problem"
     assert "(Invalid token.)" in finding.sentence
 
 
 @pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # the SDK's own call
-def test_tokens_of_both_kinds(patient: Practice) -> None:
+def test_tokens_of_both_kinds(project: DoctorProject) -> None:
     switches = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": False}
-    personal = patient.call("POST", "api/token/")["token"]
-    patient.call("POST", "api/jwt/settings", switches)
+    personal = project.call("POST", "api/token/")["token"]
+    project.call("POST", "api/jwt/settings", switches)
     try:
-        finding = patient.look()["key"]
+        finding = project.run_doctor()["key"]
         assert finding.status == "problem"
         assert finding.code == "legacy-tokens-off"
-        findings = patient.look(key=personal)
+        findings = project.run_doctor(key=personal)
         assert {finding.status for finding in findings.values()} == {"ok"}
         assert findings["key"].status == "ok"
     finally:
-        with connect(patient.running.url, personal) as studio:
+        with connect(project.running.url, personal) as studio:
             back = switches | {"legacy_api_tokens_enabled": True}
             studio.connection.request_json("POST", "api/jwt/settings", body=back)
             studio.connection.request_json(
                 "POST", "api/token/blacklist/", body={"refresh": personal}
             )
-    finding = patient.look(key=personal)["key"]
+    finding = project.run_doctor(key=personal)["key"]
     assert finding.status == "problem"
     assert finding.code == "key-revoked"
 
 
-def test_a_project_that_is_not_there(patient: Practice) -> None:
-    finding = patient.look(number=999)["project"]
+def test_a_project_that_is_not_there(project: DoctorProject) -> None:
+    finding = project.run_doctor(number=999)["project"]
     assert finding.status == "problem"
-    assert f"{patient.project} ('Abstracts')" in finding.sentence
+    assert f"{project.id} ('Abstracts')" in finding.sentence
 
 
-def test_hypertext(patient: Practice) -> None:
-    patient.change_project(label_config=HYPERTEXT)
+def test_hypertext(project: DoctorProject) -> None:
+    project.change_project(label_config=HYPERTEXT)
     skips = "tasks setup predict state labels validation"
-    finding = the_only(patient.look(), "config", "problem", skips=f"{skips} version")
+    finding = only_finding(project.run_doctor(), "config", "problem", skips=f"{skips} version")
     assert finding.code == "hypertext"
 
 
 def test_no_tasks(label_studio: LabelStudioServer, server: str) -> None:
-    with practice(label_studio, server) as patient:
-        patient.call("DELETE", f"api/projects/{patient.project}/tasks/")
-        the_only(patient.look(), "tasks", "warning", skips="predict")
+    with create_doctor_project(label_studio, server) as project:
+        project.call("DELETE", f"api/projects/{project.id}/tasks/")
+        only_finding(project.run_doctor(), "tasks", "warning", skips="predict")
 
 
-def test_a_task_without_the_data_key(patient: Practice) -> None:
-    patient.change_project(label_config=CONFIG.replace("$text", "$abstract"))
-    finding = patient.look()["tasks"]
+def test_a_task_without_the_data_key(project: DoctorProject) -> None:
+    project.change_project(label_config=CONFIG.replace("$text", "$abstract"))
+    finding = project.run_doctor()["tasks"]
     assert finding.status == "problem"
     assert finding.code == "tasks-without-text"
 
 
 def test_no_backend(label_studio: LabelStudioServer, server: str) -> None:
-    with practice(label_studio, server, connected=False) as patient:
-        findings = patient.look(backend_url=server)
-        finding = the_only(findings, "connected", "problem", skips="state version webhook")
+    with create_doctor_project(label_studio, server, connected=False) as project:
+        findings = project.run_doctor(backend_url=server)
+        finding = only_finding(findings, "connected", "problem", skips="state version webhook")
         assert server in finding.remedy
 
 
-def test_two_backends(patient: Practice) -> None:
-    patient.studio.ml_backends.add(patient.project, f"{patient.url}/encoder", "second")
-    finding = the_only(patient.look(), "connected", "warning")
+def test_two_backends(project: DoctorProject) -> None:
+    project.studio.ml_backends.add(project.id, f"{project.url}/encoder", "second")
+    finding = only_finding(project.run_doctor(), "connected", "warning")
     assert "'second'" in finding.sentence
 
 
 def test_an_address_that_label_studio_may_not_call(
     label_studio: LabelStudioServer, server: str
 ) -> None:
-    with practice(label_studio, server, connected=False) as patient:
-        finding = patient.look(backend_url="http://10.0.0.1:9090")["network"]
+    with create_doctor_project(label_studio, server, connected=False) as project:
+        finding = project.run_doctor(backend_url="http://10.0.0.1:9090")["network"]
     assert finding.status == "problem"
     assert finding.code == "calls-blocked"
     assert "10.0.0.0/8" in finding.sentence
@@ -117,18 +123,18 @@ def test_an_address_that_label_studio_may_not_call(
 def test_a_host_that_label_studio_does_not_know(
     label_studio: LabelStudioServer, server: str
 ) -> None:
-    with practice(label_studio, server, connected=False) as patient:
-        finding = patient.look(backend_url="http://tagalong.invalid:9090")["network"]
+    with create_doctor_project(label_studio, server, connected=False) as project:
+        finding = project.run_doctor(backend_url="http://tagalong.invalid:9090")["network"]
     assert finding.status == "problem"
     assert finding.code == "unknown-host"
 
 
 def test_a_backend_that_is_down(label_studio: LabelStudioServer, tmp_path: Path) -> None:
-    with served(tmp_path) as url, practice(label_studio, url) as patient:
+    with serve_lexicon(tmp_path) as url, create_doctor_project(label_studio, url) as project:
         with ScriptedServer(healthy_backend()) as brief:
-            row = patient.backend
-            patient.call("PATCH", f"api/ml/{row.id}", {"url": brief.url, "project": row.project})
-        findings = patient.look()
+            row = project.backend
+            project.call("PATCH", f"api/ml/{row.id}", {"url": brief.url, "project": row.project})
+        findings = project.run_doctor()
     assert findings["answers"].status == "problem"
     assert findings["answers"].code == "backend-unreachable"
     assert findings["state"].status == "skipped"
@@ -137,19 +143,22 @@ def test_a_backend_that_is_down(label_studio: LabelStudioServer, tmp_path: Path)
 def test_a_backend_that_label_studio_alone_cannot_reach(
     label_studio: LabelStudioServer, server: str
 ) -> None:
-    with practice(label_studio, server) as patient:
+    with create_doctor_project(label_studio, server) as project:
         with ScriptedServer(healthy_backend()) as brief:
-            row = patient.backend
-            patient.call("PATCH", f"api/ml/{row.id}", {"url": brief.url, "project": row.project})
-        finding = patient.look(backend_url=server)["state"]
+            row = project.backend
+            project.call("PATCH", f"api/ml/{row.id}", {"url": brief.url, "project": row.project})
+        finding = project.run_doctor(backend_url=server)["state"]
     assert finding.status == "problem"
     assert finding.code == "backend-unreachable-from-label-studio"
 
 
 def test_a_slow_health_check(label_studio: LabelStudioServer) -> None:
-    with ScriptedServer(healthy_backend()) as slow, practice(label_studio, slow.url) as patient:
+    with (
+        ScriptedServer(healthy_backend()) as slow,
+        create_doctor_project(label_studio, slow.url) as project,
+    ):
         slow.script.delays["/health"] = 1.2
-        finding = the_only(patient.look(), "times", "problem", skips="state")
+        finding = only_finding(project.run_doctor(), "times", "problem", skips="state")
     assert finding.code == "too-slow"
 
 
@@ -159,60 +168,65 @@ def test_a_slow_health_check(label_studio: LabelStudioServer) -> None:
 def test_a_password_that_label_studio_does_not_have(
     label_studio: LabelStudioServer, login: tuple[str, str] | None, code: str
 ) -> None:
-    with ScriptedServer(healthy_backend()) as server, practice(label_studio, server.url) as patient:
-        patient.studio.ml_backends.update(patient.backend, login=login)
+    with (
+        ScriptedServer(healthy_backend()) as server,
+        create_doctor_project(label_studio, server.url) as project,
+    ):
+        project.studio.ml_backends.update(project.backend, login=login)
         for path in ("GET /versions", "POST /setup", "POST /predict"):
             server.script.answers[path] = (401, {"error": "username or password is wrong"})
-        finding = the_only(patient.look(), "auth", "problem", skips="setup predict state version")
+        finding = only_finding(
+            project.run_doctor(), "auth", "problem", skips="setup predict state version"
+        )
     assert finding.code == code
 
 
 def test_our_server_with_its_password(label_studio: LabelStudioServer, tmp_path: Path) -> None:
     login, secret = ("ann", "secret"), "c0ffee"
     with (
-        served(tmp_path, credentials=Credentials(*login), webhook_secret=secret) as url,
-        practice(label_studio, url, connected=False) as patient,
+        serve_lexicon(tmp_path, credentials=Credentials(*login), webhook_secret=secret) as url,
+        create_doctor_project(label_studio, url, connected=False) as project,
     ):
-        patient.studio.ml_backends.add(patient.project, url, "locked", login=login)
-        patient.studio.ml_backends.update(patient.backend, title=patient.backend.model_version)
+        project.studio.ml_backends.add(project.id, url, "locked", login=login)
+        project.studio.ml_backends.update(project.backend, title=project.backend.model_version)
         headers = {"headers": {WEBHOOK_SECRET_HEADER: secret}}
-        patient.call("PATCH", f"api/webhooks/{patient.webhook}/", headers)
-        assert {finding.status for finding in patient.look(login=login).values()} == {"ok"}
-        the_only(patient.look(), "setup", "skipped", skips="predict")
+        project.call("PATCH", f"api/webhooks/{project.webhook}/", headers)
+        assert {finding.status for finding in project.run_doctor(login=login).values()} == {"ok"}
+        only_finding(project.run_doctor(), "setup", "skipped", skips="predict")
 
 
-def test_predictions_are_not_shown(patient: Practice) -> None:
-    patient.change_project(show_collab_predictions=False)
-    finding = the_only(patient.look(), "shown", "problem", skips="version")
+def test_predictions_are_not_shown(project: DoctorProject) -> None:
+    project.change_project(show_collab_predictions=False)
+    finding = only_finding(project.run_doctor(), "shown", "problem", skips="version")
     assert finding.code == "prelabelling-off"
 
 
-def test_the_title_is_not_the_version(patient: Practice) -> None:
-    patient.studio.ml_backends.update(patient.backend, title="Tagalong")
-    finding = the_only(patient.look(), "version", "problem")
+def test_the_title_is_not_the_version(project: DoctorProject) -> None:
+    project.studio.ml_backends.update(project.backend, title="Tagalong")
+    finding = only_finding(project.run_doctor(), "version", "problem")
     assert finding.code == "outdated-title"
-    assert patient.version in finding.remedy
+    assert project.version in finding.remedy
 
 
-def test_the_project_names_no_version(patient: Practice) -> None:
-    patient.change_project(model_version="")
-    finding = the_only(patient.look(), "version", "problem")
+def test_the_project_names_no_version(project: DoctorProject) -> None:
+    project.change_project(model_version="")
+    finding = only_finding(project.run_doctor(), "version", "problem")
     assert finding.code == "shows-other-version"
 
 
-def store(patient: Practice, label: str, version: str) -> None:
+def store(project: DoctorProject, label: str, version: str) -> None:
     """Store a prediction, which Label Studio does not validate here."""
-    task = next(patient.studio.tasks.iterate_for_project(patient.project)).id
+    task = next(project.studio.tasks.iterate_for_project(project.id)).id
     value = {"start": 0, "end": 8, "text": TEXTS[0][:8], "labels": [label]}
     region = {"id": "r", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
     body = {"task": task, "result": [region], "score": 0.5, "model_version": version}
-    patient.call("POST", "api/predictions/", body)
+    project.call("POST", "api/predictions/", body)
 
 
-def test_the_project_shows_stored_predictions(patient: Practice) -> None:
-    store(patient, "Chemical", "batch-1")
-    patient.change_project(model_version="batch-1")
-    finding = the_only(patient.look(), "version", "warning")
+def test_the_project_shows_stored_predictions(project: DoctorProject) -> None:
+    store(project, "Chemical", "batch-1")
+    project.change_project(model_version="batch-1")
+    finding = only_finding(project.run_doctor(), "version", "warning")
     assert finding.code == "shows-stored-predictions"
     assert "'batch-1'" in finding.sentence
 
@@ -221,57 +235,63 @@ def test_labels_without_a_name_in_the_project(
     label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     lexicon = {"naloxone": "Chemical", "cisplatin": "Drug"}
-    with served(tmp_path, lexicon=lexicon) as url, practice(label_studio, url) as patient:
-        finding = the_only(patient.look(), "labels", "warning")
+    with (
+        serve_lexicon(tmp_path, lexicon=lexicon) as url,
+        create_doctor_project(label_studio, url) as project,
+    ):
+        finding = only_finding(project.run_doctor(), "labels", "warning")
     assert finding.sentence.endswith(": Drug.")
 
 
-def test_a_webhook_that_was_removed(patient: Practice) -> None:
-    patient.call("DELETE", f"api/webhooks/{patient.webhook}/")
-    finding = the_only(patient.look(), "webhook", "problem")
+def test_a_webhook_that_was_removed(project: DoctorProject) -> None:
+    project.call("DELETE", f"api/webhooks/{project.webhook}/")
+    finding = only_finding(project.run_doctor(), "webhook", "problem")
     assert finding.code == "no-webhook"
 
 
-def test_a_webhook_that_is_switched_off(patient: Practice) -> None:
-    patient.call("PATCH", f"api/webhooks/{patient.webhook}/", {"is_active": False})
-    finding = the_only(patient.look(), "webhook", "problem")
+def test_a_webhook_that_is_switched_off(project: DoctorProject) -> None:
+    project.call("PATCH", f"api/webhooks/{project.webhook}/", {"is_active": False})
+    finding = only_finding(project.run_doctor(), "webhook", "problem")
     assert finding.code == "webhook-off"
 
 
 def test_a_webhook_without_its_secret(label_studio: LabelStudioServer, tmp_path: Path) -> None:
-    with served(tmp_path, webhook_secret="c0ffee") as url, practice(label_studio, url) as patient:
-        finding = the_only(patient.look(), "webhook", "problem")
+    with (
+        serve_lexicon(tmp_path, webhook_secret="c0ffee") as url,
+        create_doctor_project(label_studio, url) as project,
+    ):
+        finding = only_finding(project.run_doctor(), "webhook", "problem")
         assert finding.code == "webhook-secret"
         headers = {"headers": {WEBHOOK_SECRET_HEADER: "c0ffee"}}
-        patient.call("PATCH", f"api/webhooks/{patient.webhook}/", headers)
+        project.call("PATCH", f"api/webhooks/{project.webhook}/", headers)
         # Events come now; the train button, which carries a password alone, does not.
-        finding = the_only(patient.look(), "webhook", "warning")
+        finding = only_finding(project.run_doctor(), "webhook", "warning")
         assert finding.code == "train-button"
 
 
-def test_a_stored_prediction_that_would_be_refused(patient: Practice) -> None:
-    store(patient, "Gene", patient.version)
-    finding = the_only(patient.look(), "validation", "warning")
+def test_a_stored_prediction_that_would_be_refused(project: DoctorProject) -> None:
+    store(project, "Gene", project.version)
+    finding = only_finding(project.run_doctor(), "validation", "warning")
     assert finding.code == "invalid-predictions-unnoticed"
     assert "'Gene'" in finding.sentence
 
 
 def test_predictions_of_another_version(label_studio: LabelStudioServer, server: str) -> None:
-    with practice(label_studio, server) as patient:
-        store(patient, "Chemical", "old-1")
-        patient.studio.tasks.add(patient.project, [{"data": {"text": TEXTS[0]}}])
-        finding = the_only(patient.look(), "stored", "warning")
+    with create_doctor_project(label_studio, server) as project:
+        store(project, "Chemical", "old-1")
+        project.studio.tasks.add(project.id, [{"data": {"text": TEXTS[0]}}])
+        finding = only_finding(project.run_doctor(), "stored", "warning")
     assert "old-1 (1)" in finding.sentence
 
 
 def test_a_backend_added_by_half(strict_label_studio: LabelStudioServer, server: str) -> None:
-    with practice(strict_label_studio, server, connected=False) as patient:
+    with create_doctor_project(strict_label_studio, server, connected=False) as project:
         with pytest.raises(LabelStudioError, match="reserved network address"):
-            patient.studio.ml_backends.add(patient.project, server, "half")
-        assert [
-            row.url for row in patient.studio.ml_backends.list_for_project(patient.project)
-        ] == [server]
-        findings = patient.look()
+            project.studio.ml_backends.add(project.id, server, "half")
+        assert [row.url for row in project.studio.ml_backends.list_for_project(project.id)] == [
+            server
+        ]
+        findings = project.run_doctor()
     assert findings["network"].status == "problem"
     assert findings["network"].code == "events-blocked"
     assert findings["webhook"].status == "problem"

@@ -19,10 +19,16 @@ from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import LabelStudioError
 from tagalong.training.corpus import read_corpus
-from tests.end_to_end.connected import CONFIG, Connected, connected, ours, places
-from tests.end_to_end.ours import Ours, our_server
-from tests.end_to_end.texts import TEXTS
-from tests.swapped import SWAPPED, publish_swapped
+from tests.end_to_end.backend_project import (
+    CONFIG,
+    BackendProject,
+    create_backend_project,
+    expected_items,
+    places,
+)
+from tests.end_to_end.offset_texts import TEXTS
+from tests.end_to_end.server_process import ServerProcess, start_server
+from tests.swapped_labels import SWAPPED, publish_swapped
 
 INTERFACE = LabelInterface(read_demo_label_config())
 ABSTRACTS = [abstract["text"] for abstract in read_abstracts()[:2]]
@@ -39,22 +45,24 @@ def studio(request: pytest.FixtureRequest) -> LabelStudioServer:
 
 
 @pytest.fixture(scope="module")
-def project(studio: LabelStudioServer, our_bundled_server: Ours) -> Iterator[Connected]:
+def project(studio: LabelStudioServer, bundled_server: ServerProcess) -> Iterator[BackendProject]:
     """With predictions, fetched as "Retrieve Predictions" does."""
-    with connected(studio, our_bundled_server.url, [*TEXTS.values(), *ABSTRACTS]) as project:
-        project.studio.predictions.retrieve(project.project)
+    with create_backend_project(
+        studio, bundled_server.url, [*TEXTS.values(), *ABSTRACTS]
+    ) as project:
+        project.studio.predictions.retrieve(project.id)
         yield project
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Our server with a password and a secret, and models of its own."""
     secrets = {
         "TAGALONG_USERNAME": LOGIN[0],
         "TAGALONG_PASSWORD": LOGIN[1],
         "TAGALONG_WEBHOOK_SECRET": SECRET,
     }
-    with our_server(tmp_path_factory.mktemp("guarded"), **secrets) as server:
+    with start_server(tmp_path_factory.mktemp("guarded"), **secrets) as server:
         yield server
 
 
@@ -66,15 +74,15 @@ def wait_for(ready: Callable[[], bool], *, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def annotate(project: Connected, task: int, result: Any) -> dict[str, Any]:
+def annotate(project: BackendProject, task: int, result: Any) -> dict[str, Any]:
     """Submit an annotation, as the editor does."""
-    path = f"api/tasks/{task}/annotations/?project={project.project}"
+    path = f"api/tasks/{task}/annotations/?project={project.id}"
     answer: dict[str, Any] = project.call("POST", path, {"result": result, "lead_time": 1.0})
     return answer
 
 
 def test_validation_is_what_the_fixture_says(
-    project: Connected, request: pytest.FixtureRequest
+    project: BackendProject, request: pytest.FixtureRequest
 ) -> None:
     region = result_from_spans(Document("1", "naloxone"), [Span(0, 8, "Gene")], CONFIG)
     body = {"task": next(iter(project.texts)), "result": region, "model_version": "other"}
@@ -87,26 +95,26 @@ def test_validation_is_what_the_fixture_says(
 
 
 def test_label_studio_is_connected_and_goes_by_our_version(
-    project: Connected, our_bundled_server: Ours
+    project: BackendProject, bundled_server: ServerProcess
 ) -> None:
-    (backend,) = project.studio.ml_backends.list_for_project(project.project)
+    (backend,) = project.studio.ml_backends.list_for_project(project.id)
     assert backend.is_connected
-    assert backend.model_version == our_bundled_server.version
-    assert project.studio.get_project(project.project).model_version == our_bundled_server.version
+    assert backend.model_version == bundled_server.version
+    assert project.studio.get_project(project.id).model_version == bundled_server.version
     assert project.call("GET", f"api/ml/{backend.id}/versions") == {
-        "versions": [our_bundled_server.version]
+        "versions": [bundled_server.version]
     }
-    (webhook,) = project.studio.webhooks.list_for_project(project.project)
-    assert webhook.url == f"{our_bundled_server.url}/webhook"
+    (webhook,) = project.studio.webhooks.list_for_project(project.id)
+    assert webhook.url == f"{bundled_server.url}/webhook"
 
 
 def test_every_stored_prediction_is_ours_to_the_character(
-    project: Connected, bundled_tier: Tier
+    project: BackendProject, bundled_tier: Tier
 ) -> None:
     stored = project.stored()
     assert stored.keys() == project.texts.keys()
-    assert check_predictions(project.studio, project.project, bundled_tier.version).findings == ()
-    for task, expected in ours(bundled_tier, project.texts).items():
+    assert check_predictions(project.studio, project.id, bundled_tier.version).findings == ()
+    for task, expected in expected_items(bundled_tier, project.texts).items():
         assert places(stored[task].result) == places(expected["result"])
         assert len(stored[task].result) > 0
         assert [region["id"] for region in stored[task].result] == [
@@ -117,32 +125,34 @@ def test_every_stored_prediction_is_ours_to_the_character(
         assert INTERFACE.validate_prediction(item, return_errors=True) == []
 
 
-def test_scores_fill_the_column_and_the_least_sure_task_comes_first(project: Connected) -> None:
-    path = f"api/tasks/?project={project.project}&fields=all&page_size=100"
+def test_scores_fill_the_column_and_the_least_sure_task_comes_first(
+    project: BackendProject,
+) -> None:
+    path = f"api/tasks/?project={project.id}&fields=all&page_size=100"
     tasks = project.call("GET", path)["tasks"]
     scores = {task["id"]: task["predictions_score"] for task in tasks}
     assert scores == {
         task: pytest.approx(prediction.score) for task, prediction in project.stored().items()
     }
-    project.studio.update_project(project.project, sampling="Uncertainty sampling")
-    following = project.call("GET", f"api/projects/{project.project}/next")
+    project.studio.update_project(project.id, sampling="Uncertainty sampling")
+    following = project.call("GET", f"api/projects/{project.id}/next")
     assert following["id"] == min(scores, key=lambda task: scores[task])
     assert [one["model_version"] for one in following["predictions"]] == [
         project.backend.model_version
     ]
 
 
-def test_opening_a_task_predicts_it(project: Connected, bundled_tier: Tier) -> None:
+def test_opening_a_task_predicts_it(project: BackendProject, bundled_tier: Tier) -> None:
     (task,) = project.add(TEXTS["emoji"])
-    opened = project.call("GET", f"api/tasks/{task}/?project={project.project}")
+    opened = project.call("GET", f"api/tasks/{task}/?project={project.id}")
     (prediction,) = opened["predictions"]
-    expected = ours(bundled_tier, {task: TEXTS["emoji"]})
+    expected = expected_items(bundled_tier, {task: TEXTS["emoji"]})
     assert opened["data"] == {"text": TEXTS["emoji"]}
     assert prediction["model_version"] == bundled_tier.version
     assert places(prediction["result"]) == places(expected[task]["result"])
 
 
-def test_what_was_drawn_is_completed(project: Connected) -> None:
+def test_what_was_drawn_is_completed(project: BackendProject) -> None:
     (task,) = project.add(DRAWN)
     value = {"start": 0, "end": 7, "text": "Zorbium", "labels": ["Disease"]}
     names = {"from_name": "label", "to_name": "text", "type": "labels", "origin": "manual"}
@@ -158,7 +168,7 @@ def test_what_was_drawn_is_completed(project: Connected) -> None:
 
 
 def test_what_is_submitted_is_recorded_and_comes_back_unchanged(
-    project: Connected, our_bundled_server: Ours, tmp_path: Path
+    project: BackendProject, bundled_server: ServerProcess, tmp_path: Path
 ) -> None:
     results = {task: prediction.result for task, prediction in project.stored().items()}
     submitted = {task: annotate(project, task, results[task]) for task in project.texts}
@@ -166,7 +176,7 @@ def test_what_is_submitted_is_recorded_and_comes_back_unchanged(
     project.call("PATCH", f"api/annotations/{changed['id']}/", {"result": changed["result"]})
 
     export = tmp_path / "export.json"
-    path = f"api/projects/{project.project}/export?exportType=JSON"
+    path = f"api/projects/{project.id}/export?exportType=JSON"
     exported = project.call("GET", path)
     assert {task["id"]: task["data"]["text"] for task in exported} == project.texts
     export.write_text(json.dumps(exported), encoding="utf-8")
@@ -179,7 +189,7 @@ def test_what_is_submitted_is_recorded_and_comes_back_unchanged(
     project.call("DELETE", f"api/annotations/{deleted['id']}/")
 
     def told(action: str) -> list[tuple[tuple[int, ...], tuple[AnnotationRef, ...]]]:
-        events = our_bundled_server.events(project.project)
+        events = bundled_server.events(project.id)
         return [(one.tasks, one.annotations) for one in events if one.action == action]
 
     wait_for(lambda: bool(told("ANNOTATIONS_DELETED")))
@@ -189,78 +199,80 @@ def test_what_is_submitted_is_recorded_and_comes_back_unchanged(
     assert [refs[0].id for _, refs in told("ANNOTATIONS_DELETED")] == [deleted["id"]]
 
 
-def test_the_train_button_is_recorded(project: Connected, our_bundled_server: Ours) -> None:
+def test_the_train_button_is_recorded(
+    project: BackendProject, bundled_server: ServerProcess
+) -> None:
     project.call("POST", f"api/ml/{project.backend.id}/train", {})
     wait_for(
-        lambda: (
-            "START_TRAINING"
-            in [event.action for event in our_bundled_server.events(project.project)]
-        )
+        lambda: "START_TRAINING" in [event.action for event in bundled_server.events(project.id)]
     )
 
 
-def test_no_text_is_written_down(project: Connected, our_bundled_server: Ours) -> None:
+def test_no_text_is_written_down(project: BackendProject, bundled_server: ServerProcess) -> None:
     journal = b"".join(
-        path.read_bytes() for path in our_bundled_server.models.rglob("*") if path.is_file()
+        path.read_bytes() for path in bundled_server.models.rglob("*") if path.is_file()
     )
     assert b"ANNOTATION_CREATED" in journal
-    for written in (journal, our_bundled_server.log.read_bytes()):
+    for written in (journal, bundled_server.log.read_bytes()):
         assert not any(word in written.lower() for word in (b"lithium", b"naloxone", b"famotidine"))
 
 
-def test_a_wrong_password_is_told(studio: LabelStudioServer, guarded: Ours) -> None:
+def test_a_wrong_password_is_told(studio: LabelStudioServer, guarded: ServerProcess) -> None:
     for login in (None, (LOGIN[0], "wrong"), ("other", LOGIN[1])):
         with (
             pytest.raises(LabelStudioError, match="401"),
-            connected(studio, guarded.url, ["naloxone"], login=login),
+            create_backend_project(studio, guarded.url, ["naloxone"], login=login),
         ):
             pass
 
 
 def test_with_the_password_it_works_and_events_need_the_secret(
-    studio: LabelStudioServer, guarded: Ours
+    studio: LabelStudioServer, guarded: ServerProcess
 ) -> None:
-    with connected(studio, guarded.url, [TEXTS["greek"]], login=LOGIN) as project:
+    with create_backend_project(studio, guarded.url, [TEXTS["greek"]], login=LOGIN) as project:
         (task,) = project.texts
-        project.studio.predictions.retrieve(project.project)
+        project.studio.predictions.retrieve(project.id)
         result = project.stored()[task].result
         assert result
 
         first = annotate(project, task, result)["id"]
-        (webhook,) = project.studio.webhooks.list_for_project(project.project)
+        (webhook,) = project.studio.webhooks.list_for_project(project.id)
         headers = {"headers": {WEBHOOK_SECRET_HEADER: SECRET}}
         project.call("PATCH", f"api/webhooks/{webhook.id}/", headers)
         second = annotate(project, task, result)["id"]
-        wait_for(lambda: bool(guarded.events(project.project)))
-        refs = [event.annotations for event in guarded.events(project.project)]
+        wait_for(lambda: bool(guarded.events(project.id)))
+        refs = [event.annotations for event in guarded.events(project.id)]
         assert [[ref.id for ref in of_event] for of_event in refs] == [[second]]
         assert first != second
 
         project.call("POST", f"api/ml/{project.backend.id}/train", {})
-        wait_for(lambda: guarded.events(project.project)[-1].action == "START_TRAINING")
+        wait_for(lambda: guarded.events(project.id)[-1].action == "START_TRAINING")
 
 
 def test_a_version_that_is_promoted_predicts(
-    studio: LabelStudioServer, guarded: Ours, bundled_tier: Tier, request: pytest.FixtureRequest
+    studio: LabelStudioServer,
+    guarded: ServerProcess,
+    bundled_tier: Tier,
+    request: pytest.FixtureRequest,
 ) -> None:
-    with connected(studio, guarded.url, list(TEXTS.values()), login=LOGIN) as project:
-        project.studio.predictions.retrieve(project.project)
+    with create_backend_project(studio, guarded.url, list(TEXTS.values()), login=LOGIN) as project:
+        project.studio.predictions.retrieve(project.id)
         before = guarded.version
         assert before
         promoted = publish_swapped(guarded.models, request.node.callspec.id.replace(" ", "-"))
         wait_for(lambda: guarded.version == promoted)
-        backend = project.studio.ml_backends.list_for_project(project.project)[0]
+        backend = project.studio.ml_backends.list_for_project(project.id)[0]
         assert backend.model_version == promoted
         project.studio.ml_backends.update(backend, title=promoted)
-        project.studio.predictions.retrieve(project.project)
+        project.studio.predictions.retrieve(project.id)
 
         assert project.stored(before).keys() == project.texts.keys()
         stored = project.stored(promoted)
-        for task, expected in ours(bundled_tier, project.texts).items():
+        for task, expected in expected_items(bundled_tier, project.texts).items():
             assert places(stored[task].result) == [
                 (start, end, SWAPPED[label], text)
                 for start, end, label, text in places(expected["result"])
             ]
         versions = project.call("GET", f"api/ml/{backend.id}/versions")["versions"]
         assert versions[0] == promoted
-        assert project.studio.get_project(project.project).model_version == promoted
+        assert project.studio.get_project(project.id).model_version == promoted

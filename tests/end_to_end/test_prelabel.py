@@ -17,9 +17,14 @@ from tagalong.backend.label_studio.api.objects import StoredPrediction
 from tagalong.backend.models.tier import Tier
 from tagalong.cli.main import main
 from tests.bc5cdr_sentences import sentences
-from tests.chaos.killing import begin, killed, new_project, undisturbed
-from tests.end_to_end.connected import ours, places
-from tests.end_to_end.texts import TEXTS
+from tests.chaos.prelabel_runs import (
+    create_project_with_tasks,
+    run_undisturbed,
+    run_with_kills,
+    start_prelabel,
+)
+from tests.end_to_end.backend_project import expected_items, places
+from tests.end_to_end.offset_texts import TEXTS
 from tests.errors import failed
 
 SENTENCES = [document.text for document in sentences(40)]
@@ -68,7 +73,7 @@ def bench(
     monkeypatch.setenv("LABEL_STUDIO_URL", running.url)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", running.account.token)
     with running.connect() as studio:
-        project = new_project(studio, [*TEXTS.values(), *SENTENCES[:10]])
+        project = create_project_with_tasks(studio, [*TEXTS.values(), *SENTENCES[:10]])
         texts = {task.id: task.data["text"] for task in studio.tasks.iterate_for_project(project)}
 
         def run(*arguments: str) -> Ran:
@@ -86,7 +91,7 @@ def bench(
 def test_every_task_gets_its_prediction_once(bench: Bench, bundled_tier: Tier) -> None:
     ran = bench.run()
     assert ran.code == 0, ran.said
-    expected = ours(bundled_tier, bench.texts)
+    expected = expected_items(bundled_tier, bench.texts)
     for task, stored in bench.stored().items():
         [one] = stored
         assert one.model_version == bundled_tier.version
@@ -162,9 +167,9 @@ def test_killed_and_begun_again_it_ends_as_if_nobody_had(
     texts = [f"{text} {number}" for number, text in enumerate(SENTENCES * 5)]
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-    expected, seconds = undisturbed(label_studio, texts, tmp_path / "one")
+    expected, seconds = run_undisturbed(label_studio, texts, tmp_path / "one")
     assert set(expected.count.values()) == {1}
-    found = killed(
+    found = run_with_kills(
         label_studio,
         texts,
         tmp_path / "other",
@@ -180,8 +185,8 @@ def test_label_studio_goes_and_comes_back(
     start_another: Callable[[Mapping[str, str]], LabelStudioServer], tmp_path: Path
 ) -> None:
     with start_another({}) as running, running.connect() as studio:
-        project = new_project(studio, SENTENCES * 5)
-        process = begin(running, project, tmp_path)
+        project = create_project_with_tasks(studio, SENTENCES * 5)
+        process = start_prelabel(running, project, tmp_path)
         journal = tmp_path / "batch.journal"
         while process.poll() is None and not journal.exists():
             time.sleep(0.05)
@@ -228,7 +233,7 @@ def test_what_is_wrong_is_said_in_one_sentence(
 
 
 def test_a_journal_of_another_project_is_refused(bench: Bench, tmp_path: Path) -> None:
-    other = new_project(bench.studio, ["Naloxone.", "to be a number"])
+    other = create_project_with_tasks(bench.studio, ["Naloxone.", "to be a number"])
     bad = max(task.id for task in bench.studio.tasks.iterate_for_project(other))
     bench.studio.connection.request_json("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
     journal = str(tmp_path / "j")
@@ -257,7 +262,7 @@ def test_what_was_deleted_or_edited_meanwhile_is_predicted_anew(
     bench.studio.connection.request_json("PATCH", path, body={"data": {"text": edited}})
     assert bench.run().code == 0
     stored = bench.stored()
-    expected = ours(bundled_tier, {**bench.texts, second: edited})
+    expected = expected_items(bundled_tier, {**bench.texts, second: edited})
     for task in bench.texts:
         [one] = stored[task]
         assert places(one.result) == places(expected[task]["result"])
@@ -280,7 +285,7 @@ def test_a_journal_goes_on_with_another_labelling_config_where_nothing_waits(ben
 
 
 def test_a_project_that_is_deleted_ends_the_batch_in_a_sentence(bench: Bench) -> None:
-    gone = new_project(bench.studio, SENTENCES)
+    gone = create_project_with_tasks(bench.studio, SENTENCES)
     bench.studio.connection.request_json("DELETE", f"api/projects/{gone}/")
     ran = bench.run("--project", str(gone))
     assert ran.code == 1

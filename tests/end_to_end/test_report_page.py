@@ -10,7 +10,7 @@ import pytest
 from tagalong.ner.document import Span
 from tagalong.training.evaluation.html import report_to_html
 from tests.end_to_end import test_curate_pages
-from tests.end_to_end.look import looked_at
+from tests.end_to_end.html_pages import open_page
 from tests.end_to_end.test_curate_pages import GOLD, agreement_page, review_page
 from tests.training.evaluation.test_html import compared, judged
 
@@ -20,7 +20,7 @@ LONG = "Long_label" * 8  # no place to break it
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, scheme: str) -> None:
     html = report_to_html(judged())
-    with looked_at(chromium, html, tmp_path, name="report", scheme=scheme) as page:
+    with open_page(chromium, html, tmp_path, name="report", scheme=scheme) as page:
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         ink = page.evaluate("getComputedStyle(document.body).color")
         lit = [sum(map(int, colour[4:-1].split(","))) for colour in (paper, ink)]
@@ -53,7 +53,7 @@ def test_a_long_label_does_not_make_a_page_wider_than_a_telephone(
         "agreement-long": agreement_page(),
     }
     for name, html in pages.items():
-        with looked_at(chromium, html, tmp_path, name=name, scheme="light") as page:
+        with open_page(chromium, html, tmp_path, name=name, scheme="light") as page:
             assert LONG in page.locator(".text .tag").first.inner_text()
 
 

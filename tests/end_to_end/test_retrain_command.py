@@ -30,10 +30,14 @@ from tagalong.ner.errors import StateFileError, TrainingError
 from tagalong.ner.manifest import read_manifest
 from tagalong.training.jobs.project_data import fetch_annotated_tasks
 from tagalong.training.recipes.schedule import Schedule
-from tests.chaos.killing import ROOT
-from tests.chaos.schooling import add_annotated, annotated_project, first_version
-from tests.end_to_end.connected import Connected, connected
-from tests.end_to_end.ours import our_server
+from tests.chaos.prelabel_runs import ROOT
+from tests.chaos.retraining_runs import (
+    add_annotated_tasks,
+    create_annotated_project,
+    publish_weak_version,
+)
+from tests.end_to_end.backend_project import BackendProject, create_backend_project
+from tests.end_to_end.server_process import start_server
 from tests.errors import mentions, raises
 from tests.toy_corpus import toy_documents
 
@@ -76,8 +80,8 @@ def made(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Desk:
     store = ModelStore(tmp_path_factory.mktemp("desk") / "models")
-    first = first_version(store, tiny_base("bert-uncased"), QUICK)
-    project = annotated_project(label_studio, toy_documents(50, seed=2))
+    first = publish_weak_version(store, tiny_base("bert-uncased"), QUICK)
+    project = create_annotated_project(label_studio, toy_documents(50, seed=2))
     return Desk(label_studio, project, store.root, first)
 
 
@@ -135,7 +139,7 @@ def test_what_cannot_be_learnt_from_is_told_and_noted(desk: Desk) -> None:
 def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = annotated_project(desk.running, toy_documents(20, seed=3))
+    project = create_annotated_project(desk.running, toy_documents(20, seed=3))
     from tagalong.training.jobs import retrain_project
 
     decide = retrain_project.decide_promotion
@@ -213,15 +217,15 @@ def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
     assert result["reason"].startswith(f"{other} is current now")
 
 
-def other_reason(desk: Desk, other: Connected) -> str:
-    return f"{desk.first} also serves project {other.project} (Both), and all projects of a server"
+def other_reason(desk: Desk, other: BackendProject) -> str:
+    return f"{desk.first} also serves project {other.id} (Both), and all projects of a server"
 
 
 def test_no_project_replaces_the_version_of_another(desk: Desk, tmp_path: Path) -> None:
     store = ModelStore(desk.models)
     with (
-        our_server(tmp_path) as ours,
-        connected(desk.running, ours.url, ["Naloxone."], title="Both") as other,
+        start_server(tmp_path) as ours,
+        create_backend_project(desk.running, ours.url, ["Naloxone."], title="Both") as other,
     ):
         kept = json.loads(desk.run("--project", desk.project, "--json").stdout)
         assert kept["state"] == "kept"
@@ -238,9 +242,9 @@ def test_no_project_replaces_the_version_of_another(desk: Desk, tmp_path: Path) 
 def test_a_project_with_a_server_of_its_own_is_not_affected(desk: Desk, tmp_path: Path) -> None:
     shutil.copytree(desk.models, tmp_path / "second" / "models")
     with (
-        our_server(tmp_path),
-        our_server(tmp_path / "second") as second,
-        connected(desk.running, second.url, ["Naloxone."], title="Both") as other,
+        start_server(tmp_path),
+        start_server(tmp_path / "second") as second,
+        create_backend_project(desk.running, second.url, ["Naloxone."], title="Both") as other,
     ):
         assert other.backend.model_version == desk.first  # the same version, in another folder
         result = json.loads(desk.run("--project", desk.project, "--json").stdout)
@@ -255,21 +259,21 @@ def test_the_reason_names_the_labels_that_another_project_would_lose(
         for one in toy_documents(50, seed=2)
     ]
     narrow = read_demo_label_config().replace('<Label value="Disease"', '<Label value="Gene"')
-    project = annotated_project(desk.running, documents, narrow)
+    project = create_annotated_project(desk.running, documents, narrow)
     with (
-        our_server(tmp_path) as ours,
-        connected(desk.running, ours.url, ["Naloxone."], title="Both") as other,
+        start_server(tmp_path) as ours,
+        create_backend_project(desk.running, ours.url, ["Naloxone."], title="Both") as other,
     ):
         kept = json.loads(desk.run("--project", project, "--json").stdout)
     assert kept["state"] == "kept"
     assert other_reason(desk, other) in kept["reason"]
-    assert f"Project {other.project} would lose Disease." in kept["reason"]
+    assert f"Project {other.id} would lose Disease." in kept["reason"]
 
 
 def test_a_thousand_documents_are_not_traded_for_twenty_four(desk: Desk) -> None:
     store = ModelStore(desk.models)
     (desk.models / "encoder" / "current").unlink()  # the bundled version is served
-    project = annotated_project(desk.running, toy_documents(24, seed=6))
+    project = create_annotated_project(desk.running, toy_documents(24, seed=6))
     arguments = ("--project", project, "--recipe-from", desk.first, "--json")
     kept = json.loads(desk.run(*arguments).stdout)
     assert (kept["state"], kept["against"]) == (
@@ -286,11 +290,11 @@ def test_a_thousand_documents_are_not_traded_for_twenty_four(desk: Desk) -> None
 
 def test_all_that_is_annotated_is_read_page_by_page(desk: Desk) -> None:
     documents = toy_documents(PAGE_SIZE + 1, seed=4)
-    project = annotated_project(desk.running, documents[:PAGE_SIZE])
+    project = create_annotated_project(desk.running, documents[:PAGE_SIZE])
     with desk.running.connect() as studio:
         studio.tasks.add(project, [{"data": {"text": "Nobody has annotated this."}}])
         full = list(fetch_annotated_tasks(studio, project, RateLimitedRetry()))
-        add_annotated(studio, project, documents[PAGE_SIZE:])
+        add_annotated_tasks(studio, project, documents[PAGE_SIZE:])
         more = list(fetch_annotated_tasks(studio, project, RateLimitedRetry()))
     assert [task["data"]["text"] for task in full] == [one.text for one in documents[:PAGE_SIZE]]
     assert [task["data"]["text"] for task in more] == [one.text for one in documents]

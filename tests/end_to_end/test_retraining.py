@@ -16,9 +16,14 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
 from tagalong.training.corpus.hash_split import split_off_held_out
 from tagalong.training.recipes.schedule import Schedule
-from tests.chaos.schooling import annotated_project, first_version, send_event, trained_under_fire
-from tests.end_to_end.connected import CONFIG, Connected, connected
-from tests.end_to_end.ours import Ours, our_server
+from tests.chaos.retraining_runs import (
+    create_annotated_project,
+    publish_weak_version,
+    retrain_with_kills,
+    send_event,
+)
+from tests.end_to_end.backend_project import CONFIG, BackendProject, create_backend_project
+from tests.end_to_end.server_process import ServerProcess, start_server
 from tests.end_to_end.test_label_studio import annotate, wait_for
 from tests.toy_corpus import LABELS, toy_documents
 
@@ -33,8 +38,8 @@ LONG = 300.0  # seconds: a training, on machines however busy
 class School:
     """Our server with a first version, and a project whose tasks are toy documents."""
 
-    ours: Ours
-    project: Connected
+    ours: ServerProcess
+    project: BackendProject
     documents: dict[int, Document]  # by task
     environment: dict[str, str]  # of our server
 
@@ -76,7 +81,7 @@ def school(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[School]:
     folder = tmp_path_factory.mktemp("school")
-    first_version(ModelStore(folder / "models"), tiny_base("bert-uncased"), QUICK)
+    publish_weak_version(ModelStore(folder / "models"), tiny_base("bert-uncased"), QUICK)
     documents = toy_documents(220, seed=2)
     environment = {
         "LABEL_STUDIO_URL": label_studio.url,
@@ -86,8 +91,8 @@ def school(
         "HF_HUB_OFFLINE": "1",
     }
     with (
-        our_server(folder, **environment) as ours,
-        connected(label_studio, ours.url, [one.text for one in documents]) as project,
+        start_server(folder, **environment) as ours,
+        create_backend_project(label_studio, ours.url, [one.text for one in documents]) as project,
     ):
         by_task = dict(zip(project.texts, documents, strict=True))
         yield School(ours, project, by_task, environment)
@@ -99,9 +104,9 @@ def assert_served(school: School, run: Job) -> None:
     assert outcome is not None
     assert run.state is JobState.PROMOTED, outcome.reason
     wait_for(lambda: school.ours.version == outcome.version)
-    project = school.project.studio.get_project(school.project.project)
+    project = school.project.studio.get_project(school.project.id)
     assert project.model_version == outcome.version
-    (backend,) = school.project.studio.ml_backends.list_for_project(school.project.project)
+    (backend,) = school.project.studio.ml_backends.list_for_project(school.project.id)
     assert backend.title == backend.model_version == outcome.version
 
 
@@ -134,7 +139,7 @@ def test_annotations_alone_do_it_too(school: School) -> None:
 def test_scores_fill_the_column_and_the_least_sure_task_comes_next(school: School) -> None:
     version = school.ours.version
     assert version is not None
-    studio, project = school.project.studio, school.project.project
+    studio, project = school.project.studio, school.project.id
     studio.predictions.retrieve(project)
     stored = school.project.stored(version)
     assert stored.keys() == school.documents.keys()
@@ -184,17 +189,17 @@ def start_over(school: School, folder: Path) -> None:
 def test_a_server_that_is_stopped_ends_its_training_and_the_next_goes_on_with_it(
     school: School, label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
-    project = annotated_project(label_studio, list(school.documents.values())[:40])
+    project = create_annotated_project(label_studio, list(school.documents.values())[:40])
     start_over(school, tmp_path)
     runs = JobStore(tmp_path / "models")
-    with our_server(tmp_path, **school.environment) as ours:
+    with start_server(tmp_path, **school.environment) as ours:
         assert send_event(ours, action="START_TRAINING", project={"id": project})
         wait_for(lambda: runs.list_latest(limit=1)[0].pid > 0, seconds=LONG)
         (begun,) = runs.list_latest(limit=1)
         assert Path(f"/proc/{begun.pid}").exists()
     assert not Path(f"/proc/{begun.pid}").exists()
     assert not runs.list_latest(limit=1)[0].state.is_finished
-    with our_server(tmp_path, **school.environment):
+    with start_server(tmp_path, **school.environment):
         wait_for(lambda: runs.list_latest(limit=1)[0].state.is_finished, seconds=LONG)
     (run,) = runs.list_latest(limit=1)
     assert run.state is JobState.PROMOTED, run.result
@@ -206,12 +211,12 @@ def test_whoever_is_killed_nothing_is_lost_and_the_training_ends_the_same(
     school: School, label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     """A short version of ``tests/chaos/kill_retraining.py``."""
-    project = annotated_project(label_studio, list(school.documents.values())[:40])
+    project = create_annotated_project(label_studio, list(school.documents.values())[:40])
     versions = []
     for number, victims in enumerate([(), ("trainer",), ("both",)]):
         folder = tmp_path / str(number)
         start_over(school, folder)
-        found = trained_under_fire(
+        found = retrain_with_kills(
             folder,
             project,
             school.environment,

@@ -9,9 +9,9 @@ from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.doctor.context import DoctorOptions
 from tagalong.backend.label_studio.annotation_queue import TAB
 from tagalong.backend.label_studio.api.filters import all_of, on
-from tests.backend.doctor.surgery import look
+from tests.backend.doctor.doctor_runner import run_doctor
+from tests.end_to_end.curated_project import CuratedProject, create_curated_project
 from tests.end_to_end.editor import SCREENSHOTS, Editor, new_editor
-from tests.end_to_end.pool import Pool, new_pool
 
 COUNT = 6
 # The texts in the list of tasks, from the top, of which nothing covers or cuts off the beginning.
@@ -26,9 +26,9 @@ UNKNOWN = "[mobx-state-tree] No matching type for union"
 
 
 @pytest.fixture(scope="module")
-def pool(label_studio: LabelStudioServer) -> Iterator[Pool]:
-    with new_pool(label_studio) as pool:
-        yield pool
+def project(label_studio: LabelStudioServer) -> Iterator[CuratedProject]:
+    with create_curated_project(label_studio) as project:
+        yield project
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ def label(editor: Editor, button: str) -> int:
     return int(given.value.json()["id"])
 
 
-def queued(pool: Pool, count: int = COUNT) -> tuple[list[int], str]:
+def queued(project: CuratedProject, count: int = COUNT) -> tuple[list[int], str]:
     """Queue tasks; these in their order, and the address of their tab."""
-    found = pool.command("select", "--count", count, "--queue")
+    found = project.command("select", "--count", count, "--queue")
     return [int(choice["id"]) for choice in found["chosen"]], found["shown"]
 
 
-def test_the_queue_is_shown_in_its_order(editor: Editor, pool: Pool) -> None:
-    order, address = queued(pool)
-    assert open_tab(editor, address) == [pool.documents[task].text for task in order]
+def test_the_queue_is_shown_in_its_order(editor: Editor, project: CuratedProject) -> None:
+    order, address = queued(project)
+    assert open_tab(editor, address) == [project.documents[task].text for task in order]
     editor.page.screenshot(path=SCREENSHOTS / "queue.png")
     assert editor.page.get_by_text(TAB).is_visible()
     for button in ("Label All Tasks", "Label Tasks As Displayed"):
@@ -73,13 +73,15 @@ def test_the_queue_is_shown_in_its_order(editor: Editor, pool: Pool) -> None:
     with editor.page.expect_response(lambda answer: "id=next_task" in answer.url) as following:
         editor.page.get_by_test_id("bottombar-submit-button").click()
     assert following.value.json()["id"] == order[1]
-    assert open_tab(editor, address) == [pool.documents[task].text for task in order[1:]]
+    assert open_tab(editor, address) == [project.documents[task].text for task in order[1:]]
     assert editor.failures == []
 
 
-def test_no_annotator_takes_a_place_for_a_confidence(editor: Editor, pool: Pool) -> None:
-    order, address = queued(pool)
-    stored = {one.task: one for one in pool.studio.predictions.list_for_project(pool.project)}
+def test_no_annotator_takes_a_place_for_a_confidence(
+    editor: Editor, project: CuratedProject
+) -> None:
+    order, address = queued(project)
+    stored = {one.task: one for one in project.studio.predictions.list_for_project(project.id)}
     task = next(one for one in order if stored[one].result)
     editor.page.goto(f"{address}&task={task}")
     left = COUNT - order.index(task)
@@ -96,22 +98,22 @@ def test_no_annotator_takes_a_place_for_a_confidence(editor: Editor, pool: Pool)
     assert editor.failures == []
 
 
-def test_what_looks_wrong_is_shown(editor: Editor, pool: Pool) -> None:
-    found = pool.command("review", "--model", "bundled", "--create-view", "--limit", 8)
+def test_what_looks_wrong_is_shown(editor: Editor, project: CuratedProject) -> None:
+    found = project.command("review", "--model", "bundled", "--create-view", "--limit", 8)
     tasks = {int(finding["document"]) for finding in found["findings"][:8]}
     shown = open_tab(editor, found["shown"])
-    assert sorted(shown) == sorted(pool.documents[task].text for task in tasks)
+    assert sorted(shown) == sorted(project.documents[task].text for task in tasks)
     editor.page.get_by_role("button", name="Filters").click()
     editor.page.get_by_text("Add Another Filter").wait_for()
     assert editor.failures == []
 
 
 def test_a_queue_of_hundreds(editor: Editor, label_studio: LabelStudioServer) -> None:
-    with new_pool(label_studio, 220) as pool:
-        order, address = queued(pool, 200)
+    with create_curated_project(label_studio, 220) as project:
+        order, address = queued(project, 200)
         shown = open_tab(editor, address)
         assert len(shown) > COUNT
-        assert shown == [pool.documents[task].text for task in order[: len(shown)]]
+        assert shown == [project.documents[task].text for task in order[: len(shown)]]
         editor.page.get_by_role("button", name="Filters").click()
         # With a filter per task, the page takes two minutes for this.
         editor.page.get_by_text("Add Another Filter").wait_for(timeout=30_000)
@@ -120,27 +122,27 @@ def test_a_queue_of_hundreds(editor: Editor, label_studio: LabelStudioServer) ->
         assert editor.failures == []
 
 
-def test_the_doctor_opens_the_data_manager_again(editor: Editor, pool: Pool) -> None:
-    first, second, *_ = pool.documents
+def test_the_doctor_opens_the_data_manager_again(editor: Editor, project: CuratedProject) -> None:
+    first, second, *_ = project.documents
     old = {
         "title": "Next: long",
         "filters": all_of(on("id", "in_list", [second, first])),
         "ordering": ["-tasks:id"],
     }
-    body = {"project": pool.project, "data": old}
-    tab = pool.studio.connection.request_json("POST", "api/dm/views/", body=body)["id"]
-    address = f"{editor.url}/projects/{pool.project}/data"
+    body = {"project": project.id, "data": old}
+    tab = project.studio.connection.request_json("POST", "api/dm/views/", body=body)["id"]
+    address = f"{editor.url}/projects/{project.id}/data"
     editor.page.goto(address)
     editor.page.wait_for_load_state("networkidle")
     assert [failure for failure in editor.failures if UNKNOWN in failure]
     assert editor.page.evaluate(TEXTS) == []
     editor.failures.clear()
 
-    question = DoctorOptions(editor.url, pool.running.account.token, pool.project)
-    assert f"'Next: long' ({tab})" in look(question)["tabs"].sentence
-    assert look(question, fix=True)["tabs"].status == "ok"
-    assert look(question)["tabs"].status == "ok"
-    texts = [pool.documents[task].text for task in (second, first)]
+    options = DoctorOptions(editor.url, project.running.account.token, project.id)
+    assert f"'Next: long' ({tab})" in run_doctor(options)["tabs"].sentence
+    assert run_doctor(options, fix=True)["tabs"].status == "ok"
+    assert run_doctor(options)["tabs"].status == "ok"
+    texts = [project.documents[task].text for task in (second, first)]
     assert open_tab(editor, f"{address}?tab={tab}") == texts
     assert editor.page.get_by_text("Next: long").is_visible()
     assert editor.failures == []
@@ -149,12 +151,12 @@ def test_the_doctor_opens_the_data_manager_again(editor: Editor, pool: Pool) -> 
 def test_predictions_are_validated_and_queued_all_the_same(
     validating_label_studio: LabelStudioServer,
 ) -> None:
-    with new_pool(validating_label_studio) as pool:
-        order, _ = queued(pool)
-        scores = pool.scores()
+    with create_curated_project(validating_label_studio) as project:
+        order, _ = queued(project)
+        scores = project.scores()
         assert [scores[task] for task in order] == [(n - COUNT) / 100 for n in range(COUNT)]
         for task in order[:2]:
-            assert pool.following() == task
-            pool.annotate(task, pool.documents[task])
-        question = DoctorOptions(pool.running.url, pool.running.account.token, pool.project)
-        assert look(question)["validation"].status == "ok"
+            assert project.following() == task
+            project.annotate(task, project.documents[task])
+        options = DoctorOptions(project.running.url, project.running.account.token, project.id)
+        assert run_doctor(options)["validation"].status == "ok"

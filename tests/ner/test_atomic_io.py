@@ -20,7 +20,7 @@ from tagalong.ner.atomic_io import (
 )
 from tagalong.ner.errors import PublishError
 from tests.backend.storage.storage_worker import FILES, LONG, SHORT, fill, names_in
-from tests.disk import Disk, identity
+from tests.disk_recorder import DiskRecorder, identity
 from tests.errors import raises
 
 ROOT = Path(__file__).parents[2]
@@ -28,12 +28,12 @@ NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
+def disk(monkeypatch: pytest.MonkeyPatch) -> DiskRecorder:
+    return DiskRecorder(monkeypatch)
 
 
 def test_new_content_is_on_the_disk_before_its_name_and_its_name_before_the_end(
-    tmp_path: Path, disk: Disk
+    tmp_path: Path, disk: DiskRecorder
 ) -> None:
     path = tmp_path / "current"
     path.write_text("old")
@@ -114,7 +114,9 @@ def test_a_private_file_is_private_from_its_first_byte_on(tmp_path: Path) -> Non
     assert mode_of(path) == 0o600
 
 
-def test_a_folder_is_on_the_disk_before_it_is_in_its_place(tmp_path: Path, disk: Disk) -> None:
+def test_a_folder_is_on_the_disk_before_it_is_in_its_place(
+    tmp_path: Path, disk: DiskRecorder
+) -> None:
     folder, place = tmp_path / "work", tmp_path / "version"
     (folder / "inner").mkdir(parents=True)
     fill(folder / "inner")
@@ -151,7 +153,7 @@ def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
     assert path.read_text() == SHORT
 
 
-def test_sync_waits_for_every_path_and_closes_it(tmp_path: Path, disk: Disk) -> None:
+def test_sync_waits_for_every_path_and_closes_it(tmp_path: Path, disk: DiskRecorder) -> None:
     (tmp_path / "file").write_text("four")
     fsync_paths(tmp_path / "file", tmp_path)
     fsync_paths()
@@ -183,7 +185,9 @@ def test_sync_closes_a_file_after_an_error(tmp_path: Path, monkeypatch: pytest.M
     assert [is_open(descriptor) for descriptor in descriptors] == [False]
 
 
-def test_every_name_on_the_way_to_a_new_folder_is_on_the_disk(tmp_path: Path, disk: Disk) -> None:
+def test_every_name_on_the_way_to_a_new_folder_is_on_the_disk(
+    tmp_path: Path, disk: DiskRecorder
+) -> None:
     make_folder(tmp_path / "a" / "b" / "c")
     parents = [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
     assert {event[1] for event in disk.events} == set(map(identity, parents))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.forked import ForkedProcess, run_forked, run_ranks
+from tests.forked_process import ForkedProcess, run_forked, run_ranks
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
 from tests.training.train_llm_once import train, weights_of
@@ -30,7 +30,7 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(base, tmp_path_factory):
+def run_undisturbed(base, tmp_path_factory):
     torch.set_num_threads(1)
     steps = []
     trained = train(base, tmp_path_factory.mktemp("whole") / "state", report=steps.append)
@@ -43,8 +43,8 @@ def assert_same(weights, expected):
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_killed_and_resumed(base, undisturbed, tmp_path):
-    expected, steps = undisturbed
+def test_killed_and_resumed(base, run_undisturbed, tmp_path):
+    expected, steps = run_undisturbed
     command = [PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]
     with ForkedProcess(*command) as running:
         assert any(int(line) >= steps // 2 for line in running.stdout)
@@ -54,13 +54,13 @@ def test_killed_and_resumed(base, undisturbed, tmp_path):
     assert_same(load_file(tmp_path / "out.rank0"), expected)
 
 
-def test_two_processes_train_one_adapter(base, undisturbed, tmp_path):
+def test_two_processes_train_one_adapter(base, run_undisturbed, tmp_path):
     """No code of ours: accelerate joins them over gloo."""
     env = os.environ | {"ACCELERATE_USE_CPU": "true"}
     done = run_ranks(PROGRAM, base, tmp_path / "state", tmp_path / "out", env=env)
     first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
     assert_same(first, second)
-    alone, steps = undisturbed
+    alone, steps = run_undisturbed
     told = [int(line) for line in done.stdout.split()]
     assert told == sorted(told)  # one process reports, not both
     assert steps / 2 <= told[-1] < steps

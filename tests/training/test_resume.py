@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import tagalong.training.loop.trainer
-from tests.forked import ForkedProcess, run_forked, run_ranks
+from tests.forked_process import ForkedProcess, run_forked, run_ranks
 from tests.training.train_once import train, weights_of
 
 PROGRAM = Path(__file__).with_name("train_once.py")
@@ -30,7 +30,7 @@ def base(tiny_base):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(base, tmp_path_factory):
+def run_undisturbed(base, tmp_path_factory):
     torch.set_num_threads(1)
     steps = []
     trained = train(base, tmp_path_factory.mktemp("whole") / "state", report=steps.append)
@@ -48,8 +48,8 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_stopped_at_any_step_and_resumed(base, undisturbed, tmp_path, seed):
-    expected, steps = undisturbed
+def test_stopped_at_any_step_and_resumed(base, run_undisturbed, tmp_path, seed):
+    expected, steps = run_undisturbed
     last = random.Random(seed).randrange(1, steps)
 
     def stop(now):
@@ -64,8 +64,8 @@ def test_stopped_at_any_step_and_resumed(base, undisturbed, tmp_path, seed):
     assert_same(weights_of(trained), expected)
 
 
-def test_killed_and_resumed(base, undisturbed, tmp_path):
-    expected, _ = undisturbed
+def test_killed_and_resumed(base, run_undisturbed, tmp_path):
+    expected, _ = run_undisturbed
     command = [PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]
     for last in (6, 13):
         with ForkedProcess(*command) as running:
@@ -87,7 +87,7 @@ def train_half(monkeypatch, base, state):
     return weights_of(trained), told
 
 
-def test_two_processes_train_one_model(base, undisturbed, tmp_path, monkeypatch):
+def test_two_processes_train_one_model(base, run_undisturbed, tmp_path, monkeypatch):
     """No code of ours: accelerate joins them over gloo."""
     env = os.environ | {"ACCELERATE_USE_CPU": "true"}
     done = run_ranks(PROGRAM, base, tmp_path / "state", tmp_path / "out", env=env)
@@ -96,5 +96,5 @@ def test_two_processes_train_one_model(base, undisturbed, tmp_path, monkeypatch)
     assert_same(first, second)
     alone, alone_steps = train_half(monkeypatch, base, tmp_path / "alone")
     assert steps == alone_steps  # each made its half of them, and one process reports, not both
-    assert steps[-1] < undisturbed[1]
+    assert steps[-1] < run_undisturbed[1]
     assert not any(torch.equal(first[name], alone[name]) for name in alone)  # both halves count

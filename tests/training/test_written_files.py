@@ -9,7 +9,7 @@ from tagalong.ner.document import Document
 from tagalong.training.corpus.write import write_documents
 from tagalong.training.jobs.project_data import write_tasks
 from tagalong.training.loop.training_state import write_state
-from tests.disk import Disk, identity
+from tests.disk_recorder import DiskRecorder, identity
 
 WRITERS: list[Callable[[Path], object]] = [
     lambda path: write_state(path, {"epoch": 1}),
@@ -24,7 +24,7 @@ def test_content_is_synced_before_the_name_and_the_name_before_the_end(
 ) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    disk = Disk(monkeypatch)
+    disk = DiskRecorder(monkeypatch)
     write(path)
     *content, rename, folder = disk.events
     assert ("sync", identity(path), path.stat().st_size) in content

@@ -29,15 +29,15 @@ from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError, TagalongError
-from tests.backend.batch.studio import (
+from tests.backend.batch.fake_label_studio import (
     CONFIG,
     PROJECT,
     VERSION,
-    Clock,
-    Ended,
-    Studio,
-    predicted,
-    project_of,
+    FakeClock,
+    FakeLabelStudio,
+    Killed,
+    connect_project,
+    count_predictions,
 )
 from tests.lexicon_tier import LexiconTier
 
@@ -46,173 +46,177 @@ EDITED = "he took plenty of naloxone today"
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    found = FakeClock()
     monkeypatch.setattr("tagalong.backend.batch.label_studio_project.time", found)
     return found
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_retry_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
 
 
-def ahead(tier: Tier) -> Engine:
+def make_prefetching_engine(tier: Tier) -> Engine:
     """One that takes all chunks before it answers, as a cluster takes some."""
     return lambda chunks: (predict_isolating_failures(tier, chunk) for chunk in list(chunks))
 
 
-class Runs:
+class ResumableBatch:
     """A batch on a studio, as often as it takes."""
 
-    def __init__(self, studio: Any, folder: str | Path, *, budget: float | None = None) -> None:
-        self.studio, self.path = studio, Path(folder) / "j"
+    def __init__(
+        self, label_studio: Any, folder: str | Path, *, budget: float | None = None
+    ) -> None:
+        self.label_studio, self.path = label_studio, Path(folder) / "j"
         self.budget = budget
         self.engine: Callable[[Tier], Engine] = make_local_engine
-        self.waited = 0.0  # seconds that loading the models takes
+        self.load_seconds = 0.0  # seconds that loading the models takes
 
     def run(self, *, until: str = "finished") -> Counter[DocumentState]:
         """Run it on, up to a step."""
         tiers = [LexiconTier(VERSION), LexiconTier(BETTER)]
         maps = {tier.version: map_labels(tier.labels, CONFIG) for tier in tiers}
-        project = project_of(self.studio)
+        project = connect_project(self.label_studio)
         target = ProjectSink(project, maps)
-        target._last_sent_at -= self.waited
+        target._last_sent_at -= self.load_seconds
         tasks = ProjectSource(project, PROJECT, versions=list(maps))
         with BatchState(self.path) as journal:
             target.recover(journal, is_reset=False)
             journal.reset_failed()
-            batch = BatchPasses(journal, target)
-            batch.predict(tasks, self.engine(tiers[0]), defer=self.budget is not None)
+            passes = BatchPasses(journal, target)
+            passes.predict(tasks, self.engine(tiers[0]), defer=self.budget is not None)
             if self.budget is not None and until != "read":
                 journal.select_for_second_pass(self.budget)
                 if until != "chosen":
-                    batch.predict_selected(tasks, self.engine(tiers[1]))
+                    passes.predict_selected(tasks, self.engine(tiers[1]))
             if until == "finished":
                 target.finish(journal)
             return Counter(journal.count_by_state())
 
 
-def noting(studio: Studio) -> list[int]:
+def record_sent_tasks(label_studio: FakeLabelStudio) -> list[int]:
     """The tasks of all predictions that are sent from now on."""
     sent: list[int] = []
-    add = studio.predictions.add
+    add = label_studio.predictions.add
 
-    def noted(project: int, items: Sequence[dict[str, Any]]) -> int:
+    def add_recorded(project: int, items: Sequence[dict[str, Any]]) -> int:
         sent.extend(item["task"] for item in items)
         return int(add(project, items))
 
-    studio.predictions.add = noted
+    label_studio.predictions.add = add_recorded
     return sent
 
 
-def assert_right(studio: Studio) -> None:
+def assert_one_current_prediction_each(label_studio: FakeLabelStudio) -> None:
     """Each task has one prediction, and it is of the text that the task has now."""
-    assert predicted(studio) == dict.fromkeys(studio.texts, 1)
-    for one in studio.stored:
+    assert count_predictions(label_studio) == dict.fromkeys(label_studio.texts, 1)
+    for one in label_studio.stored:
         [region] = one.result
         start, end = region["value"]["start"], region["value"]["end"]
-        assert studio.texts[one.task][start:end] == region["value"]["text"] == "naloxone"
+        assert label_studio.texts[one.task][start:end] == region["value"]["text"] == "naloxone"
 
 
-@pytest.mark.parametrize("engine", [make_local_engine, ahead])
+@pytest.mark.parametrize("engine", [make_local_engine, make_prefetching_engine])
 def test_predictions_that_were_deleted_are_made_again(
-    tmp_path: Path, clock: Clock, engine: Callable[[Tier], Engine]
+    tmp_path: Path, clock: FakeClock, engine: Callable[[Tier], Engine]
 ) -> None:
-    studio = Studio(250)
-    studio.forbidden = {9}  # which keeps the journal
-    runs = Runs(studio, tmp_path)
-    runs.engine = engine
-    assert runs.run() == {DocumentState.DELIVERED: 249, DocumentState.FAILED: 1}
-    for number in list(studio.texts)[::3]:
-        studio.lose(number)
-    studio.forbidden.clear()
-    before = {one.id for one in studio.stored}
-    assert runs.run() == {DocumentState.DELIVERED: 250}
-    assert_right(studio)
-    assert before < {one.id for one in studio.stored}  # the others are left as they are
+    label_studio = FakeLabelStudio(250)
+    label_studio.forbidden = {9}  # which keeps the journal
+    batch = ResumableBatch(label_studio, tmp_path)
+    batch.engine = engine
+    assert batch.run() == {DocumentState.DELIVERED: 249, DocumentState.FAILED: 1}
+    for number in list(label_studio.texts)[::3]:
+        label_studio.delete_predictions(number)
+    label_studio.forbidden.clear()
+    before = {one.id for one in label_studio.stored}
+    assert batch.run() == {DocumentState.DELIVERED: 250}
+    assert_one_current_prediction_each(label_studio)
+    assert before < {one.id for one in label_studio.stored}  # the others are left as they are
 
 
 @pytest.mark.parametrize("tasks", [90, 250])  # on the first page, which is fetched, and behind it
-@pytest.mark.parametrize("engine", [make_local_engine, ahead])
+@pytest.mark.parametrize("engine", [make_local_engine, make_prefetching_engine])
 @pytest.mark.parametrize("sent_at_once", [False, True])
 def test_what_waits_is_sent_only_when_its_task_was_looked_at_again(
     tmp_path: Path,
-    clock: Clock,
+    clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
     engine: Callable[[Tier], Engine],
     tasks: int,
     sent_at_once: bool,
 ) -> None:
-    studio = Studio(tasks)
-    runs = Runs(studio, tmp_path)
-    assert runs.run(until="read") == {DocumentState.PREDICTED: tasks}
+    label_studio = FakeLabelStudio(tasks)
+    batch = ResumableBatch(label_studio, tmp_path)
+    assert batch.run(until="read") == {DocumentState.PREDICTED: tasks}
     gone, edited = (tasks - 9) * 3, (tasks - 8) * 3
-    studio.texts[edited] = EDITED
-    studio.delete(gone)
+    label_studio.texts[edited] = EDITED
+    label_studio.delete_task(gone)
     other = tasks * 3  # has got one from elsewhere
-    studio._store([{"task": other, "model_version": VERSION, "score": 1.0, "result": ()}])
-    runs.engine, runs.waited = engine, SEND_INTERVAL_SECONDS + 1 if sent_at_once else 0.0
+    label_studio._store([{"task": other, "model_version": VERSION, "score": 1.0, "result": ()}])
+    batch.engine, batch.load_seconds = engine, SEND_INTERVAL_SECONDS + 1 if sent_at_once else 0.0
     if sent_at_once:
         monkeypatch.setattr(
             "tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST", 7
         )
-    sent = noting(studio)
-    assert runs.run() == {DocumentState.DELIVERED: tasks - 1}
-    assert Counter(sent) == dict.fromkeys(studio.texts.keys() - {other}, 1)
-    assert predicted(studio) == dict.fromkeys(studio.texts, 1)
-    studio.delete(other)
-    assert_right(studio)
+    sent = record_sent_tasks(label_studio)
+    assert batch.run() == {DocumentState.DELIVERED: tasks - 1}
+    assert Counter(sent) == dict.fromkeys(label_studio.texts.keys() - {other}, 1)
+    assert count_predictions(label_studio) == dict.fromkeys(label_studio.texts, 1)
+    label_studio.delete_task(other)
+    assert_one_current_prediction_each(label_studio)
 
 
 @pytest.mark.parametrize("until", ["read", "chosen", "reread"])
-def test_a_cascade_looks_at_what_waits_again(tmp_path: Path, clock: Clock, until: str) -> None:
-    studio = Studio(150)
-    runs = Runs(studio, tmp_path, budget=0.2)
-    runs.run(until=until)
-    studio.texts[6] = studio.texts[300] = EDITED
-    studio.delete(447)
-    studio.delete(450)
-    assert runs.run() == {DocumentState.DELIVERED: 148}
-    assert_right(studio)
-    assert Counter(one.model_version for one in studio.stored)[BETTER] == 30
+def test_a_cascade_looks_at_what_waits_again(tmp_path: Path, clock: FakeClock, until: str) -> None:
+    label_studio = FakeLabelStudio(150)
+    batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
+    batch.run(until=until)
+    label_studio.texts[6] = label_studio.texts[300] = EDITED
+    label_studio.delete_task(447)
+    label_studio.delete_task(450)
+    assert batch.run() == {DocumentState.DELIVERED: 148}
+    assert_one_current_prediction_each(label_studio)
+    assert Counter(one.model_version for one in label_studio.stored)[BETTER] == 30
 
 
-def test_a_cascade_that_goes_on_reads_no_fewer_again(tmp_path: Path, clock: Clock) -> None:
-    studio = Studio(100)
-    runs = Runs(studio, tmp_path, budget=0.2)
-    runs.waited = SEND_INTERVAL_SECONDS + 1  # so that the first chunk is sent
-    runs.run(until="reread")
-    assert studio.stored
-    runs.waited = 0.0
-    runs.run()
-    assert_right(studio)
-    assert Counter(one.model_version for one in studio.stored)[BETTER] == 20
+def test_a_cascade_that_goes_on_reads_no_fewer_again(tmp_path: Path, clock: FakeClock) -> None:
+    label_studio = FakeLabelStudio(100)
+    batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
+    batch.load_seconds = SEND_INTERVAL_SECONDS + 1  # so that the first chunk is sent
+    batch.run(until="reread")
+    assert label_studio.stored
+    batch.load_seconds = 0.0
+    batch.run()
+    assert_one_current_prediction_each(label_studio)
+    assert Counter(one.model_version for one in label_studio.stored)[BETTER] == 20
 
 
-@pytest.mark.parametrize("engine", [make_local_engine, ahead])
+@pytest.mark.parametrize("engine", [make_local_engine, make_prefetching_engine])
 def test_a_cascade_looks_at_everything_again_before_it_is_sent(
-    tmp_path: Path, clock: Clock, engine: Callable[[Tier], Engine]
+    tmp_path: Path, clock: FakeClock, engine: Callable[[Tier], Engine]
 ) -> None:
-    studio = Studio(150)
-    runs = Runs(studio, tmp_path, budget=0.2)
+    label_studio = FakeLabelStudio(150)
+    batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
 
     def edited_meanwhile(tier: Tier) -> Engine:
         if tier.version == BETTER:  # which is read hours after the first tier has begun
-            studio.texts[6] = studio.texts[300] = EDITED  # the first is chosen, the other is not
-            studio.delete(447)
-            studio.delete(450)
+            label_studio.texts[6] = label_studio.texts[300] = (
+                EDITED  # the first is chosen, the other is not
+            )
+            label_studio.delete_task(447)
+            label_studio.delete_task(450)
         return engine(tier)
 
-    runs.engine = edited_meanwhile
-    sent = noting(studio)
-    assert runs.run() == {DocumentState.DELIVERED: 148}
-    assert_right(studio)
-    assert Counter(sent) == dict.fromkeys(studio.texts, 1)
-    assert Counter(one.model_version for one in studio.stored)[BETTER] == 31
+    batch.engine = edited_meanwhile
+    sent = record_sent_tasks(label_studio)
+    assert batch.run() == {DocumentState.DELIVERED: 148}
+    assert_one_current_prediction_each(label_studio)
+    assert Counter(sent) == dict.fromkeys(label_studio.texts, 1)
+    assert Counter(one.model_version for one in label_studio.stored)[BETTER] == 31
 
 
-class Choosy(LexiconTier):
+class RejectsEdited(LexiconTier):
     """Cannot read what was edited."""
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
@@ -222,62 +226,66 @@ class Choosy(LexiconTier):
 
 
 def test_an_answer_to_another_text_is_no_answer_where_none_can_be_had(
-    tmp_path: Path, clock: Clock
+    tmp_path: Path, clock: FakeClock
 ) -> None:
-    studio = Studio(50)
-    runs = Runs(studio, tmp_path, budget=0.2)
+    label_studio = FakeLabelStudio(50)
+    batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
 
     def edited_meanwhile(tier: Tier) -> Engine:
         if tier.version == BETTER:
-            studio.texts[6] = studio.texts[150] = EDITED
-            return make_local_engine(Choosy(BETTER))
+            label_studio.texts[6] = label_studio.texts[150] = EDITED
+            return make_local_engine(RejectsEdited(BETTER))
         return make_local_engine(tier)
 
-    runs.engine = edited_meanwhile
-    assert runs.run() == {DocumentState.DELIVERED: 48, DocumentState.FAILED: 2}
-    assert not {6, 150} & predicted(studio).keys()
+    batch.engine = edited_meanwhile
+    assert batch.run() == {DocumentState.DELIVERED: 48, DocumentState.FAILED: 2}
+    assert not {6, 150} & count_predictions(label_studio).keys()
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_what_could_not_be_read_for_a_while_is_read_in_the_end(
-    tmp_path: Path, clock: Clock, late: bool
+    tmp_path: Path, clock: FakeClock, late: bool
 ) -> None:
-    studio = Studio(20, ["", "late"] if late else [])
-    studio.forbidden = {9}
-    runs = Runs(studio, tmp_path)
-    runs.run()
-    studio.texts[6] = EDITED
-    runs.engine = lambda tier: make_local_engine(Choosy(tier.version))
-    assert runs.run() == {DocumentState.DELIVERED: 18, DocumentState.FAILED: 2}
-    runs.engine = make_local_engine
-    assert runs.run() == {DocumentState.DELIVERED: 19, DocumentState.FAILED: 1}
-    studio.forbidden.clear()
-    runs.run()
-    assert_right(studio)
+    label_studio = FakeLabelStudio(20, ["", "late"] if late else [])
+    label_studio.forbidden = {9}
+    batch = ResumableBatch(label_studio, tmp_path)
+    batch.run()
+    label_studio.texts[6] = EDITED
+    batch.engine = lambda tier: make_local_engine(RejectsEdited(tier.version))
+    assert batch.run() == {DocumentState.DELIVERED: 18, DocumentState.FAILED: 2}
+    batch.engine = make_local_engine
+    assert batch.run() == {DocumentState.DELIVERED: 19, DocumentState.FAILED: 1}
+    label_studio.forbidden.clear()
+    batch.run()
+    assert_one_current_prediction_each(label_studio)
 
 
-def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock: Clock) -> None:
-    studio = Studio(150)
-    shown = [*sorted(studio.texts), 300]  # moved on by a task that was added meanwhile
-    studio.tasks.list_ids_in_view = lambda project, view: shown
+def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    label_studio = FakeLabelStudio(150)
+    shown = [*sorted(label_studio.texts), 300]  # moved on by a task that was added meanwhile
+    label_studio.tasks.list_ids_in_view = lambda project, view: shown
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    project = project_of(studio)
+    project = connect_project(label_studio)
     tasks = ProjectSource(project, replace(PROJECT, view_id=4), versions=[VERSION])
     assert tasks.count_tasks() == 150
     with BatchState(tmp_path / "j") as journal:
         target = ProjectSink(project, maps)
         BatchPasses(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
-    assert_right(studio)
+    assert_one_current_prediction_each(label_studio)
 
 
-class Slow:
+class SlowLabelStudio:
     """A Label Studio whose answers to some requests do not come, and that stores them later."""
 
-    def __init__(self, studio: Studio, clock: Clock, delays: Sequence[float]) -> None:
-        self._studio, self._clock = studio, clock
-        self._delays, self._add = iter(delays), studio.predictions.add
+    def __init__(
+        self, label_studio: FakeLabelStudio, clock: FakeClock, delays: Sequence[float]
+    ) -> None:
+        self._studio, self._clock = label_studio, clock
+        self._delays, self._add = iter(delays), label_studio.predictions.add
         self.ends = False  # whether who asks is killed meanwhile
 
     def add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
@@ -285,104 +293,117 @@ class Slow:
         if delay is None:
             return int(self._add(project, items))
         self._clock.after(delay, lambda: self._studio._store(items))
-        raise Ended if self.ends else LabelStudioError("no answer", "slow", "no answer")
+        raise Killed if self.ends else LabelStudioError("no answer", "slow", "no answer")
 
 
 @pytest.mark.parametrize("delay", [0.0, 1.0, MAX_IN_FLIGHT_SECONDS - 1])
 def test_a_late_request_of_an_old_text_gives_way(
-    tmp_path: Path, clock: Clock, delay: float
+    tmp_path: Path, clock: FakeClock, delay: float
 ) -> None:
-    studio = Studio(2)
-    slow = Slow(studio, clock, [delay])
-    studio.predictions.add, slow.ends = slow.add, True
-    runs = Runs(studio, tmp_path)
-    with pytest.raises(Ended):
-        runs.run()
-    studio.texts[6] = EDITED
+    label_studio = FakeLabelStudio(2)
+    slow = SlowLabelStudio(label_studio, clock, [delay])
+    label_studio.predictions.add, slow.ends = slow.add, True
+    batch = ResumableBatch(label_studio, tmp_path)
+    with pytest.raises(Killed):
+        batch.run()
+    label_studio.texts[6] = EDITED
     if delay == 1.0:
         clock.sleep(delay)  # it arrives before the batch goes on
-    runs.run()
+    batch.run()
     clock.sleep(100)
-    assert_right(studio)
+    assert_one_current_prediction_each(label_studio)
 
 
-def test_one_that_is_later_than_any_should_be_gives_way_too(tmp_path: Path, clock: Clock) -> None:
-    studio = Studio(2, ["", "late", "killed"])  # it arrives just before the next request
-    runs = Runs(studio, tmp_path)
-    with pytest.raises(Ended):
-        runs.run()
-    studio.texts[6] = EDITED
-    runs.run()
-    assert_right(studio)
+def test_one_that_is_later_than_any_should_be_gives_way_too(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    label_studio = FakeLabelStudio(
+        2, ["", "late", "killed"]
+    )  # it arrives just before the next request
+    batch = ResumableBatch(label_studio, tmp_path)
+    with pytest.raises(Killed):
+        batch.run()
+    label_studio.texts[6] = EDITED
+    batch.run()
+    assert_one_current_prediction_each(label_studio)
 
 
-def test_an_old_text_that_was_delivered_gives_way(tmp_path: Path, clock: Clock) -> None:
-    studio = Studio(20)
-    studio.forbidden = {9}
-    runs = Runs(studio, tmp_path)
-    runs.run()
-    studio.texts[6] = EDITED
-    studio.forbidden.clear()
-    runs.run()
-    assert_right(studio)
+def test_an_old_text_that_was_delivered_gives_way(tmp_path: Path, clock: FakeClock) -> None:
+    label_studio = FakeLabelStudio(20)
+    label_studio.forbidden = {9}
+    batch = ResumableBatch(label_studio, tmp_path)
+    batch.run()
+    label_studio.texts[6] = EDITED
+    label_studio.forbidden.clear()
+    batch.run()
+    assert_one_current_prediction_each(label_studio)
 
 
 def test_a_task_that_cannot_be_read_any_more_keeps_its_prediction(
-    tmp_path: Path, clock: Clock
+    tmp_path: Path, clock: FakeClock
 ) -> None:
-    studio = Studio(20)
-    studio.forbidden = {9}
-    runs = Runs(studio, tmp_path)
-    runs.run()
-    studio.texts[6] = None  # type: ignore[assignment]
-    assert runs.run() == {DocumentState.DELIVERED: 19, DocumentState.FAILED: 1}
-    assert predicted(studio)[6] == 1
+    label_studio = FakeLabelStudio(20)
+    label_studio.forbidden = {9}
+    batch = ResumableBatch(label_studio, tmp_path)
+    batch.run()
+    label_studio.texts[6] = None  # type: ignore[assignment]
+    assert batch.run() == {DocumentState.DELIVERED: 19, DocumentState.FAILED: 1}
+    assert count_predictions(label_studio)[6] == 1
 
 
-def test_what_is_in_doubt_is_looked_at_once_all_has_arrived(tmp_path: Path, clock: Clock) -> None:
-    studio = Studio(3)
-    studio.predictions.add = Slow(studio, clock, [MAX_IN_FLIGHT_SECONDS - 1]).add
-    Runs(studio, tmp_path).run()
+def test_what_is_in_doubt_is_looked_at_once_all_has_arrived(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    label_studio = FakeLabelStudio(3)
+    label_studio.predictions.add = SlowLabelStudio(
+        label_studio, clock, [MAX_IN_FLIGHT_SECONDS - 1]
+    ).add
+    ResumableBatch(label_studio, tmp_path).run()
     clock.sleep(100)
-    assert_right(studio)
+    assert_one_current_prediction_each(label_studio)
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_what_was_set_aside_may_have_arrived_all_the_same(
-    tmp_path: Path, clock: Clock, killed: bool
+    tmp_path: Path, clock: FakeClock, killed: bool
 ) -> None:
-    studio = Studio(1)
-    studio.predictions.add = Slow(studio, clock, [5.0, 5.0, 5.0]).add
-    runs = Runs(studio, tmp_path)
+    label_studio = FakeLabelStudio(1)
+    label_studio.predictions.add = SlowLabelStudio(label_studio, clock, [5.0, 5.0, 5.0]).add
+    batch = ResumableBatch(label_studio, tmp_path)
     if killed:
-        runs.waited = SEND_INTERVAL_SECONDS + 1  # so that it is sent
-        assert runs.run(until="read") == {DocumentState.FAILED: 1}
-    assert runs.run() == {DocumentState.DELIVERED: 1}
-    with BatchState(runs.path) as journal:
+        batch.load_seconds = SEND_INTERVAL_SECONDS + 1  # so that it is sent
+        assert batch.run(until="read") == {DocumentState.FAILED: 1}
+    assert batch.run() == {DocumentState.DELIVERED: 1}
+    with BatchState(batch.path) as journal:
         assert journal.read_version_totals()[VERSION].documents == 1
         assert journal.read_possible_duplicates(limit=9) == []
     clock.sleep(100)
-    assert_right(studio)
+    assert_one_current_prediction_each(label_studio)
 
 
-def test_what_was_set_aside_and_never_arrived_stays_there(tmp_path: Path, clock: Clock) -> None:
-    studio = Studio(3)
-    studio.failing = {6}
-    studio._store([{"task": 6, "model_version": "", "score": 1.0, "result": ()}] * 2)
-    assert Runs(studio, tmp_path).run() == {DocumentState.DELIVERED: 2, DocumentState.FAILED: 1}
-    assert predicted(studio) == {3: 1, 6: 2, 9: 1}  # others' are nobody's business
+def test_what_was_set_aside_and_never_arrived_stays_there(tmp_path: Path, clock: FakeClock) -> None:
+    label_studio = FakeLabelStudio(3)
+    label_studio.failing = {6}
+    label_studio._store([{"task": 6, "model_version": "", "score": 1.0, "result": ()}] * 2)
+    assert ResumableBatch(label_studio, tmp_path).run() == {
+        DocumentState.DELIVERED: 2,
+        DocumentState.FAILED: 1,
+    }
+    assert count_predictions(label_studio) == {3: 1, 6: 2, 9: 1}  # others' are nobody's business
     with BatchState(tmp_path / "j") as journal:
         assert journal.read_version_totals()[VERSION].documents == 2
         assert journal.read_possible_duplicates(limit=9) == []
 
 
-def test_fewer_than_a_request_takes_are_sent_after_a_while(tmp_path: Path, clock: Clock) -> None:
-    studio = Studio(200)
-    runs = Runs(studio, tmp_path)
+def test_fewer_than_a_request_takes_are_sent_after_a_while(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    label_studio = FakeLabelStudio(200)
+    batch = ResumableBatch(label_studio, tmp_path)
     sent: list[tuple[float, int]] = []
-    add = studio.predictions.add
+    add = label_studio.predictions.add
 
-    def noted(project: int, items: Sequence[dict[str, Any]]) -> int:
+    def add_recorded(project: int, items: Sequence[dict[str, Any]]) -> int:
         sent.append((clock.now, len(items)))
         return int(add(project, items))
 
@@ -394,8 +415,8 @@ def test_fewer_than_a_request_takes_are_sent_after_a_while(tmp_path: Path, clock
 
         return engine
 
-    studio.predictions.add, runs.engine = noted, slowly
-    runs.run(until="read")
+    label_studio.predictions.add, batch.engine = add_recorded, slowly
+    batch.run(until="read")
     assert sent == [(1000 + SEND_INTERVAL_SECONDS, 128), (1000 + 2 * SEND_INTERVAL_SECONDS, 72)]
 
 
@@ -410,7 +431,7 @@ FAULTS = st.lists(
     tasks=st.integers(0, 140),
     faults=FAULTS,
     budget=st.sampled_from([None, 0.3]),
-    engine=st.sampled_from([make_local_engine, ahead]),
+    engine=st.sampled_from([make_local_engine, make_prefetching_engine]),
     data=st.data(),
 )
 def test_whatever_happens_between_its_runs_each_task_ends_with_the_right_prediction(
@@ -420,25 +441,25 @@ def test_whatever_happens_between_its_runs_each_task_ends_with_the_right_predict
     engine: Callable[[Tier], Engine],
     data: st.DataObject,
 ) -> None:
-    studio = Studio(tasks, faults)
-    clock = Clock()
+    label_studio = FakeLabelStudio(tasks, faults)
+    clock = FakeClock()
     some = st.lists(st.integers(1, max(tasks, 1)).map(lambda number: number * 3), max_size=5)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr("tagalong.backend.batch.label_studio_project.time", clock)
         patch.setattr("tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST", 7)
-        patch.setattr(clock, "sleep", lambda _: studio.land())
-        runs = Runs(studio, folder, budget=budget)
-        runs.engine = engine
+        patch.setattr(clock, "sleep", lambda _: label_studio.deliver_late())
+        batch = ResumableBatch(label_studio, folder, budget=budget)
+        batch.engine = engine
         while True:
-            runs.waited = data.draw(st.sampled_from([0.0, SEND_INTERVAL_SECONDS]))
-            with suppress(Ended):
-                runs.run()
+            batch.load_seconds = data.draw(st.sampled_from([0.0, SEND_INTERVAL_SECONDS]))
+            with suppress(Killed):
+                batch.run()
                 break
             for number in data.draw(some):
-                if number in studio.texts:
-                    studio.texts[number] = "so " * data.draw(st.integers(1, 9)) + "naloxone"
+                if number in label_studio.texts:
+                    label_studio.texts[number] = "so " * data.draw(st.integers(1, 9)) + "naloxone"
             for number in data.draw(some):
-                studio.lose(number)
+                label_studio.delete_predictions(number)
             for number in data.draw(some):
-                studio.delete(number)
-    assert_right(studio)
+                label_studio.delete_task(number)
+    assert_one_current_prediction_each(label_studio)

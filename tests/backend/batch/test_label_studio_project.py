@@ -20,14 +20,14 @@ from tagalong.backend.label_studio.api.objects import Task
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.ner.errors import LabelStudioError
-from tests.backend.batch.studio import (
+from tests.backend.batch.fake_label_studio import (
     CONFIG,
     PROJECT,
     VERSION,
-    Ended,
-    Studio,
-    predicted,
-    project_of,
+    FakeLabelStudio,
+    Killed,
+    connect_project,
+    count_predictions,
 )
 from tests.errors import assert_wording
 from tests.lexicon_tier import LexiconTier
@@ -36,7 +36,7 @@ TOGETHER = 7  # predictions in a request, so that a few tasks make many
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_requests_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST", TOGETHER
     )
@@ -44,9 +44,9 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
 
 
-def run(studio: Any, folder: str) -> Counter[DocumentState]:
+def run(label_studio: Any, folder: str) -> Counter[DocumentState]:
     tier = LexiconTier(VERSION)
-    project = project_of(studio)
+    project = connect_project(label_studio)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
     target = ProjectSink(project, maps)
     tasks = ProjectSource(project, PROJECT, versions=[VERSION])
@@ -64,75 +64,75 @@ FAULTS = st.lists(
 
 @given(tasks=st.integers(0, 250), faults=FAULTS)
 def test_each_task_ends_with_one_prediction(tasks: int, faults: list[str]) -> None:
-    studio = Studio(tasks, faults)
+    label_studio = FakeLabelStudio(tasks, faults)
     with TemporaryDirectory() as folder:
         while True:
-            with suppress(Ended):
-                run(studio, folder)
+            with suppress(Killed):
+                run(label_studio, folder)
                 break
-    assert predicted(studio) == dict.fromkeys(studio.texts, 1)
-    for one in studio.stored:
+    assert count_predictions(label_studio) == dict.fromkeys(label_studio.texts, 1)
+    for one in label_studio.stored:
         [region] = one.result
         assert region["value"] == {"start": 0, "end": 8, "text": "naloxone", "labels": ["Chemical"]}
 
 
 @given(tasks=st.integers(1, 60), data=st.data())
 def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.DataObject) -> None:
-    studio = Studio(tasks)
-    some = st.sets(st.sampled_from(sorted(studio.texts)), max_size=3)
-    studio.forbidden, studio.refusing = data.draw(some), data.draw(some)
-    studio.failing = data.draw(some)
-    bad = studio.forbidden | studio.refusing | studio.failing
+    label_studio = FakeLabelStudio(tasks)
+    some = st.sets(st.sampled_from(sorted(label_studio.texts)), max_size=3)
+    label_studio.forbidden, label_studio.refusing = data.draw(some), data.draw(some)
+    label_studio.failing = data.draw(some)
+    bad = label_studio.forbidden | label_studio.refusing | label_studio.failing
     with TemporaryDirectory() as folder:
-        count = run(studio, folder)
+        count = run(label_studio, folder)
         with BatchState(Path(folder) / "j") as journal:
             failed = journal.read_entries(DocumentState.FAILED)
             aside = {int(entry.key): entry.payload for entry in failed}
-    assert predicted(studio) == dict.fromkeys(studio.texts.keys() - bad, 1)
+    assert count_predictions(label_studio) == dict.fromkeys(label_studio.texts.keys() - bad, 1)
     assert aside.keys() == bad
     assert count[DocumentState.FAILED] == len(bad)
     for number, reason in aside.items():
-        if number not in studio.forbidden | studio.failing:
+        if number not in label_studio.forbidden | label_studio.failing:
             assert "it says why" in reason
 
 
 def test_what_has_a_prediction_of_the_version_gets_no_other() -> None:
-    studio = Studio(250)
-    studio._store(
+    label_studio = FakeLabelStudio(250)
+    label_studio._store(
         [
             {"task": number, "model_version": VERSION, "score": 1.0, "result": []}
-            for number in list(studio.texts)[::2]
+            for number in list(label_studio.texts)[::2]
         ]
     )
     other = [{"task": 3, "model_version": "another-1", "score": 1.0, "result": []}]
-    studio._store(other)
+    label_studio._store(other)
     with TemporaryDirectory() as folder:
-        assert run(studio, folder)[DocumentState.DELIVERED] == 125
-    assert Counter(one.task for one in studio.stored if one.model_version == VERSION) == Counter(
-        studio.texts.keys()
-    )
+        assert run(label_studio, folder)[DocumentState.DELIVERED] == 125
+    assert Counter(
+        one.task for one in label_studio.stored if one.model_version == VERSION
+    ) == Counter(label_studio.texts.keys())
 
 
 def test_a_task_that_goes_while_it_is_predicted_is_set_aside(tmp_path: Path) -> None:
-    studio = Studio(3)
-    tasks = dict(studio.texts)
+    label_studio = FakeLabelStudio(3)
+    tasks = dict(label_studio.texts)
 
     def going(project: int, after: int = 0, *, unlabeled_only: bool = False) -> list[Task]:
-        found = Studio._list_after(studio, project, after)
-        studio.texts.pop(6, None)
+        found = FakeLabelStudio._list_after(label_studio, project, after)
+        label_studio.texts.pop(6, None)
         return found
 
-    studio.tasks.list_after = going
-    count = run(studio, str(tmp_path))
+    label_studio.tasks.list_after = going
+    count = run(label_studio, str(tmp_path))
     assert count == {DocumentState.DELIVERED: 2, DocumentState.FAILED: 1}
-    assert predicted(studio) == dict.fromkeys(tasks.keys() - {6}, 1)
+    assert count_predictions(label_studio) == dict.fromkeys(tasks.keys() - {6}, 1)
 
 
 def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
-    studio = Studio(5)
-    studio.texts[6] = 7  # type: ignore[assignment]
-    studio.texts[9] = None  # type: ignore[assignment]
-    assert run(studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
+    label_studio = FakeLabelStudio(5)
+    label_studio.texts[6] = 7  # type: ignore[assignment]
+    label_studio.texts[9] = None  # type: ignore[assignment]
+    assert run(label_studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
     with BatchState(tmp_path / "j") as journal:
         reasons = [entry.payload for entry in journal.read_entries(DocumentState.FAILED)]
     for number, reason in zip((6, 9), reasons, strict=True):
@@ -142,7 +142,7 @@ def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path)
 
 @pytest.mark.parametrize("problem", ["key", "forbidden", "missing"])
 def test_what_no_patience_mends_ends_the_batch_at_once(tmp_path: Path, problem: Any) -> None:
-    studio = Studio(50)
+    label_studio = FakeLabelStudio(50)
     asked = 0
 
     def refusing(*_: object) -> int:
@@ -150,14 +150,14 @@ def test_what_no_patience_mends_ends_the_batch_at_once(tmp_path: Path, problem: 
         asked += 1
         raise LabelStudioError("no", problem)
 
-    sound = studio.predictions.add
-    studio.predictions.add = refusing
+    sound = label_studio.predictions.add
+    label_studio.predictions.add = refusing
     with pytest.raises(LabelStudioError):
-        run(studio, str(tmp_path))
+        run(label_studio, str(tmp_path))
     assert asked == 1
-    studio.predictions.add = sound
-    run(studio, str(tmp_path))
-    assert predicted(studio) == dict.fromkeys(studio.texts, 1)
+    label_studio.predictions.add = sound
+    run(label_studio, str(tmp_path))
+    assert count_predictions(label_studio) == dict.fromkeys(label_studio.texts, 1)
 
 
 def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
@@ -185,7 +185,7 @@ def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
 def test_what_is_sent_is_what_label_studio_imports() -> None:
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    project = project_of(Studio(1))
+    project = connect_project(FakeLabelStudio(1))
     target = ProjectSink(project, maps)
     [item] = ProjectSource(project, PROJECT)
     assert item.document is not None

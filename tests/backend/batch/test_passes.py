@@ -28,8 +28,8 @@ from tagalong.backend.documents.source_item import SourceItem
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 from tests.errors import raises
+from tests.journal_sink import JournalSink, make_items
 from tests.lexicon_tier import LexiconTier
-from tests.plain_target import Plain, make_items
 
 WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
 DOCUMENTS = [
@@ -38,7 +38,7 @@ DOCUMENTS = [
 ]
 
 
-class Ended(BaseException):
+class Killed(BaseException):
     """What no `except Exception` holds up, like Ctrl-C."""
 
 
@@ -55,7 +55,7 @@ class Counting(LexiconTier):
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         before, self._seen = self._seen, self._seen + len(documents)
         if before < self._ends_at <= self._seen:
-            raise Ended
+            raise Killed
         for document in documents:
             if document.id in self._failing and self.failed[document.id] < self._fails:
                 self.failed[document.id] += 1
@@ -73,9 +73,9 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "out.jsonl.journal"
 
 
-def undisturbed() -> list[tuple[str, str]]:
+def run_undisturbed() -> list[tuple[str, str]]:
     with TemporaryDirectory() as folder, BatchState(Path(folder) / "j") as journal:
-        BatchPasses(journal, Plain()).predict(
+        BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
         )
         return answers(journal)
@@ -87,15 +87,17 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
     with TemporaryDirectory() as folder:
         for end in ends:
             tier = Counting(ends_at=end)
-            with BatchState(Path(folder) / "j") as journal, suppress(Ended):
-                BatchPasses(journal, Plain()).predict(
+            with BatchState(Path(folder) / "j") as journal, suppress(Killed):
+                BatchPasses(journal, JournalSink()).predict(
                     make_items(DOCUMENTS), make_local_engine(tier)
                 )
             asked += tier.asked
         tier = Counting()
         with BatchState(Path(folder) / "j") as journal:
-            BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
-            assert answers(journal) == undisturbed()
+            BatchPasses(journal, JournalSink()).predict(
+                make_items(DOCUMENTS), make_local_engine(tier)
+            )
+            assert answers(journal) == run_undisturbed()
         asked += tier.asked
     assert asked == Counter(document.id for document in DOCUMENTS)
 
@@ -103,18 +105,18 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
 def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(place: Path) -> None:
     tier = Counting(failing=["d3", "d70"])
     with BatchState(place) as journal:
-        BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
+        BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         aside = journal.read_entries(DocumentState.FAILED)
         assert [entry.key for entry in aside] == ["d3", "d70"]
         assert all("ValueError: no" in entry.payload for entry in aside)
         kept = [pair for pair in answers(journal) if pair[0] not in ("d3", "d70")]
-        assert kept == [pair for pair in undisturbed() if pair[0] not in ("d3", "d70")]
+        assert kept == [pair for pair in run_undisturbed() if pair[0] not in ("d3", "d70")]
 
         journal.reset_failed()  # and a tier that has been mended reads them
-        BatchPasses(journal, Plain()).predict(
+        BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
         )
-        assert answers(journal) == undisturbed()
+        assert answers(journal) == run_undisturbed()
 
 
 @given(failing=st.sets(st.integers(0, 19)), fails=st.integers(1, MAX_ATTEMPTS + 6))
@@ -134,7 +136,7 @@ def test_who_fails_is_found(failing: set[int], fails: int) -> None:
 def test_what_cannot_be_read_is_set_aside_with_the_reason(place: Path) -> None:
     items = [*make_items(DOCUMENTS[:2]), SourceItem(2, "bad", None, "there is no text")]
     with BatchState(place) as journal:
-        BatchPasses(journal, Plain()).predict(items, make_local_engine(LexiconTier("v")))
+        BatchPasses(journal, JournalSink()).predict(items, make_local_engine(LexiconTier("v")))
         [entry] = journal.read_entries(DocumentState.FAILED)
         assert (entry.key, entry.payload) == ("bad", "there is no text")
 
@@ -143,7 +145,9 @@ def test_when_nothing_can_be_predicted_it_is_not_the_documents(place: Path) -> N
     tier = Counting(failing=[document.id for document in DOCUMENTS])
     with BatchState(place) as journal:
         with raises(BatchError, "batch-nothing-predicted") as raised:
-            BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
+            BatchPasses(journal, JournalSink()).predict(
+                make_items(DOCUMENTS), make_local_engine(tier)
+            )
         assert f" {MAX_CONSECUTIVE_FAILURES} " in str(raised.value)
         assert journal.count_by_state() == {}  # so that the next run tries them all
 
@@ -156,7 +160,7 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
         BatchState(place) as journal,
         raises(BatchError, "batch-duplicate-id") as raised,
     ):
-        BatchPasses(journal, Plain()).predict(
+        BatchPasses(journal, JournalSink()).predict(
             make_items(documents), make_local_engine(LexiconTier("v"))
         )
     assert f"documents 2 and {2 + apart} " in str(raised.value)
@@ -165,12 +169,12 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
 def test_a_source_in_another_order_is_refused(place: Path) -> None:
     documents = list(DOCUMENTS[: CHUNK_DOCUMENTS + 1])
     with BatchState(place) as journal:
-        BatchPasses(journal, Plain()).predict(
+        BatchPasses(journal, JournalSink()).predict(
             make_items(documents), make_local_engine(LexiconTier("v"))
         )
         documents[:2] = [Document("new", "other"), documents[0]]
         with raises(BatchError, "batch-source-changed"):
-            BatchPasses(journal, Plain()).predict(
+            BatchPasses(journal, JournalSink()).predict(
                 make_items(documents), make_local_engine(LexiconTier("v"))
             )
 
@@ -178,12 +182,12 @@ def test_a_source_in_another_order_is_refused(place: Path) -> None:
 def test_a_text_that_has_changed_is_predicted_anew(place: Path) -> None:
     documents = list(DOCUMENTS)
     with BatchState(place) as journal:
-        BatchPasses(journal, Plain()).predict(
+        BatchPasses(journal, JournalSink()).predict(
             make_items(documents), make_local_engine(LexiconTier("lexicon-1"))
         )
         documents[70] = Document("d70", "naloxone")
         tier = Counting()
-        BatchPasses(journal, Plain()).predict(make_items(documents), make_local_engine(tier))
+        BatchPasses(journal, JournalSink()).predict(make_items(documents), make_local_engine(tier))
         assert tier.asked == Counter(["d70"])
         assert answers(journal)[70] == ("d70", "d70 ['Chemical']")
 
@@ -192,7 +196,7 @@ def test_what_is_done_elsewhere_is_passed_over(place: Path) -> None:
     items = [replace(item, is_predicted=item.position % 2 == 0) for item in make_items(DOCUMENTS)]
     tier = Counting()
     with BatchState(place) as journal:
-        BatchPasses(journal, Plain()).predict(items, make_local_engine(tier))
+        BatchPasses(journal, JournalSink()).predict(items, make_local_engine(tier))
     assert tier.asked == Counter(document.id for document in DOCUMENTS[1::2])
 
 
@@ -214,7 +218,7 @@ class Again(Counting):
 
 
 def cascade(journal: BatchState, first: Counting, second: Counting, budget: float) -> None:
-    batch = BatchPasses(journal, Plain())
+    batch = BatchPasses(journal, JournalSink())
     batch.predict(make_items(DOCUMENTS), make_local_engine(first), defer=True)
     journal.select_for_second_pass(budget)
     batch.predict_selected(make_items(DOCUMENTS), make_local_engine(second))
@@ -226,7 +230,7 @@ def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[i
     with TemporaryDirectory() as folder:
         for of_first, of_second in [*ends, (0, 0)]:
             one, other = Unsure(ends_at=of_first), Again(ends_at=of_second)
-            with BatchState(Path(folder) / "j") as journal, suppress(Ended):
+            with BatchState(Path(folder) / "j") as journal, suppress(Killed):
                 cascade(journal, one, other, 0.25)
             first, second = first + one.asked, second + other.asked
         with BatchState(Path(folder) / "j") as journal:
@@ -256,7 +260,7 @@ def test_a_better_tier_that_can_read_nothing_ends_the_batch(place: Path) -> None
 
 def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: Path) -> None:
     with BatchState(place) as journal:
-        batch = BatchPasses(journal, Plain())
+        batch = BatchPasses(journal, JournalSink())
         batch.predict(make_items(DOCUMENTS), make_local_engine(Unsure()), defer=True)
         journal.select_for_second_pass(1.0)
         left = [item for item in make_items(DOCUMENTS) if item.position not in (3, 64, 65)]
@@ -272,11 +276,11 @@ def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: P
 def test_it_says_how_far_it_is(place: Path) -> None:
     told: list[BatchProgress] = []
     with BatchState(place) as journal:
-        BatchPasses(journal, Plain()).predict(
+        BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTier("v"))
         )
         engine = make_local_engine(LexiconTier("v"))
-        BatchPasses(journal, Plain()).predict(
+        BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), engine, on_progress=told.append
         )
     assert [now.finished for now in told] == [64, 128, 192, 197]
@@ -296,7 +300,7 @@ def test_a_source_is_read_as_it_is_needed(place: Path) -> None:
     seen: list[int] = []
     with BatchState(place) as journal:
         engine = make_local_engine(LexiconTier("v"))
-        BatchPasses(journal, Plain()).predict(
+        BatchPasses(journal, JournalSink()).predict(
             source(), engine, on_progress=lambda _: seen.append(taken)
         )
     assert seen == [64, 128, 192, 197]

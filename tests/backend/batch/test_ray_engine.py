@@ -18,7 +18,7 @@ from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.batch.ray_engine import open_ray_engine, plan_workers
 from tagalong.ner.errors import BatchError
 from tests.errors import raises
-from tests.plain_target import Plain, make_items
+from tests.journal_sink import JournalSink, make_items
 from tests.ray_scenarios import (
     DOCUMENTS,
     Dying,
@@ -84,7 +84,9 @@ def test_what_the_source_says_is_raised_here(two_nodes: str) -> None:
 def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path) -> None:
     found = in_a_process(batch_on_ray, two_nodes, tmp_path / "ray")
     with BatchState(tmp_path / "local") as journal:
-        BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(lexicon()))
+        BatchPasses(journal, JournalSink()).predict(
+            make_items(DOCUMENTS), make_local_engine(lexicon())
+        )
         assert found == [(entry.key, entry.payload) for entry in journal.iterate_entries()]
     assert len(found) == len(DOCUMENTS)
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.backend.doctor.surgery import Surgery, opened
+from tests.backend.doctor.doctor_runner import ScriptedServers, open_scripted_servers
 
 
 @pytest.fixture
-def surgery() -> Iterator[Surgery]:
-    with opened() as surgery:
-        yield surgery
+def servers() -> Iterator[ScriptedServers]:
+    with open_scripted_servers() as servers:
+        yield servers

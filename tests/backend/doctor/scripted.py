@@ -34,7 +34,7 @@ UNKNOWN_TASK = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A received request."""
 
     method: str
@@ -50,12 +50,12 @@ Answer = tuple[int, Any]  # status and JSON; a str is sent as it is
 class Script:
     """Answers by method and path; may be changed while the server runs."""
 
-    answers: dict[str, Answer | Callable[[Asked], Answer]]
+    answers: dict[str, Answer | Callable[[ReceivedRequest], Answer]]
     delays: dict[str, float] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
 
     def paths(self) -> list[str]:
-        return [f"{asked.method} {asked.path}" for asked in self.asked]
+        return [f"{request.method} {request.path}" for request in self.requests]
 
 
 class ScriptedServer(AbstractContextManager["ScriptedServer"]):
@@ -85,11 +85,13 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         content = self.rfile.read(length)
         path = urlsplit(self.path).path
-        asked = Asked(self.command, path, self.headers, json.loads(content) if content else None)
-        self.script.asked.append(asked)
+        request = ReceivedRequest(
+            self.command, path, self.headers, json.loads(content) if content else None
+        )
+        self.script.requests.append(request)
         time.sleep(self.script.delays.get(path, 0.0))
         answer = self.script.answers.get(f"{self.command} {path}", (404, {"detail": "Not found."}))
-        status, body = answer(asked) if callable(answer) else answer
+        status, body = answer(request) if callable(answer) else answer
         sent = (body if isinstance(body, str) else json.dumps(body)).encode()
         try:
             self.send_response(status)

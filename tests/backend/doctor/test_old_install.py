@@ -9,7 +9,7 @@ import pytest
 
 from tagalong.backend.doctor import old_install
 from tagalong.backend.doctor.old_install import MARKER_FILES, find_old_install
-from tests.backend.doctor.surgery import Surgery, the_only
+from tests.backend.doctor.doctor_runner import ScriptedServers, only_finding
 
 FINDER = "__editable___tagalong_0_1_0_finder.py"
 
@@ -44,11 +44,11 @@ def test_packages_of_other_projects_are_not_ours(tmp_path: Path) -> None:
 
 
 def test_the_doctor_warns_and_names_the_folders(
-    surgery: Surgery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     install_old(tmp_path)
     monkeypatch.setattr(old_install, "site_directories", lambda: [tmp_path])
-    finding = the_only(surgery.look(), "old_install", "warning")
+    finding = only_finding(servers.run_doctor(), "old_install", "warning")
     assert finding.code == "old-install"
     for package in MARKER_FILES:
         assert str(tmp_path / package) in finding.sentence

@@ -7,9 +7,8 @@ import pytest
 from tagalong.backend.doctor.context import DoctorOptions
 from tagalong.backend.doctor.finding import DoctorFinding
 from tagalong.backend.label_studio.api.filters import MOST, all_of, on, tasks_of
-from tests.backend.doctor.scripted import PROJECT, TEXT, Asked, backend_row, project, task
-from tests.backend.doctor.surgery import KEY, Surgery, the_only
-from tests.backend.doctor.surgery import look as look_at_all
+from tests.backend.doctor.doctor_runner import KEY, ScriptedServers, only_finding, run_doctor
+from tests.backend.doctor.scripted import PROJECT, TEXT, ReceivedRequest, backend_row, project, task
 
 HYPERTEXT = (
     '<View><Labels name="l" toName="t"><Label value="Disease"/></Labels>'
@@ -36,62 +35,62 @@ REFUSED = "422 Client Error: UNPROCESSABLE ENTITY for url: http://127.0.0.1:9/se
         (ENTITY, "label-config-with-declaration"),
     ],
 )
-def test_a_config_that_cannot_be_served(surgery: Surgery, config: str, code: str) -> None:
-    surgery.studio_says(f"GET {PROJECT}", 200, project(label_config=config))
-    row = backend_row(surgery.backend.url, state="ER", error_message=REFUSED)
-    surgery.studio_says("GET /api/ml/", 200, [row])
-    finding = the_only(surgery.look(), "config", "problem", skips=DEPENDENT)
+def test_a_config_that_cannot_be_served(servers: ScriptedServers, config: str, code: str) -> None:
+    servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(label_config=config))
+    row = backend_row(servers.backend.url, state="ER", error_message=REFUSED)
+    servers.set_label_studio_answer("GET /api/ml/", 200, [row])
+    finding = only_finding(servers.run_doctor(), "config", "problem", skips=DEPENDENT)
     assert finding.code == code
 
 
-def test_extra_params_choose_between_several_labels(surgery: Surgery) -> None:
-    surgery.studio_says(f"GET {PROJECT}", 200, project(label_config=TWO))
-    row = backend_row(surgery.backend.url, extra_params={"control": "one"})
-    surgery.studio_says("GET /api/ml/", 200, [row])
-    finding = surgery.look()["config"]
+def test_extra_params_choose_between_several_labels(servers: ScriptedServers) -> None:
+    servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(label_config=TWO))
+    row = backend_row(servers.backend.url, extra_params={"control": "one"})
+    servers.set_label_studio_answer("GET /api/ml/", 200, [row])
+    finding = servers.run_doctor()["config"]
     assert finding.status == "ok", finding
     assert "'one'" in finding.sentence
 
 
-def test_no_tasks(surgery: Surgery) -> None:
-    surgery.studio_says(f"GET {PROJECT}", 200, project(task_number=0))
-    surgery.studio_says(f"GET {PROJECT}model-versions/", 200, {})
-    finding = the_only(surgery.look(), "tasks", "warning", skips="predict")
+def test_no_tasks(servers: ScriptedServers) -> None:
+    servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(task_number=0))
+    servers.set_label_studio_answer(f"GET {PROJECT}model-versions/", 200, {})
+    finding = only_finding(servers.run_doctor(), "tasks", "warning", skips="predict")
     assert finding.code == "no-tasks"
 
 
-def test_tasks_without_the_data_key(surgery: Surgery) -> None:
+def test_tasks_without_the_data_key(servers: ScriptedServers) -> None:
     tasks = [task(number, abstract=TEXT, predictions=[]) for number in range(11, 18)]
-    surgery.studio_says(f"GET {PROJECT}tasks/", 200, tasks)
-    finding = the_only(surgery.look(), "tasks", "problem", skips="predict")
+    servers.set_label_studio_answer(f"GET {PROJECT}tasks/", 200, tasks)
+    finding = only_finding(servers.run_doctor(), "tasks", "problem", skips="predict")
     assert finding.code == "tasks-without-text"
     assert finding.sentence.endswith(": 11, 12, 13, 14, 15, ....")
     assert TEXT not in finding.sentence
 
 
-def test_some_tasks_without_the_data_key(surgery: Surgery) -> None:
+def test_some_tasks_without_the_data_key(servers: ScriptedServers) -> None:
     tasks = [task(11), task(12, abstract=TEXT)]
-    surgery.studio_says(f"GET {PROJECT}tasks/", 200, tasks)
-    finding = the_only(surgery.look(), "tasks", "warning")
+    servers.set_label_studio_answer(f"GET {PROJECT}tasks/", 200, tasks)
+    finding = only_finding(servers.run_doctor(), "tasks", "warning")
     assert finding.sentence.endswith(": 12.")
 
 
-def test_tasks_of_plain_text_have_a_key_of_their_own(surgery: Surgery) -> None:
-    surgery.studio_says(f"GET {PROJECT}tasks/", 200, [task(**{"$undefined$": TEXT})])
-    assert surgery.look()["tasks"].status == "ok"
+def test_tasks_of_plain_text_have_a_key_of_their_own(servers: ScriptedServers) -> None:
+    servers.set_label_studio_answer(f"GET {PROJECT}tasks/", 200, [task(**{"$undefined$": TEXT})])
+    assert servers.run_doctor()["tasks"].status == "ok"
 
 
-def test_only_the_tasks_changed_last_are_looked_at(surgery: Surgery) -> None:
-    surgery.studio_says(f"GET {PROJECT}", 200, project(task_number=900))
-    surgery.studio_says(f"GET {PROJECT}tasks/", 200, [task(11), task(12)])
-    assert "2" in surgery.look()["tasks"].sentence.split(":")[0].split()
+def test_only_the_tasks_changed_last_are_looked_at(servers: ScriptedServers) -> None:
+    servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(task_number=900))
+    servers.set_label_studio_answer(f"GET {PROJECT}tasks/", 200, [task(11), task(12)])
+    assert "2" in servers.run_doctor()["tasks"].sentence.split(":")[0].split()
 
 
-def test_predictions_are_not_shown(surgery: Surgery) -> None:
+def test_predictions_are_not_shown(servers: ScriptedServers) -> None:
     # Label Studio empties the project's model version when this is switched off.
     off = project(show_collab_predictions=False, model_version="")
-    surgery.studio_says(f"GET {PROJECT}", 200, off)
-    finding = the_only(surgery.look(), "shown", "problem", skips="version")
+    servers.set_label_studio_answer(f"GET {PROJECT}", 200, off)
+    finding = only_finding(servers.run_doctor(), "shown", "problem", skips="version")
     assert finding.code == "prelabelling-off"
 
 
@@ -107,13 +106,13 @@ OLD = tab(2, "Next: mixed", all_of(on("id", "in_list", [11, 7])), ordering=BY_SC
 FINE = tab(1, "Default", all_of())
 
 
-def holds(surgery: Surgery, *tabs: dict[str, Any]) -> dict[int, dict[str, Any]]:
+def holds(servers: ScriptedServers, *tabs: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Give Label Studio some tabs, and return its tabs, which requests may change."""
     held = {one["id"]: one for one in tabs}
-    answers = surgery.studio.script.answers
+    answers = servers.label_studio.script.answers
     answers[f"GET {VIEWS}"] = lambda _: (200, list(held.values()))
 
-    def change(asked: Asked) -> tuple[int, Any]:
+    def change(asked: ReceivedRequest) -> tuple[int, Any]:
         number = int(asked.path.split("/")[-2])
         held[number] = {"id": number, "data": asked.body["data"]}
         return 200, held[number]
@@ -122,24 +121,24 @@ def holds(surgery: Surgery, *tabs: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return held
 
 
-def look_at_tabs(surgery: Surgery, *, fix: bool) -> DoctorFinding:
-    return look_at_all(DoctorOptions(surgery.studio.url, KEY, 7), fix=fix)["tabs"]
+def check_tabs(servers: ScriptedServers, *, fix: bool) -> DoctorFinding:
+    return run_doctor(DoctorOptions(servers.label_studio.url, KEY, 7), fix=fix)["tabs"]
 
 
-def test_a_filter_that_the_page_does_not_know(surgery: Surgery) -> None:
-    held = holds(surgery, FINE, OLD)
+def test_a_filter_that_the_page_does_not_know(servers: ScriptedServers) -> None:
+    held = holds(servers, FINE, OLD)
     before = dict(held)
-    finding = the_only(surgery.look(), "tabs", "problem")
+    finding = only_finding(servers.run_doctor(), "tabs", "problem")
     assert finding.code == "unknown-filter-operator"
     assert "'in_list' of tab 'Next: mixed' (2)" in finding.sentence
     assert "--fix" in finding.remedy
     assert held == before
-    assert "PATCH" not in "".join(surgery.studio.script.paths())
+    assert "PATCH" not in "".join(servers.label_studio.script.paths())
 
 
-def test_it_is_rewritten(surgery: Surgery) -> None:
-    held = holds(surgery, FINE, OLD, tab(3, "Review", all_of(on("id", "in_list", [5]))))
-    finding = look_at_tabs(surgery, fix=True)
+def test_it_is_rewritten(servers: ScriptedServers) -> None:
+    held = holds(servers, FINE, OLD, tab(3, "Review", all_of(on("id", "in_list", [5]))))
+    finding = check_tabs(servers, fix=True)
     assert finding.status == "ok"
     assert "tabs 'Next: mixed' (2), 'Review' (3)" in finding.sentence
     assert held[1] == FINE
@@ -147,31 +146,35 @@ def test_it_is_rewritten(surgery: Surgery) -> None:
     assert held[3]["data"]["filters"] == tasks_of([5])
     assert (held[2]["data"]["title"], held[2]["data"]["ordering"]) == ("Next: mixed", BY_SCORE)
     assert "tasks:created_at" in held[2]["data"]["hiddenColumns"]["explore"]
-    assert look_at_tabs(surgery, fix=True).sentence == "The page knows the filters of 3 tabs."
+    assert check_tabs(servers, fix=True).sentence == "The page knows the filters of 3 tabs."
 
 
-def test_what_cannot_be_rewritten_keeps_the_tasks_it_shows(surgery: Surgery) -> None:
+def test_what_cannot_be_rewritten_keeps_the_tasks_it_shows(servers: ScriptedServers) -> None:
     both = all_of(on("id", "in_list", [5, 6, 7]), on("total_annotations", "equal", 0))
-    held = holds(surgery, tab(4, "Mine", both))
+    held = holds(servers, tab(4, "Mine", both))
     shown = {"tasks": [{"id": 6}, {"id": 5}], "total": 2}
-    surgery.studio_says("GET /api/tasks/", 200, shown)
-    assert look_at_tabs(surgery, fix=True).status == "ok"
+    servers.set_label_studio_answer("GET /api/tasks/", 200, shown)
+    assert check_tabs(servers, fix=True).status == "ok"
     assert held[4]["data"]["filters"] == tasks_of([6, 5])
 
 
-def test_more_tasks_than_a_filter_takes(surgery: Surgery) -> None:
+def test_more_tasks_than_a_filter_takes(servers: ScriptedServers) -> None:
     ids = list(range(1, MOST + 3))
-    held = holds(surgery, tab(4, "All", all_of(on("id", "in_list", ids))))
-    surgery.studio_says("GET /api/tasks/", 200, {"tasks": [{"id": n} for n in ids], "total": 902})
-    finding = look_at_tabs(surgery, fix=True)
+    held = holds(servers, tab(4, "All", all_of(on("id", "in_list", ids))))
+    servers.set_label_studio_answer(
+        "GET /api/tasks/", 200, {"tasks": [{"id": n} for n in ids], "total": 902}
+    )
+    finding = check_tabs(servers, fix=True)
     assert "first 900 of its 902 tasks" in finding.sentence
     assert held[4]["data"]["filters"] == tasks_of(ids[:MOST])
 
 
-def test_label_studio_does_not_take_it(surgery: Surgery) -> None:
-    holds(surgery, OLD)
-    surgery.studio_says(f"PATCH {VIEWS}2/", 403, {"detail": "You do not have permission."})
-    finding = look_at_tabs(surgery, fix=True)
+def test_label_studio_does_not_take_it(servers: ScriptedServers) -> None:
+    holds(servers, OLD)
+    servers.set_label_studio_answer(
+        f"PATCH {VIEWS}2/", 403, {"detail": "You do not have permission."}
+    )
+    finding = check_tabs(servers, fix=True)
     assert finding.status == "problem"
     assert finding.code == "label-studio-forbidden"
     assert "permission" in finding.sentence

@@ -6,8 +6,8 @@ import jwt
 import pytest
 
 from tagalong.backend.doctor.context import DoctorOptions
+from tests.backend.doctor.doctor_runner import KEY, ScriptedServers, only_finding, run_doctor
 from tests.backend.doctor.scripted import failed, project
-from tests.backend.doctor.surgery import KEY, Surgery, look, the_only
 
 FIRST = (
     "project config tasks tabs connected network answers auth setup predict times state shown "
@@ -21,8 +21,8 @@ def token(kind: str = "refresh", expires: datetime = LATER) -> str:
     return jwt.encode({"token_type": kind, "exp": expires, "user_id": 1}, SIGNED)
 
 
-def test_all_is_well(surgery: Surgery) -> None:
-    findings = surgery.look()
+def test_all_is_well(servers: ScriptedServers) -> None:
+    findings = servers.run_doctor()
     assert {finding.status for finding in findings.values()} == {"ok"}
 
 
@@ -37,38 +37,38 @@ def test_all_is_well(surgery: Surgery) -> None:
     ],
 )
 def test_no_label_studio(url: str, code: str) -> None:
-    finding = the_only(
-        look(DoctorOptions(url, KEY, 7)), "label_studio", "problem", skips=f"key {FIRST}"
+    finding = only_finding(
+        run_doctor(DoctorOptions(url, KEY, 7)), "label_studio", "problem", skips=f"key {FIRST}"
     )
     assert finding.code == code
     assert "secret" not in finding.sentence
 
 
-def test_label_studio_is_too_slow(surgery: Surgery) -> None:
-    surgery.studio.script.delays["/api/version/"] = 0.5
-    findings = surgery.look(label_studio_timeout_seconds=0.1)
-    finding = the_only(findings, "label_studio", "problem", skips=f"key {FIRST}")
+def test_label_studio_is_too_slow(servers: ScriptedServers) -> None:
+    servers.label_studio.script.delays["/api/version/"] = 0.5
+    findings = servers.run_doctor(label_studio_timeout_seconds=0.1)
+    finding = only_finding(findings, "label_studio", "problem", skips=f"key {FIRST}")
     assert finding.code == "label-studio-slow"
 
 
 @pytest.mark.parametrize("answer", [(200, "<html>Log in</html>"), (200, {}), (404, "")])
-def test_something_else_answers(surgery: Surgery, answer: tuple[int, object]) -> None:
-    surgery.studio_says("GET /api/version/", *answer)
-    finding = the_only(surgery.look(), "label_studio", "problem", skips=f"key {FIRST}")
+def test_something_else_answers(servers: ScriptedServers, answer: tuple[int, object]) -> None:
+    servers.set_label_studio_answer("GET /api/version/", *answer)
+    finding = only_finding(servers.run_doctor(), "label_studio", "problem", skips=f"key {FIRST}")
     assert finding.code == "label-studio-foreign"
 
 
 @pytest.mark.parametrize("release", ["1.15.0", "1.24.0", "2.0.0"])
-def test_another_release_is_a_warning(surgery: Surgery, release: str) -> None:
-    surgery.studio_says("GET /api/version/", 200, {"release": release})
-    finding = the_only(surgery.look(), "label_studio", "warning")
+def test_another_release_is_a_warning(servers: ScriptedServers, release: str) -> None:
+    servers.set_label_studio_answer("GET /api/version/", 200, {"release": release})
+    finding = only_finding(servers.run_doctor(), "label_studio", "warning")
     assert release in finding.sentence
     assert "1.23.2" in finding.remedy
 
 
-def test_a_patch_of_the_release_we_know_is_fine(surgery: Surgery) -> None:
-    surgery.studio_says("GET /api/version/", 200, {"release": "1.23.9"})
-    assert surgery.look()["label_studio"].status == "ok"
+def test_a_patch_of_the_release_we_know_is_fine(servers: ScriptedServers) -> None:
+    servers.set_label_studio_answer("GET /api/version/", 200, {"release": "1.23.9"})
+    assert servers.run_doctor()["label_studio"].status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,12 @@ def test_a_patch_of_the_release_we_know_is_fine(surgery: Surgery) -> None:
         (token(expires=datetime.now(UTC) - timedelta(days=3)), "key-expired"),
     ],
 )
-def test_a_key_whose_flaw_can_be_seen_is_never_sent(surgery: Surgery, key: str, code: str) -> None:
-    finding = the_only(surgery.look(key=key), "key", "problem", skips=FIRST)
+def test_a_key_whose_flaw_can_be_seen_is_never_sent(
+    servers: ScriptedServers, key: str, code: str
+) -> None:
+    finding = only_finding(servers.run_doctor(key=key), "key", "problem", skips=FIRST)
     assert finding.code == code
-    assert surgery.studio.script.paths() == ["GET /api/version/"]
+    assert servers.label_studio.script.paths() == ["GET /api/version/"]
 
 
 @pytest.mark.parametrize(
@@ -97,16 +99,16 @@ def test_a_key_whose_flaw_can_be_seen_is_never_sent(surgery: Surgery, key: str, 
         ("Invalid token.", "key-unknown"),
     ],
 )
-def test_a_legacy_token_is_refused(surgery: Surgery, detail: str, code: str) -> None:
-    surgery.studio_says("GET /api/current-user/whoami", *failed(401, detail))
-    finding = the_only(surgery.look(), "key", "problem", skips=FIRST)
+def test_a_legacy_token_is_refused(servers: ScriptedServers, detail: str, code: str) -> None:
+    servers.set_label_studio_answer("GET /api/current-user/whoami", *failed(401, detail))
+    finding = only_finding(servers.run_doctor(), "key", "problem", skips=FIRST)
     assert finding.code == code
 
 
 @pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # the SDK's own call
-def test_a_personal_token_is_accepted(surgery: Surgery) -> None:
-    surgery.studio_says("POST /api/token/refresh/", 200, {"access": token("access")})
-    finding = surgery.look(key=token())["key"]
+def test_a_personal_token_is_accepted(servers: ScriptedServers) -> None:
+    servers.set_label_studio_answer("POST /api/token/refresh/", 200, {"access": token("access")})
+    finding = servers.run_doctor(key=token())["key"]
     assert (finding.status, finding.sentence) == (
         "ok",
         "The key is a personal token of ann@example.org.",
@@ -117,32 +119,32 @@ def test_a_personal_token_is_accepted(surgery: Surgery) -> None:
     ("detail", "code"),
     [("Token is blacklisted", "key-revoked"), ("Token is invalid", "key-unknown")],
 )
-def test_a_personal_token_is_refused(surgery: Surgery, detail: str, code: str) -> None:
-    surgery.studio_says("POST /api/token/refresh/", 401, {"detail": detail})
-    finding = the_only(surgery.look(key=token()), "key", "problem", skips=FIRST)
+def test_a_personal_token_is_refused(servers: ScriptedServers, detail: str, code: str) -> None:
+    servers.set_label_studio_answer("POST /api/token/refresh/", 401, {"detail": detail})
+    finding = only_finding(servers.run_doctor(key=token()), "key", "problem", skips=FIRST)
     assert finding.code == code
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "ключ"])
-def test_what_cannot_be_a_key(surgery: Surgery, key: str) -> None:
-    finding = the_only(surgery.look(key=key), "key", "problem", skips=FIRST)
+def test_what_cannot_be_a_key(servers: ScriptedServers, key: str) -> None:
+    finding = only_finding(servers.run_doctor(key=key), "key", "problem", skips=FIRST)
     assert finding.remedy
 
 
 @pytest.mark.parametrize("count", [0, 1, 8])
-def test_no_such_project(surgery: Surgery, count: int) -> None:
+def test_no_such_project(servers: ScriptedServers, count: int) -> None:
     visible = [project(id=number, title=f"P{number}") for number in range(count)]
-    surgery.studio_says("GET /api/projects/", 200, {"count": count, "results": visible})
+    servers.set_label_studio_answer("GET /api/projects/", 200, {"count": count, "results": visible})
     skips = FIRST.removeprefix("project ")
-    finding = the_only(surgery.look(number=9), "project", "problem", skips=skips)
+    finding = only_finding(servers.run_doctor(number=9), "project", "problem", skips=skips)
     assert finding.code == "no-such-project"
     assert finding.sentence.count("('P") == min(count, 5)
     assert ("3 more" in finding.sentence) == (count == 8)
 
 
-def test_label_studio_falls_over(surgery: Surgery) -> None:
-    surgery.studio_says("GET /api/projects/7/", *failed(500, "locked"))
+def test_label_studio_falls_over(servers: ScriptedServers) -> None:
+    servers.set_label_studio_answer("GET /api/projects/7/", *failed(500, "locked"))
     skips = FIRST.removeprefix("project ")
-    finding = the_only(surgery.look(), "project", "problem", skips=skips)
+    finding = only_finding(servers.run_doctor(), "project", "problem", skips=skips)
     assert finding.code == "label-studio-failed"
     assert "locked" in finding.sentence

@@ -16,7 +16,15 @@ from tagalong.backend.label_studio.fetch import (
     parse_web_address,
 )
 from tagalong.ner.errors import InputError
-from tests.backend.web import Page, Web, drop_by_drop, hang_up, in_chunks, packed, serving
+from tests.backend.web_server import (
+    Page,
+    WebServer,
+    chunked_page,
+    cut_off_page,
+    endless_page,
+    gzip_page,
+    serve_pages,
+)
 from tests.errors import raises
 
 PEM = Path(__file__).parents[2] / "samples" / "self_signed.pem"
@@ -25,43 +33,43 @@ TEXT = "β-cell 😀\r\n".encode()
 PAGES = {
     "/text": Page(TEXT),
     "/empty": Page(),
-    "/packed": packed(TEXT * 1000),
-    "/chunks": in_chunks(TEXT),
-    "/until-closed": hang_up(b"HTTP/1.0 200 OK\r\n\r\n" + TEXT),
+    "/packed": gzip_page(TEXT * 1000),
+    "/chunks": chunked_page(TEXT),
+    "/until-closed": cut_off_page(b"HTTP/1.0 200 OK\r\n\r\n" + TEXT),
     "/missing": Page(TEXT, status=404),
     "/broken": Page(TEXT, status=500),
     "/there": Page(status=302, headers={"Location": "/text"}),
     "/huge": Page(b"x" * 30_001),
-    "/bomb": packed(b"x" * 10_000_000),
+    "/bomb": gzip_page(b"x" * 10_000_000),
     "/too-short": Page(TEXT, length=len(TEXT) + 1),
-    "/half-a-chunk": in_chunks(TEXT, whole=False),
-    "/nothing": hang_up(b""),
-    "/nonsense": hang_up(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "/half-a-chunk": chunked_page(TEXT, whole=False),
+    "/nothing": cut_off_page(b""),
+    "/nonsense": cut_off_page(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "/not-gzip": Page(TEXT, headers={"Content-Encoding": "gzip"}),
-    "/slow-status": drop_by_drop(b"HTTP/1.1 200 "),
-    "/slow-header": drop_by_drop(START + b"A: "),
-    "/slow-body": drop_by_drop(START + b"\r\n"),
-    "/slow-chunk": drop_by_drop(START + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n"),
+    "/slow-status": endless_page(b"HTTP/1.1 200 "),
+    "/slow-header": endless_page(START + b"A: "),
+    "/slow-body": endless_page(START + b"\r\n"),
+    "/slow-chunk": endless_page(START + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n"),
 }
 
 
 @pytest.fixture(scope="module")
-def web() -> Iterator[Web]:
-    with serving(PAGES) as web:
+def web() -> Iterator[WebServer]:
+    with serve_pages(PAGES) as web:
         yield web
 
 
-def fetch(web: Web, path: str, *, scheme: str = "http", seconds: float = 20.0) -> bytes:
+def fetch(web: WebServer, path: str, *, scheme: str = "http", seconds: float = 20.0) -> bytes:
     fetcher = Fetcher(max_bytes=30_000, timeout_seconds=seconds)
     return fetcher.fetch(parse_web_address(f"{scheme}://{web.host}{path}"), {})
 
 
 @pytest.mark.parametrize("path", ["/text", "/chunks", "/until-closed"])
-def test_content_comes_as_it_is(web: Web, path: str) -> None:
+def test_content_comes_as_it_is(web: WebServer, path: str) -> None:
     assert fetch(web, path) == TEXT
 
 
-def test_content_may_be_empty_or_packed(web: Web) -> None:
+def test_content_may_be_empty_or_packed(web: WebServer) -> None:
     assert fetch(web, "/empty") == b""
     assert fetch(web, "/packed") == TEXT * 1000
 
@@ -81,24 +89,24 @@ def test_content_may_be_empty_or_packed(web: Web) -> None:
         ("/not-gzip", ""),
     ],
 )
-def test_anything_but_a_whole_answer_is_refused(web: Web, path: str, reason: str) -> None:
-    web.asked.clear()
+def test_anything_but_a_whole_answer_is_refused(web: WebServer, path: str, reason: str) -> None:
+    web.requests.clear()
     with raises(InputError, "fetch-failed") as refusal:
         fetch(web, path)
-    assert [asked for asked, _ in web.asked] == [path]
+    assert [requests for requests, _ in web.requests] == [path]
     assert str(refusal.value).startswith(web.host)
     assert reason in str(refusal.value)
     assert path not in str(refusal.value)
 
 
 @pytest.mark.parametrize("path", ["/slow-status", "/slow-header", "/slow-body", "/slow-chunk"])
-def test_the_time_limit_is_for_all_of_it(web: Web, path: str) -> None:
+def test_the_time_limit_is_for_all_of_it(web: WebServer, path: str) -> None:
     """Every byte arrives soon, so no limit on single reads would end this."""
     with raises(InputError, "fetch-timeout"):
         fetch(web, path, seconds=0.3)
 
 
-def test_many_failed_requests_block_no_slot(web: Web) -> None:
+def test_many_failed_requests_block_no_slot(web: WebServer) -> None:
     fetcher = Fetcher(max_bytes=100, timeout_seconds=20.0)
     for path in ("/missing", "/huge", "/nothing"):
         for _ in range(MAX_CONCURRENT_FETCHES):
@@ -107,7 +115,7 @@ def test_many_failed_requests_block_no_slot(web: Web) -> None:
     assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
 
 
-def test_threads_that_were_left_end_and_make_room(web: Web) -> None:
+def test_threads_that_were_left_end_and_make_room(web: WebServer) -> None:
     fetcher = Fetcher(max_bytes=100, timeout_seconds=0.3)
     before = active_count()
     for _ in range(3):
@@ -118,15 +126,15 @@ def test_threads_that_were_left_end_and_make_room(web: Web) -> None:
     assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
 
 
-def test_an_unused_port_is_reported(web: Web) -> None:
-    with serving({}) as gone:
+def test_an_unused_port_is_reported(web: WebServer) -> None:
+    with serve_pages({}) as gone:
         address = parse_web_address(f"http://{gone.host}/")
     with raises(InputError, "fetch-failed"):
         Fetcher(max_bytes=100, timeout_seconds=20.0).fetch(address, {})
 
 
 def test_a_certificate_must_be_one_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(PAGES, pem=str(PEM)) as web:
+    with serve_pages(PAGES, pem=str(PEM)) as web:
         with raises(InputError, "fetch-failed"):
             fetch(web, "/text", scheme="https")
         monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
@@ -134,24 +142,24 @@ def test_a_certificate_must_be_one_that_is_trusted(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_address_of_ipv6_is_asked_by_its_name() -> None:
-    with serving(PAGES, name="::1") as web:
+    with serve_pages(PAGES, name="::1") as web:
         assert fetch(web, "/text") == TEXT
-        assert web.asked[0][1]["Host"] == web.host
+        assert web.requests[0][1]["Host"] == web.host
 
 
 def test_neither_proxies_nor_stored_passwords_are_used(
-    web: Web, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    web: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
-    web.asked.clear()
-    with serving({}) as proxy:
+    web.requests.clear()
+    with serve_pages({}) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
             monkeypatch.setenv(name, f"http://{proxy.host}")
         assert fetch(web, "/text") == TEXT
-        assert proxy.asked == []
-    assert "Authorization" not in web.asked[0][1]
+        assert proxy.requests == []
+    assert "Authorization" not in web.requests[0][1]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tagalong.backend.label_studio.results import LabelConfig, TextEncoding
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
-from tests.backend.web import Page, Web, serving
+from tests.backend.web_server import Page, WebServer, serve_pages
 from tests.errors import raises
 from tests.odd_documents import texts
 
@@ -30,8 +30,8 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def web() -> Iterator[Web]:
-    with serving(PAGES) as web:
+def web() -> Iterator[WebServer]:
+    with serve_pages(PAGES) as web:
         yield web
 
 
@@ -131,7 +131,7 @@ def test_base64_of_something_else_than_utf8_is_refused() -> None:
         document(b64encode(b"caf\xe9").decode(), "base64unicode")
 
 
-def test_a_text_is_fetched_from_a_host_that_is_allowed(web: Web) -> None:
+def test_a_text_is_fetched_from_a_host_that_is_allowed(web: WebServer) -> None:
     options: dict[str, Any] = {"allowed_hosts": frozenset({web.host})}
     # The first of the marks is none of the text, for a browser.
     assert document(f"http://{web.host}/a", "url", **options).text == ODD.removeprefix("\ufeff")
@@ -139,7 +139,7 @@ def test_a_text_is_fetched_from_a_host_that_is_allowed(web: Web) -> None:
     assert document(f"http://{web.host}/latin", "url", **options).text == "caf\ufffd \ufffd"
 
 
-def test_hosts_are_compared_without_case(web: Web) -> None:
+def test_hosts_are_compared_without_case(web: WebServer) -> None:
     port = web.server_address[1]
     options: dict[str, Any] = {"allowed_hosts": frozenset({f"LocalHost:{port}"})}
     assert document(f"http://LOCALHOST:{port}/mark", "url", **options).text == "\ufeffab"
@@ -174,18 +174,18 @@ def test_hosts_are_compared_without_case(web: Web) -> None:
     ],
 )
 def test_nothing_is_asked_of_any_other_host(
-    web: Web, address: str, options: dict[str, Any]
+    web: WebServer, address: str, options: dict[str, Any]
 ) -> None:
-    web.asked.clear()
+    web.requests.clear()
     port = web.server_address[1]
     with pytest.raises(InputError) as refusal:
         document(address.format(host=web.host, port=port), "url", **options)
     assert str(refusal.value).startswith("task 7: ")
-    assert web.asked == []
+    assert web.requests == []
     assert "secret" not in str(refusal.value)
 
 
-def test_a_refusal_says_the_host_and_not_the_path(web: Web) -> None:
+def test_a_refusal_says_the_host_and_not_the_path(web: WebServer) -> None:
     address = f"http://{web.host}/away?key=secret"
     with raises(InputError, "text-host-not-allowed"):
         document(address, "url")
@@ -194,21 +194,21 @@ def test_a_refusal_says_the_host_and_not_the_path(web: Web) -> None:
     assert "secret" not in str(refusal.value)
 
 
-def test_files_of_label_studio_are_read_with_its_key(web: Web) -> None:
+def test_files_of_label_studio_are_read_with_its_key(web: WebServer) -> None:
     options: dict[str, Any] = {
         "allowed_hosts": frozenset({web.host}),
         "label_studio_url": f"http://{web.host}/",
         "authorization": lambda: "Token secret",
     }
-    web.asked.clear()
+    web.requests.clear()
     assert document("/data/upload/1/a.txt", "url", **options).text == "uploaded"
     assert document("/data/local-files/?d=a b.txt", "url", **options).text == "local"
-    assert [headers["Authorization"] for _, headers in web.asked] == ["Token secret"] * 2
+    assert [headers["Authorization"] for _, headers in web.requests] == ["Token secret"] * 2
     assert "secret" not in repr(TaskTextReader(**options))
 
 
-def test_the_key_is_sent_to_no_other_host(web: Web) -> None:
-    with serving({"/a": Page(b"other")}) as other:
+def test_the_key_is_sent_to_no_other_host(web: WebServer) -> None:
+    with serve_pages({"/a": Page(b"other")}) as other:
         hosts = frozenset({web.host, other.host})
         for home in (f"http://{web.host}", f"https://{other.host}"):
             text = document(
@@ -219,16 +219,16 @@ def test_the_key_is_sent_to_no_other_host(web: Web) -> None:
                 authorization=lambda: "Token secret",
             ).text
             assert text == "other"
-        assert not any("Authorization" in headers for _, headers in other.asked)
+        assert not any("Authorization" in headers for _, headers in other.requests)
 
 
-def test_files_of_label_studio_need_its_address_and_leave(web: Web) -> None:
-    web.asked.clear()
+def test_files_of_label_studio_need_its_address_and_leave(web: WebServer) -> None:
+    web.requests.clear()
     with raises(InputError, "label-studio-url-missing"):
         document("/data/upload/1/a.txt", "url", allowed_hosts=frozenset({web.host}))
     with raises(InputError, "text-host-not-allowed"):
         document("/data/upload/1/a.txt", "url", label_studio_url=f"http://{web.host}")
-    assert web.asked == []
+    assert web.requests == []
 
 
 def test_mistakes_in_the_settings_show_at_the_start() -> None:

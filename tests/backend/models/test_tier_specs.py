@@ -15,7 +15,14 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest, VersionMetadata
 from tagalong.ner.tiers import ENCODER, TIERS
-from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
+from tests.backend.server.app_client import (
+    ABSTRACT,
+    post_json,
+    regions,
+    request_for,
+    serve_app,
+    settings_in,
+)
 from tests.lexicon_tier import LexiconTier
 
 TOY = "toy"
@@ -71,8 +78,8 @@ def test_every_tier_of_the_data_model_is_served() -> None:
 def test_a_registered_tier_is_loaded_and_served(registered, version: Path, tmp_path: Path) -> None:
     assert load_tier(version).version == version.name
     assert load_version(ModelStore(version.parents[1]), TOY).version == version.name
-    with serving(settings_in(tmp_path), load=None) as client:
-        answer = say(client, f"/{TOY}/predict", request_for(ABSTRACT))
+    with serve_app(settings_in(tmp_path), load=None) as client:
+        answer = post_json(client, f"/{TOY}/predict", request_for(ABSTRACT))
         assert answer.status_code == 200, answer.json
         assert answer.json["results"][0]["model_version"] == version.name
         (found,) = regions(answer.json)

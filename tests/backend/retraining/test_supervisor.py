@@ -45,7 +45,7 @@ def watching(
 ) -> Iterator[tuple[JobStore, EventStore]]:
     """A supervisor whose trainers end as they are told."""
     runs, journal = JobStore(models), EventStore(event_store_path(models))
-    command = (sys.executable, "-m", "tests.backend.retraining.trainer", str(models), how)
+    command = (sys.executable, "-m", "tests.backend.retraining.fake_trainer", str(models), how)
     environment = {"PYTHONPATH": str(ROOT)}
     told = RetrainSettings(command, environment, min_annotations=min_annotations)
     log = server_state_dir(models) / "training.log"
@@ -214,7 +214,13 @@ def test_only_the_one_that_nobody_wants_is_ended(
         until(lambda: known(runs, first).pid > 0)
         second = runs.enqueue(8, "encoder", reason="x")
         runs.mark_running(second)
-        command = [sys.executable, "-m", "tests.backend.retraining.trainer", str(tmp_path), how]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.backend.retraining.fake_trainer",
+            str(tmp_path),
+            how,
+        ]
         with subprocess.Popen([*command, "--run", str(second)], cwd=ROOT) as shell:
             until(lambda: known(runs, second).pid == shell.pid)
             until(lambda: len(begun(tmp_path)) == 2)

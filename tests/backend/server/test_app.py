@@ -19,19 +19,18 @@ from tagalong.backend.server.prediction.request import Limits
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.model_registry import ModelRegistry
-from tests.backend.server.serving import (
+from tests.backend.server.app_client import (
     ABSTRACT,
     CONFIG,
     assert_refused,
     assert_valid,
+    post_json,
     regions,
     request_for,
-    say,
-    serving,
+    serve_app,
     settings_in,
 )
-from tests.backend.web import Page
-from tests.backend.web import serving as web_serving
+from tests.backend.web_server import Page, serve_pages
 from tests.lexicon_tier import failing
 from tests.versions import publish_number
 
@@ -42,7 +41,7 @@ CREDENTIALS = Credentials("studio", "pass:wörd")
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     limits = Limits(max_tasks=50, max_text_characters=10_000, max_body_bytes=2**20)
-    with serving(settings_in(tmp_path_factory.mktemp("server"), limits=limits)) as client:
+    with serve_app(settings_in(tmp_path_factory.mktemp("server"), limits=limits)) as client:
         yield client
 
 
@@ -54,8 +53,10 @@ def basic(username: str, password: str, encoding: str = "utf-8") -> dict[str, st
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_setup_and_predictions_name_one_version(client: FlaskClient, prefix: str) -> None:
     body = {"project": "2.17", "schema": CONFIG, "extra_params": None}
-    version = say(client, f"{prefix}/setup", body).get_json()["model_version"]
-    answer = say(client, f"{prefix}/predict", request_for(ABSTRACT, "", "none here")).get_json()
+    version = post_json(client, f"{prefix}/setup", body).get_json()["model_version"]
+    answer = post_json(
+        client, f"{prefix}/predict", request_for(ABSTRACT, "", "none here")
+    ).get_json()
     assert {result["model_version"] for result in answer["results"]} == {version}
     assert client.get(f"{prefix}/versions").get_json() == {"versions": [version]}
     assert client.post(f"{prefix}/versions").get_json() == {"versions": [version]}
@@ -63,7 +64,9 @@ def test_setup_and_predictions_name_one_version(client: FlaskClient, prefix: str
 
 
 def test_one_result_per_task_in_order_with_empty_ones(client: FlaskClient) -> None:
-    answer = say(client, "/predict", request_for("nothing", ABSTRACT, "", "Lithium")).get_json()
+    answer = post_json(
+        client, "/predict", request_for("nothing", ABSTRACT, "", "Lithium")
+    ).get_json()
     assert regions(answer) == [
         [],
         [("Naloxone", "Chemical"), ("clonidine", "Chemical")],
@@ -74,7 +77,7 @@ def test_one_result_per_task_in_order_with_empty_ones(client: FlaskClient) -> No
 
 
 def test_every_prediction_passes_label_studios_own_validator(client: FlaskClient) -> None:
-    answer = say(client, "/predict", request_for(ABSTRACT, "")).get_json()
+    answer = post_json(client, "/predict", request_for(ABSTRACT, "")).get_json()
     assert_valid(answer)
     for result in answer["results"]:
         assert all(item["id"] and 0 < item["score"] <= 1 for item in result["result"])
@@ -83,7 +86,7 @@ def test_every_prediction_passes_label_studios_own_validator(client: FlaskClient
 def test_the_llm_prefix_says_that_nothing_was_published(client: FlaskClient) -> None:
     assert client.get("/llm/health").status_code == 200
     for path, body in (("/llm/setup", {}), ("/llm/predict", request_for(ABSTRACT))):
-        answer = say(client, path, body)
+        answer = post_json(client, path, body)
         assert answer.status_code == 503
 
 
@@ -91,15 +94,15 @@ def test_a_running_server_goes_back_to_the_bundled_version(tmp_path: Path) -> No
     store = ModelStore(tmp_path / "models", bundled_root=BUNDLED_MODELS_FOLDER)
     own = publish_number(store).version
     store.promote("encoder", own)
-    with serving(settings_in(tmp_path)) as client:
-        assert say(client, "/setup", {}).get_json() == {"model_version": own}
+    with serve_app(settings_in(tmp_path)) as client:
+        assert post_json(client, "/setup", {}).get_json() == {"model_version": own}
         bundled = store.rollback("encoder")
         for _ in range(100):
             if client.get("/health").get_json()["version"] == bundled:
                 break
             time.sleep(0.1)
-        assert say(client, "/setup", {}).get_json() == {"model_version": bundled}
-        [result] = say(client, "/predict", request_for(ABSTRACT)).get_json()["results"]
+        assert post_json(client, "/setup", {}).get_json() == {"model_version": bundled}
+        [result] = post_json(client, "/predict", request_for(ABSTRACT)).get_json()["results"]
         assert result["model_version"] == bundled
         assert client.get("/versions").get_json() == {"versions": [bundled, own]}
         page = client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
@@ -119,7 +122,7 @@ def test_projects_with_different_configs_do_not_mix(client: FlaskClient) -> None
         (alias, [[("Naloxone", "CHEM"), ("hypertension", "Disease")]]),
     ):
         body = request_for("Naloxone, hypertension", xml=xml)
-        answer = say(client, "/predict", body).get_json()
+        answer = post_json(client, "/predict", body).get_json()
         assert regions(answer) == expected
         assert_valid(answer, xml)
 
@@ -127,7 +130,7 @@ def test_projects_with_different_configs_do_not_mix(client: FlaskClient) -> None
 def test_what_has_no_label_is_dropped_and_shown(client: FlaskClient) -> None:
     only = CONFIG.replace('<Label value="Disease"/>', "")
     body = request_for("hypertension", xml=only, project="77.1")
-    assert regions(say(client, "/predict", body).get_json()) == [[]]
+    assert regions(post_json(client, "/predict", body).get_json()) == [[]]
     page = client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
     assert "77" in page
     assert "Disease" in page
@@ -138,15 +141,20 @@ def test_one_of_several_controls_is_named_in_extra_params(client: FlaskClient) -
     two = CONFIG.replace(
         "<Text", '<Labels name="other" toName="text"><Label value="Chemical"/></Labels><Text'
     )
-    refused = say(client, "/predict", request_for(ABSTRACT, xml=two, project="5.1"))
+    refused = post_json(client, "/predict", request_for(ABSTRACT, xml=two, project="5.1"))
     assert refused.status_code == 422
     for extra in ({"control": "other"}, json.dumps({"control": "other"})):
         body = {"project": "5.1", "schema": two, "extra_params": extra}
-        assert say(client, "/setup", body).status_code == 200
-        answer = say(client, "/predict", request_for(ABSTRACT, xml=two, project="5.1")).get_json()
+        assert post_json(client, "/setup", body).status_code == 200
+        answer = post_json(
+            client, "/predict", request_for(ABSTRACT, xml=two, project="5.1")
+        ).get_json()
         assert {item["from_name"] for item in answer["results"][0]["result"]} == {"other"}
         assert_valid(answer, two)
-    assert say(client, "/predict", request_for(ABSTRACT, xml=two, project="6.1")).status_code == 422
+    assert (
+        post_json(client, "/predict", request_for(ABSTRACT, xml=two, project="6.1")).status_code
+        == 422
+    )
 
 
 def test_a_drawn_region_is_completed_and_never_repeated(client: FlaskClient) -> None:
@@ -159,7 +167,7 @@ def test_a_drawn_region_is_completed_and_never_repeated(client: FlaskClient) -> 
     }
     context = {"annotation_id": None, "draft_id": 0, "user_id": 1, "result": [drawn]}
     body = request_for(text, params={"context": context})
-    found = say(client, "/predict", body).get_json()["results"][0]["result"]
+    found = post_json(client, "/predict", body).get_json()["results"][0]["result"]
     assert [(item["value"]["start"], *item["value"]["labels"]) for item in found] == [
         (11, "Disease"),
         (31, "Chemical"),
@@ -207,23 +215,25 @@ def test_bad_requests_are_refused_in_words(
 
 
 def test_requests_of_any_size_meet_the_limits_of_a_real_server(tmp_path: Path) -> None:
-    with serving(settings_in(tmp_path)) as client:
-        many = say(client, "/predict", request_for(*["Naloxone"] * 10_000))
+    with serve_app(settings_in(tmp_path)) as client:
+        many = post_json(client, "/predict", request_for(*["Naloxone"] * 10_000))
         assert_refused(many, 413, "too-many-tasks")
         long = "Naloxone " * 555_556  # 5,000,004 characters
-        alone = say(client, "/predict", request_for(long))
+        alone = post_json(client, "/predict", request_for(long))
         assert_refused(alone, 422, "no-readable-task")
         assert "5,000,004" in alone.json["error"]
-        beside = say(client, "/predict", request_for(long, ABSTRACT)).get_json()
+        beside = post_json(client, "/predict", request_for(long, ABSTRACT)).get_json()
         [[], expected] = regions(beside)
-        assert expected == regions(say(client, "/predict", request_for(ABSTRACT)).get_json())[0]
+        assert (
+            expected == regions(post_json(client, "/predict", request_for(ABSTRACT)).get_json())[0]
+        )
         assert len(expected) == 2
 
 
 def test_a_hypertext_config_is_refused_at_setup(client: FlaskClient) -> None:
     xml = CONFIG.replace("<Text", "<HyperText")
     for path, body in (("/setup", {"schema": xml}), ("/predict", request_for("x", xml=xml))):
-        answer = say(client, path, body)
+        answer = post_json(client, path, body)
         assert answer.status_code == 422
         assert answer.json["code"] == "hypertext"
 
@@ -234,21 +244,21 @@ def test_external_entities_are_never_read(client: FlaskClient, tmp_path: Path) -
     bomb = f'<!DOCTYPE v [<!ENTITY e SYSTEM "file://{secret}">]>' + CONFIG.replace(
         'value="Chemical"', 'value="&e;"'
     )
-    assert say(client, "/predict", request_for("Naloxone", xml=bomb)).status_code == 422
+    assert post_json(client, "/predict", request_for("Naloxone", xml=bomb)).status_code == 422
 
 
 def test_tasks_that_cannot_be_read_cost_nobody_else_anything(client: FlaskClient) -> None:
     body = request_for("Naloxone", "x" * 10_001, "Lithium")
     body["tasks"].insert(0, {"id": 9, "data": {"text": None}})
     body["tasks"].append({"id": 10})
-    answer = say(client, "/predict", body)
+    answer = post_json(client, "/predict", body)
     assert answer.status_code == 200
     assert [len(found) for found in regions(answer.get_json())] == [0, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "a\x00b Naloxone", "\r\n \r", "😀" * 50, " "])
 def test_odd_texts_are_answered(client: FlaskClient, text: str) -> None:
-    answer = say(client, "/predict", request_for(text, "Naloxone")).get_json()
+    answer = post_json(client, "/predict", request_for(text, "Naloxone")).get_json()
     assert len(answer["results"]) == 2
     for item in answer["results"][0]["result"]:
         assert item["value"]["text"] == text[item["value"]["start"] : item["value"]["end"]]
@@ -256,27 +266,27 @@ def test_odd_texts_are_answered(client: FlaskClient, text: str) -> None:
 
 def test_texts_in_label_studios_own_files_are_fetched_with_the_key(tmp_path: Path) -> None:
     xml = CONFIG.replace("<Text", '<Text valueType="url"')
-    with web_serving({"/data/upload/1/a.txt": Page(b"Naloxone")}) as web:
+    with serve_pages({"/data/upload/1/a.txt": Page(b"Naloxone")}) as web:
         told = settings_in(
             tmp_path,
             allowed_hosts=frozenset({web.host}),
             label_studio_url=f"http://{web.host}",
             label_studio_key="legacy-token",
         )
-        with serving(told) as client:
+        with serve_app(told) as client:
             body = request_for("/data/upload/1/a.txt", xml=xml)
-            answer = say(client, "/predict", body).get_json()
+            answer = post_json(client, "/predict", body).get_json()
         assert regions(answer) == [[("Naloxone", "Chemical")]]
-        assert web.asked[0][1]["Authorization"] == "Token legacy-token"
+        assert web.requests[0][1]["Authorization"] == "Token legacy-token"
 
 
 def test_slow_texts_never_cost_the_whole_request(tmp_path: Path) -> None:
     xml = CONFIG.replace("<Text", '<Text valueType="url"')
-    with web_serving({"/a": Page(b"Naloxone")}) as web:
+    with serve_pages({"/a": Page(b"Naloxone")}) as web:
         hosts, limits = frozenset({web.host}), Limits(read_timeout_seconds=0.0)
-        with serving(settings_in(tmp_path, allowed_hosts=hosts, limits=limits)) as client:
+        with serve_app(settings_in(tmp_path, allowed_hosts=hosts, limits=limits)) as client:
             urls = [f"http://{web.host}/a"] * 2
-            answer = say(client, "/predict", request_for(*urls, xml=xml))
+            answer = post_json(client, "/predict", request_for(*urls, xml=xml))
     assert_refused(answer, 422, "no-readable-task")
 
 
@@ -287,34 +297,38 @@ def test_webhook_events_are_recorded_once(client: FlaskClient) -> None:
         "project": {"id": 2, "label_config": CONFIG},
         "task": {"id": 3, "data": {"text": "a patient's record"}},
     }
-    first, second = say(client, "/webhook", event), say(client, "/webhook", event)
+    first, second = post_json(client, "/webhook", event), post_json(client, "/webhook", event)
     assert (first.status_code, first.get_json()["status"]) == (201, "recorded")
     assert (second.status_code, second.get_json()["status"]) == (200, "known")
     job = first.get_json()["job"]
     for known in (job, int(job)):
-        found = say(client, "/job_status", {"job": known}).get_json()
+        found = post_json(client, "/job_status", {"job": known}).get_json()
         assert found["job_status"] == "recorded"
-    assert say(client, "/webhook", {"action": "SOMETHING_NEW"}).get_json()["status"] == "ignored"
-    assert say(client, "/train", {"project": "2.17"}).status_code == 201
+    assert (
+        post_json(client, "/webhook", {"action": "SOMETHING_NEW"}).get_json()["status"] == "ignored"
+    )
+    assert post_json(client, "/train", {"project": "2.17"}).status_code == 201
 
 
 @pytest.mark.parametrize(
     "job", ["999999", "9" * 5_000, "9" * 20, 2**63, "\u0663", "\u00b2", "-1", "1.0", True, None, []]
 )
 def test_what_is_no_job_is_not_found(client: FlaskClient, job: object) -> None:
-    answer = say(client, "/job_status", {"job": job})
+    answer = post_json(client, "/job_status", {"job": job})
     assert_refused(answer, 404, "unknown-job")
 
 
 def test_no_text_of_a_document_is_written_anywhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(settings_in(tmp_path)) as client:
+    with serve_app(settings_in(tmp_path)) as client:
         private = "Naloxone for Erika Mustermann"
-        say(client, "/predict", request_for(private))
-        say(client, "/webhook", {"action": "ANNOTATION_CREATED", "task": {"data": private}})
-        say(client, "/predict", {**request_for(private), "label_config": "<View"})
-        say(client, "/predict", {**request_for(private), "tasks": [{"data": {"other": private}}]})
+        post_json(client, "/predict", request_for(private))
+        post_json(client, "/webhook", {"action": "ANNOTATION_CREATED", "task": {"data": private}})
+        post_json(client, "/predict", {**request_for(private), "label_config": "<View"})
+        post_json(
+            client, "/predict", {**request_for(private), "tasks": [{"data": {"other": private}}]}
+        )
         shown = (
             client.get("/metrics").get_data()
             + client.get("/", headers={"Accept": "text/html"}).get_data()
@@ -334,8 +348,8 @@ def test_an_unforeseen_error_says_nothing_to_the_client_and_no_text_to_the_log(
         def predict(self, documents: Any) -> Any:
             raise RuntimeError(f"cannot digest {documents[0].text}")
 
-    with serving(settings_in(tmp_path), load=lambda _: Broken()) as client:
-        answer = say(client, "/predict", request_for("Mustermann"))
+    with serve_app(settings_in(tmp_path), load=lambda _: Broken()) as client:
+        answer = post_json(client, "/predict", request_for("Mustermann"))
     assert_refused(answer, 500, "internal-error")
     assert "Mustermann" not in answer.get_data(as_text=True) + caplog.text
     assert "RuntimeError" in caplog.text
@@ -344,9 +358,9 @@ def test_an_unforeseen_error_says_nothing_to_the_client_and_no_text_to_the_log(
 def test_a_version_that_does_not_load_is_answered_with_why(tmp_path: Path) -> None:
     version = ModelRegistry(tmp_path, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled").name
     load = failing(version, error=OSError("weights are gone"))
-    with serving(settings_in(tmp_path), load=load) as client:
+    with serve_app(settings_in(tmp_path), load=load) as client:
         for path, body in (("/setup", {}), ("/predict", request_for("x"))):
-            answer = say(client, path, body)
+            answer = post_json(client, path, body)
             assert_refused(answer, 503, "no-loadable-version")
             assert answer.headers["Retry-After"]
         assert client.get("/health").status_code == 200
@@ -365,7 +379,7 @@ GUARDED = [
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 def test_nobody_gets_in_without_the_credentials(tmp_path: Path, method: str, path: str) -> None:
-    with serving(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
+    with serve_app(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
         for headers in (
             {},
             basic("studio", "wrong"),
@@ -391,45 +405,49 @@ def test_nobody_trains_without_the_credentials_where_there_is_no_secret(
     tmp_path: Path, path: str
 ) -> None:
     button = {"action": "START_TRAINING", "project": {"id": 1}}
-    with serving(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
+    with serve_app(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
         for headers in (
             {},
             basic("studio", "wrong"),
             {WEBHOOK_SECRET_HEADER: ""},
             {WEBHOOK_SECRET_HEADER: "None"},
         ):
-            assert say(client, path, button, headers=headers).status_code == 401
+            assert post_json(client, path, button, headers=headers).status_code == 401
         known = basic("studio", "pass:wörd")
-        assert say(client, path, button, headers=known).status_code == 201
+        assert post_json(client, path, button, headers=known).status_code == 201
 
 
 def test_webhook_events_carry_a_secret_of_their_own(tmp_path: Path) -> None:
     event = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": 5}]}
     guarded = settings_in(tmp_path, credentials=CREDENTIALS, webhook_secret="s3cret")
-    with serving(guarded) as client:
-        assert_refused(say(client, "/webhook", event), 401, "wrong-webhook-secret")
+    with serve_app(guarded) as client:
+        assert_refused(post_json(client, "/webhook", event), 401, "wrong-webhook-secret")
         assert (
-            say(client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "guess"}).status_code
+            post_json(
+                client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "guess"}
+            ).status_code
             == 401
         )
         assert (
-            say(client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "s3cret"}).status_code
+            post_json(
+                client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "s3cret"}
+            ).status_code
             == 201
         )
         button = {"action": "START_TRAINING", "project": {"id": 1}}
         headers = basic("studio", "pass:wörd")
-        assert say(client, "/webhook", button, headers=headers).status_code == 201
+        assert post_json(client, "/webhook", button, headers=headers).status_code == 201
 
 
 def test_a_full_house_is_told_to_come_back(tmp_path: Path) -> None:
-    with serving(settings_in(tmp_path, limits=Limits(max_concurrent_requests=1))) as client:
+    with serve_app(settings_in(tmp_path, limits=Limits(max_concurrent_requests=1))) as client:
         room = client.application.extensions["tagalong"].predict_semaphore
         assert room.acquire(blocking=False)
-        answer = say(client, "/predict", request_for(ABSTRACT))
+        answer = post_json(client, "/predict", request_for(ABSTRACT))
         assert_refused(answer, 503, "too-many-requests")
         assert answer.headers["Retry-After"]
         room.release()
-        assert say(client, "/predict", request_for(ABSTRACT)).status_code == 200
+        assert post_json(client, "/predict", request_for(ABSTRACT)).status_code == 200
 
 
 # As long as Python refuses to read as a number, and in digits of other scripts.
@@ -481,7 +499,7 @@ def test_never_fewer_results_than_tasks(
     client: FlaskClient, tasks: list[dict[str, Any]], context: object
 ) -> None:
     body = {**request_for(), "tasks": tasks, "params": {"context": context}}
-    answer = say(client, "/predict", body)
+    answer = post_json(client, "/predict", body)
     assert answer.status_code in (200, 422)
     if answer.status_code == 200:
         results = answer.get_json()["results"]

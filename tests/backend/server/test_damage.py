@@ -13,7 +13,14 @@ from tagalong.backend.server.service import Service
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.current_version import read_current_version, write_current_version
 from tagalong.ner.model_registry import ModelRegistry
-from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
+from tests.backend.server.app_client import (
+    ABSTRACT,
+    post_json,
+    regions,
+    request_for,
+    serve_app,
+    settings_in,
+)
 from tests.versions import edit_manifest
 
 WEIGHTS = "adapter_model.safetensors"
@@ -32,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(folder: Path) -> Iterator[FlaskClient]:
     """The real model, served from that store."""
-    with serving(settings_in(folder.parents[2]), load=None) as client:
+    with serve_app(settings_in(folder.parents[2]), load=None) as client:
         slot = service_of(client).model_holders["encoder"]
         assert slot.wait_for_tier(timeout_seconds=60).version == folder.name
         slot._stopping.set()  # from now on it looks when it is told to
@@ -46,7 +53,7 @@ def service_of(client: FlaskClient) -> Service:
 
 
 def ask(client: FlaskClient) -> tuple[list[list[tuple[str, str]]], str]:
-    answer = say(client, "/predict", request_for(ABSTRACT))
+    answer = post_json(client, "/predict", request_for(ABSTRACT))
     assert answer.status_code == 200
     [result] = answer.get_json()["results"]
     return regions(answer.get_json()), result["model_version"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.backend.server.serving import request_for, say, serving, settings_in
+from tests.backend.server.app_client import post_json, request_for, serve_app, settings_in
 
 TEXT = "ACE2 binds ACE2, and naloxone ACE2; lithium."
 FIRST, SECOND, THIRD = 0, 11, 30
@@ -15,7 +15,7 @@ NALOXONE, LITHIUM = 21, 36
 
 @pytest.fixture
 def client(tmp_path: Path) -> Any:
-    with serving(settings_in(tmp_path)) as client:
+    with serve_app(settings_in(tmp_path)) as client:
         yield client
 
 
@@ -28,7 +28,7 @@ def region(start: int, length: int, label: str, **more: Any) -> dict[str, Any]:
 def ask(client: FlaskClient, *sent: Any, number: int = 1, **known: Any) -> list[dict[str, Any]]:
     body = request_for(TEXT, params={"context": {"result": list(sent)}})
     body["tasks"][0] |= {"id": number, "drafts": [], **known}
-    answer = say(client, "/predict", body).get_json()["results"][0]
+    answer = post_json(client, "/predict", body).get_json()["results"][0]
     assert answer["model_version"]
     assert 0 < answer["score"] <= 1
     result: list[dict[str, Any]] = answer["result"]
@@ -40,7 +40,7 @@ def starts(result: list[dict[str, Any]]) -> list[int]:
 
 
 def predicted(client: FlaskClient) -> list[dict[str, Any]]:
-    return list(say(client, "/predict", request_for(TEXT)).get_json()["results"][0]["result"])
+    return list(post_json(client, "/predict", request_for(TEXT)).get_json()["results"][0]["result"])
 
 
 def test_a_mention_that_was_deleted_does_not_come_back(client: FlaskClient) -> None:
@@ -97,5 +97,5 @@ def test_the_last_region_of_a_label_deleted_brings_nothing(client: FlaskClient) 
 def test_without_regions_it_is_no_interactive_call(client: FlaskClient, context: Any) -> None:
     body = request_for(TEXT, params={"context": context})
     for _ in range(2):
-        result = say(client, "/predict", body).get_json()["results"][0]["result"]
+        result = post_json(client, "/predict", body).get_json()["results"][0]["result"]
         assert result == predicted(client)

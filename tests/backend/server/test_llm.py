@@ -19,13 +19,13 @@ from tagalong.backend.server.service import Service, draft
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
-from tests.backend.server.serving import (
+from tests.backend.server.app_client import (
     ABSTRACT,
     assert_refused,
     assert_valid,
+    post_json,
     request_for,
-    say,
-    serving,
+    serve_app,
     settings_in,
 )
 from tests.errors import raises
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client(folder: Path) -> Iterator[FlaskClient]:
-    with serving(settings_in(folder, llm_weights="adapter"), load=None) as client:
+    with serve_app(settings_in(folder, llm_weights="adapter"), load=None) as client:
         service_of(client).model_holders["llm"]._first_load_done.wait(60)
         yield client
 
@@ -69,7 +69,7 @@ def metric(client: FlaskClient, name: str) -> float:
 def test_the_llm_answers_with_the_encoders_drafts_and_says_what_it_cost(
     client: FlaskClient, folder: Path
 ) -> None:
-    answer = say(client, "/llm/predict", request_for(ABSTRACT, "", ABSTRACT * 3))
+    answer = post_json(client, "/llm/predict", request_for(ABSTRACT, "", ABSTRACT * 3))
     assert answer.status_code == 200
     assert_valid(answer.json)
     results = answer.json["results"]
@@ -113,16 +113,16 @@ def test_a_promoted_adapter_takes_over_on_the_same_base(client: FlaskClient, fol
 
 def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Path) -> None:
     limits = Limits(predict_budget_seconds=2.0)
-    with serving(settings_in(folder, limits=limits), load=None) as client:
+    with serve_app(settings_in(folder, limits=limits), load=None) as client:
         slot = service_of(client).model_holders["llm"]
         slot._first_load_done.wait(60)
         assert slot.tier is not None
         slot.tier.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
-        answer = say(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
+        answer = post_json(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
         assert_refused(answer, 413, "model-too-slow")
         assert re.findall(r"\d+", answer.json["error"]) == ["7", "6", "100", "2"]
         assert metric(client, "slots") == 0
-        assert say(client, "/llm/predict", request_for(ABSTRACT, ABSTRACT)).status_code == 200
+        assert post_json(client, "/llm/predict", request_for(ABSTRACT, ABSTRACT)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ class Slow(Tier):
 
 def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
     """Each would fit alone; while the first is being admitted the second asks, and must wait."""
-    with serving(settings_in(folder), load=None) as client:
+    with serve_app(settings_in(folder), load=None) as client:
         slot, tier = service_of(client).model_holders["llm"], Slow()
         first_is_asked, seen = threading.Event(), []
 
@@ -210,7 +210,7 @@ def test_time_spent_on_reading_is_not_there_for_predicting(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = Limits(predict_budget_seconds=2.0)
-    with serving(settings_in(folder, limits=limits), load=None) as client:
+    with serve_app(settings_in(folder, limits=limits), load=None) as client:
         slot = service_of(client).model_holders["llm"]
         slot.wait_for_tier(timeout_seconds=60).throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
         plain = slot.wait_for_tier
@@ -220,7 +220,7 @@ def test_time_spent_on_reading_is_not_there_for_predicting(
             return plain(timeout_seconds=timeout_seconds)
 
         monkeypatch.setattr(slot, "wait_for_tier", slow)
-        answer = say(client, "/llm/predict", request_for(ABSTRACT))  # 0.9 of the 0.5 s left
+        answer = post_json(client, "/llm/predict", request_for(ABSTRACT))  # 0.9 of the 0.5 s left
         assert_refused(answer, 413, "model-too-slow")
 
 

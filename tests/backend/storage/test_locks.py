@@ -19,16 +19,16 @@ from tagalong.backend.storage.locks import (
     try_lock,
 )
 from tests.backend.storage.storage_worker import FILES, LONG, SHORT, fill, names_in
-from tests.disk import Disk, identity
-from tests.forked import run_forked
+from tests.disk_recorder import DiskRecorder, identity
+from tests.forked_process import run_forked
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60  # seconds
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
+def disk(monkeypatch: pytest.MonkeyPatch) -> DiskRecorder:
+    return DiskRecorder(monkeypatch)
 
 
 @contextmanager
@@ -186,7 +186,7 @@ def test_a_sweep_never_comes_between_a_scratch_folder_and_its_lock(
 
 
 def test_a_discarded_folder_is_out_of_sight_on_the_disk_before_a_file_of_it_goes(
-    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, disk: DiskRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "version"
     folder.mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.manifest import read_manifest
-from tests.forked import ForkedProcess
+from tests.forked_process import ForkedProcess
 from tests.versions import publish_number
 
 N_KILLS = 20
@@ -15,7 +15,7 @@ N_PROCESSES, N_EACH = 4, 5
 
 
 def start(*arguments: object) -> ForkedProcess:
-    return ForkedProcess("-m", "tests.backend.storage.publisher", *arguments)
+    return ForkedProcess("-m", "tests.backend.storage.publish_worker", *arguments)
 
 
 def left_behind(store: ModelStore) -> list[Path]:

@@ -17,9 +17,9 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
 from tests.bc5cdr_sentences import sentences
 from tests.errors import failed
-from tests.forked import ForkedProcess, run_forked
+from tests.forked_process import ForkedProcess, run_forked
 from tests.llm_versions import publish_llm_version
-from tests.swapped import publish_swapped
+from tests.swapped_labels import publish_swapped
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
 

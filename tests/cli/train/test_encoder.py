@@ -15,9 +15,9 @@ from tagalong.ner.manifest import Manifest
 from tagalong.training.corpus import read_corpus
 from tagalong.training.data.train_dev_split import split_train_dev
 from tagalong.training.jobs.train_version import TrainedVersion
-from tests.cli.typed import fails, run
+from tests.cli.run_command import run, run_failing
 from tests.errors import failed
-from tests.hub_cache import COMMIT, cache_as
+from tests.hub_cache import COMMIT, add_to_hub_cache
 from tests.toy_corpus import LABELS, toy_documents
 from tests.versions import DRAFT
 
@@ -118,7 +118,7 @@ def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_
 @pytest.mark.parametrize("adapter", [(), ("--lora", "--rank", "2")])
 def test_a_base_by_hub_id_is_named_by_its_commit(adapter, export, tiny_base, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    cache_as("org/tiny", tiny_base("bert-uncased"), tmp_path / "cache")
+    add_to_hub_cache("org/tiny", tiny_base("bert-uncased"), tmp_path / "cache")
     models = tmp_path / "models"
     result = run(
         "train", "encoder", export, "--base", "org/tiny", "--models", models, "--epochs", "1",
@@ -137,7 +137,7 @@ def test_a_base_by_hub_id_is_named_by_its_commit(adapter, export, tiny_base, tmp
 def test_nothing_to_learn_from(content, tmp_path, capsys):
     path = tmp_path / "export.jsonl"
     path.write_text(content, encoding="utf-8")
-    error = fails(capsys, "train", "encoder", path, "--models", tmp_path / "models")
+    error = run_failing(capsys, "train", "encoder", path, "--models", tmp_path / "models")
     if content:
         failed(error, "train-without-spans")
     assert not (tmp_path / "models").exists()
@@ -145,7 +145,7 @@ def test_nothing_to_learn_from(content, tmp_path, capsys):
 
 def test_a_base_that_is_not_there_leaves_nothing_behind(export, tmp_path, capsys):
     models = tmp_path / "models"
-    said = fails(
+    said = run_failing(
         capsys, "train", "encoder", export, "--base", "nobody/no-such-model", "--models", models
     )
     assert "nobody/no-such-model" in said
@@ -160,11 +160,11 @@ def test_a_tampered_version_is_not_served(models, tmp_path, capsys):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert "model.safetensors" in fails(capsys, "predict", "aspirin", "--models", copy)
+    assert "model.safetensors" in run_failing(capsys, "predict", "aspirin", "--models", copy)
 
 
 def test_a_model_that_does_not_exist_is_told_with_those_that_do(models, capsys):
-    said = fails(capsys, "predict", "aspirin", "--models", models, "--model", "nope")
+    said = run_failing(capsys, "predict", "aspirin", "--models", models, "--model", "nope")
     assert "nope" in said
     assert "toy-" in said
 

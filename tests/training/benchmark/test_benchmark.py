@@ -51,7 +51,7 @@ from tagalong.training.benchmark.report import (
 from tagalong.training.evaluation.evaluate import evaluate
 from tagalong.training.evaluation.report import report_to_json
 from tests.errors import raises
-from tests.forked import CONTEXT
+from tests.forked_process import CONTEXT
 
 FOLDER = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
 TEXTS = ["Naloxone reverses clonidine.", "Lithium caused acute renal failure in rats."] * 3

@@ -16,7 +16,7 @@ from tagalong.training.curate.pages import (
     review_to_html,
     review_to_markdown,
 )
-from tests.page import HOSTILE, LINKS, Page
+from tests.html_page import HOSTILE, LINKS, Page
 
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
 NALOXONE, EFFECT = Span(0, 8, "Chemical"), Span(22, 45, "Disease")

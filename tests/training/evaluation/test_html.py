@@ -22,7 +22,7 @@ from tagalong.training.evaluation.report import (
     StratumScores,
     report_to_json,
 )
-from tests.page import HOSTILE, LINKS, Page
+from tests.html_page import HOSTILE, LINKS, Page
 from tests.training.benchmark.test_benchmark import Cells
 
 TEXT = "Naloxone reverses the effect of clonidine in 😀 hypertension."

@@ -11,8 +11,8 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.options import load_tier_version, open_store
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs import publish
+from tests.cli.run_command import run, run_failing
 from tests.cli.train.test_encoder import SETTINGS, write_corpus
-from tests.cli.typed import fails, run
 from tests.errors import failed
 from tests.toy_corpus import toy_documents
 from tests.versions import publish_number
@@ -43,7 +43,7 @@ def test_a_training_leaves_an_engine_that_predicts(
 
 
 def test_what_is_no_encoder_has_none(capsys: pytest.CaptureFixture[str]) -> None:
-    failed(fails(capsys, "models", "compile", "gone"), "version-not-found")
+    failed(run_failing(capsys, "models", "compile", "gone"), "version-not-found")
 
 
 def test_what_was_published_serves_whatever_becomes_of_its_engine(

@@ -21,7 +21,7 @@ from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.retrain import promote_version
 from tagalong.training.jobs.retrain_project import Retraining
 from tests.errors import failed
-from tests.forked import ForkedProcess, run_forked
+from tests.forked_process import ForkedProcess, run_forked
 from tests.versions import publish_number
 
 ROOT = Path(__file__).parents[3]

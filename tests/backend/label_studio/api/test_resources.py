@@ -8,7 +8,7 @@ import pytest
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.filters import tasks_of
 from tagalong.backend.label_studio.api.objects import View
-from tests.backend.doctor.scripted import Asked, ScriptedServer, healthy_label_studio
+from tests.backend.doctor.scripted import ReceivedRequest, ScriptedServer, healthy_label_studio
 
 VIEWS = "/api/dm/views/"
 
@@ -17,7 +17,7 @@ VIEWS = "/api/dm/views/"
 def server() -> Iterator[ScriptedServer]:
     with ScriptedServer(healthy_label_studio("http://127.0.0.1:1")) as server:
 
-        def keep(asked: Asked) -> tuple[int, Any]:
+        def keep(asked: ReceivedRequest) -> tuple[int, Any]:
             return 201, {"id": 5, "data": asked.body["data"]}
 
         server.script.answers[f"POST {VIEWS}"] = keep
@@ -32,7 +32,7 @@ def studio(server: ScriptedServer) -> Iterator[LabelStudioClient]:
 
 
 def sent(server: ScriptedServer) -> list[Any]:
-    return [asked.body["data"] for asked in server.script.asked if asked.method != "GET"]
+    return [asked.body["data"] for asked in server.script.requests if asked.method != "GET"]
 
 
 def test_the_text_is_visible_in_a_new_tab(

@@ -18,7 +18,7 @@ from tagalong.backend.models.base_models.base_model import (
 from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
 from tagalong.ner.errors import BaseModelError
 from tests.errors import raises
-from tests.hub_cache import COMMIT, cache_as
+from tests.hub_cache import COMMIT, add_to_hub_cache
 
 TAGS = ("O", "B-Chemical", "I-Chemical")
 
@@ -85,7 +85,7 @@ def test_pickled_weights_are_never_loaded(tiny_base, tmp_path):
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
 def test_pickled_weights_on_the_hub_are_told_with_the_way_out(name, cache, tiny_base):
-    folder = cache_as("org/pickled", tiny_base("bert-uncased"), cache)
+    folder = add_to_hub_cache("org/pickled", tiny_base("bert-uncased"), cache)
     (folder / "model.safetensors").rename(folder / name)
     base = BaseModelRef("org/pickled").with_pinned_revision()
     base.load_tokenizer()
@@ -100,14 +100,14 @@ def test_pickled_weights_on_the_hub_are_told_with_the_way_out(name, cache, tiny_
 
 
 def test_the_pull_request_of_the_conversion_is_a_base(cache, tiny_base):
-    cache_as("org/pickled", tiny_base("bert-uncased"), cache, ref="refs/pr/7")
+    add_to_hub_cache("org/pickled", tiny_base("bert-uncased"), cache, ref="refs/pr/7")
     base = BaseModelRef("org/pickled", "refs/pr/7").with_pinned_revision()
     assert base == BaseModelRef("org/pickled", COMMIT)
     assert base.load_token_classifier(TAGS) is not None
 
 
 def test_weights_that_are_there_and_do_not_load_are_not_called_pickles(cache, tiny_base):
-    folder = cache_as("org/both", tiny_base("bert-uncased"), cache)
+    folder = add_to_hub_cache("org/both", tiny_base("bert-uncased"), cache)
     (folder / "pytorch_model.bin").touch()
     (folder / "config.json").write_text('{"model_type": "t5gemma"}')  # tags no tokens
     with raises(BaseModelError, "base-model-not-loadable"):
@@ -115,7 +115,7 @@ def test_weights_that_are_there_and_do_not_load_are_not_called_pickles(cache, ti
 
 
 def test_a_hub_id_without_weights_of_any_kind(cache, tiny_base):
-    folder = cache_as("org/empty", tiny_base("bert-uncased"), cache)
+    folder = add_to_hub_cache("org/empty", tiny_base("bert-uncased"), cache)
     (folder / "model.safetensors").unlink()
     with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("org/empty").load_token_classifier(TAGS)
@@ -152,7 +152,7 @@ def test_a_base_is_pinned_to_what_was_loaded(tiny_base, monkeypatch):
 
 @pytest.mark.parametrize("revision", [None, "main", COMMIT])
 def test_a_hub_id_is_pinned_to_its_commit(revision, cache, tiny_base):
-    cache_as("org/tiny", tiny_base("bert-uncased"), cache)
+    add_to_hub_cache("org/tiny", tiny_base("bert-uncased"), cache)
     base = BaseModelRef("org/tiny", revision).with_pinned_revision()
     assert base == BaseModelRef("org/tiny", COMMIT)
     assert base.with_pinned_revision() == base

@@ -16,12 +16,12 @@ from tagalong.backend.models.llm.scorer import KVCache
 from tagalong.ner.tags import OUTSIDE
 from tests.tiny_llms import (
     FAMILIES,
+    LIMITED_POSITIONS,
     TAGS,
-    TIGHT,
-    Rig,
+    TinyLLM,
     make_llm,
-    make_rig,
-    make_tight_llm,
+    make_tiny_llm,
+    make_window_limited_llm,
     random_draft,
     random_texts,
     words_of,
@@ -29,11 +29,11 @@ from tests.tiny_llms import (
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def rig(request: pytest.FixtureRequest) -> Rig:
-    return make_rig(make_llm(request.param))
+def rig(request: pytest.FixtureRequest) -> TinyLLM:
+    return make_tiny_llm(make_llm(request.param))
 
 
-def layouts_of(rig: Rig, texts: list[str]) -> list[PromptWindow]:
+def layouts_of(rig: TinyLLM, texts: list[str]) -> list[PromptWindow]:
     return rig.planner.build(texts, words_of(texts))
 
 
@@ -42,7 +42,7 @@ def tags_of(decoded: list[DecodedWindow]) -> list[tuple[int, ...]]:
 
 
 @pytest.fixture(scope="module")
-def sequential(rig: Rig) -> Callable[[int], tuple[list[PromptWindow], list[DecodedWindow]]]:
+def sequential(rig: TinyLLM) -> Callable[[int], tuple[list[PromptWindow], list[DecodedWindow]]]:
     """Texts by their number, and their tags decoded word by word: slow, so done once."""
 
     @cache
@@ -54,7 +54,7 @@ def sequential(rig: Rig) -> Callable[[int], tuple[list[PromptWindow], list[Decod
 
 
 @torch.inference_mode()
-def plainly(rig: Rig, layout: PromptWindow) -> list[int]:
+def plainly(rig: TinyLLM, layout: PromptWindow) -> list[int]:
     """Greedy decoding with nothing kept: the whole text through the model for every slot."""
     legal = legal_transitions(TAGS)
     tags: list[int] = []
@@ -69,7 +69,7 @@ def plainly(rig: Rig, layout: PromptWindow) -> list[int]:
     return tags
 
 
-def test_sequential_is_what_the_whole_model_says_word_by_word(rig: Rig) -> None:
+def test_sequential_is_what_the_whole_model_says_word_by_word(rig: TinyLLM) -> None:
     layouts = layouts_of(rig, random_texts(3, 8, longest=40))
     found = rig.decoder.decode(layouts, decoding_mode="sequential")
     assert [list(entry.tags) for entry in found] == [plainly(rig, layout) for layout in layouts]
@@ -77,7 +77,7 @@ def test_sequential_is_what_the_whole_model_says_word_by_word(rig: Rig) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 16])
 @pytest.mark.parametrize("draft", ["outside", "hostile", "right"])
-def test_verified_equals_sequential(rig: Rig, sequential: Any, size: int, draft: str) -> None:
+def test_verified_equals_sequential(rig: TinyLLM, sequential: Any, size: int, draft: str) -> None:
     layouts, reference = sequential(size)
     drafts = {
         "outside": None,
@@ -95,7 +95,7 @@ def test_verified_equals_sequential(rig: Rig, sequential: Any, size: int, draft:
         assert [entry.accepted for entry in found] == [len(entry.tags) for entry in found]
 
 
-def test_a_batch_says_what_each_text_says_alone(rig: Rig) -> None:
+def test_a_batch_says_what_each_text_says_alone(rig: TinyLLM) -> None:
     layouts = layouts_of(rig, random_texts(11, 9, longest=60))
     together = rig.decoder.decode(layouts)
     alone = [rig.decoder.decode([layout])[0] for layout in layouts]
@@ -103,10 +103,10 @@ def test_a_batch_says_what_each_text_says_alone(rig: Rig) -> None:
     assert [entry.passes for entry in together] == [entry.passes for entry in alone]
 
 
-@pytest.mark.parametrize("positions", TIGHT)
+@pytest.mark.parametrize("positions", LIMITED_POSITIONS)
 def test_no_padding_goes_beyond_the_window(positions: str) -> None:
     window = 200
-    rig = make_rig(make_tight_llm(positions, window), window=window)
+    rig = make_tiny_llm(make_window_limited_llm(positions, window), window=window)
     texts = ["naloxone", " ".join(["naloxone"] * 25), *random_texts(3, 12, longest=40)]
     layouts = layouts_of(rig, texts)
     batch, alone = [], []
@@ -120,14 +120,14 @@ def test_no_padding_goes_beyond_the_window(positions: str) -> None:
 
 
 @pytest.mark.parametrize("decoding", ["verified", "sequential", "single_pass"])
-def test_tags_are_legal(rig: Rig, decoding: str) -> None:
+def test_tags_are_legal(rig: TinyLLM, decoding: str) -> None:
     layouts = layouts_of(rig, random_texts(5, 6, longest=50))
     for entry in rig.decoder.decode(layouts, decoding_mode=decoding):  # type: ignore[arg-type]
         for before, tag in pairwise((None, *entry.tags)):
             assert TAGS.may_follow(tag, before)  # type: ignore[arg-type]
 
 
-def test_a_single_pass_is_one_pass(rig: Rig) -> None:
+def test_a_single_pass_is_one_pass(rig: TinyLLM) -> None:
     layouts = layouts_of(rig, random_texts(8, 5, longest=50))
     found = rig.decoder.decode(layouts, decoding_mode="single_pass")
     assert {entry.passes for entry in found} == {1}
@@ -192,7 +192,7 @@ def test_what_a_pass_prefers_is_the_draft_of_the_next() -> None:
 
 def test_tags_fed_back_change_what_follows() -> None:
     """The reference is no independent choice per word, or the test of equality would be easy."""
-    rig = make_rig(make_llm("llama"))
+    rig = make_tiny_llm(make_llm("llama"))
     layouts = layouts_of(rig, random_texts(2, 12, longest=80))
     one_pass = rig.decoder.decode(layouts, decoding_mode="single_pass")
     assert tags_of(one_pass) != tags_of(rig.decoder.decode(layouts))

@@ -17,15 +17,15 @@ from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OutOfMemoryError
 from tests.errors import raises
 from tests.lexicon_tier import LexiconTier
-from tests.tiny_llms import TAGS, Rig, make_llm, make_rig, random_texts, words_of
+from tests.tiny_llms import TAGS, TinyLLM, make_llm, make_tiny_llm, random_texts, words_of
 
 
 @pytest.fixture(scope="module")
-def rig() -> Rig:
-    return make_rig(make_llm("llama"))
+def rig() -> TinyLLM:
+    return make_tiny_llm(make_llm("llama"))
 
 
-def tier_of(rig: Rig, **changes: Any) -> LLMTier:
+def tier_of(rig: TinyLLM, **changes: Any) -> LLMTier:
     return LLMTier(rig.decoder, rig.planner, tag_set=TAGS, version="llm-1", **changes)
 
 
@@ -38,7 +38,7 @@ def documents_of(texts: Sequence[str]) -> list[Document]:
     return [Document(str(number), text) for number, text in enumerate(texts)]
 
 
-def test_drafts_change_the_cost_and_nothing_else(rig: Rig) -> None:
+def test_drafts_change_the_cost_and_nothing_else(rig: TinyLLM) -> None:
     documents = documents_of([*random_texts(4, 10, longest=60), "Naloxone and lithium", ""])
     plain, drafted = tier_of(rig), tier_of(rig, drafter=LexiconTier("e-1").predict)
     assert found(plain, documents) == found(drafted, documents)
@@ -50,7 +50,7 @@ def test_drafts_change_the_cost_and_nothing_else(rig: Rig) -> None:
     assert perfect.decoding_stats.accepted == perfect.decoding_stats.slots
 
 
-def test_a_draft_of_other_labels_is_only_a_worse_draft(rig: Rig) -> None:
+def test_a_draft_of_other_labels_is_only_a_worse_draft(rig: TinyLLM) -> None:
     documents = documents_of(["Naloxone and lithium", "clonidine"])
     foreign = LexiconTier("e-1", {"naloxone": "Gene", "lithium": "Chemical"})
     assert tier_of(rig, drafter=foreign.predict).predict(documents) == tier_of(rig).predict(
@@ -59,7 +59,7 @@ def test_a_draft_of_other_labels_is_only_a_worse_draft(rig: Rig) -> None:
 
 
 def test_long_documents_are_never_cut() -> None:
-    rig = make_rig(make_llm("llama"), window=256)
+    rig = make_tiny_llm(make_llm("llama"), window=256)
     text = " ".join(random_texts(1, 60, longest=40))
     words = words_of([text])[0]
     layouts = rig.planner.build([text], [words])
@@ -72,7 +72,7 @@ def test_long_documents_are_never_cut() -> None:
 
 def test_each_word_is_decided_in_the_window_that_owns_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every second window says that one entity goes through all of it, the others say O."""
-    rig = make_rig(make_llm("llama"), window=256)
+    rig = make_tiny_llm(make_llm("llama"), window=256)
     begin, inside, outside = map(TAGS.tag_names.index, ("B-Chemical", "I-Chemical", "O"))
     documents = documents_of([" ".join(random_texts(seed, 60, longest=40)) for seed in (1, 2)])
     words = words_of([document.text for document in documents])
@@ -105,7 +105,7 @@ def test_each_word_is_decided_in_the_window_that_owns_it(monkeypatch: pytest.Mon
 
 
 def test_a_text_of_ten_thousand_words_and_one_of_none() -> None:
-    rig = make_rig(make_llm("llama"), window=512)
+    rig = make_tiny_llm(make_llm("llama"), window=512)
     long = " ".join(["naloxone"] * 10_000)
     predictions = tier_of(rig).predict(documents_of([long, "", " \n", "😀"]))
     assert [len(prediction.tag_confidences) for prediction in predictions] == [10_000, 0, 0, 1]
@@ -113,7 +113,7 @@ def test_a_text_of_ten_thousand_words_and_one_of_none() -> None:
 
 
 def test_texts_that_hold_the_prompt_or_the_verbalisers_change_nothing_around_them(
-    rig: Rig,
+    rig: TinyLLM,
 ) -> None:
     hostile = (
         INSTRUCTION
@@ -135,7 +135,7 @@ def test_texts_that_hold_the_prompt_or_the_verbalisers_change_nothing_around_the
 @settings(max_examples=100)
 @given(text=st.text(max_size=60))
 def test_no_word_is_ever_a_verbaliser(text: str) -> None:
-    rig = make_rig(SHARED)
+    rig = make_tiny_llm(SHARED)
     layouts = rig.planner.build([text], words_of([text]))
     taken = set(rig.planner.verbalizers.ids)
     for layout in layouts:
@@ -148,7 +148,7 @@ SHARED = make_llm("llama")
 
 
 @contextmanager
-def narrow(rig: Rig, *, rows: int, raises: Exception | None = None) -> Iterator[None]:
+def narrow(rig: TinyLLM, *, rows: int, raises: Exception | None = None) -> Iterator[None]:
     """A device that holds few rows: for more the allocator is asked for what no machine has."""
 
     def allocate(_: Any, __: Any, given: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ def narrow(rig: Rig, *, rows: int, raises: Exception | None = None) -> Iterator[
 
 
 @pytest.mark.parametrize("error", [None, torch.OutOfMemoryError("CUDA out of memory")])
-def test_a_batch_that_does_not_fit_is_halved(rig: Rig, error: Exception | None) -> None:
+def test_a_batch_that_does_not_fit_is_halved(rig: TinyLLM, error: Exception | None) -> None:
     documents = documents_of(random_texts(9, 13, longest=20))
     plenty = found(tier_of(rig), documents)
     tier = tier_of(rig)
@@ -178,12 +178,12 @@ def test_a_batch_that_does_not_fit_is_halved(rig: Rig, error: Exception | None) 
     )
 
 
-def test_a_window_that_does_not_fit_alone_says_what_to_lower(rig: Rig) -> None:
+def test_a_window_that_does_not_fit_alone_says_what_to_lower(rig: TinyLLM) -> None:
     with narrow(rig, rows=0), raises(OutOfMemoryError, "window-too-large-for-memory"):
         tier_of(rig).predict(documents_of(["Naloxone"]))
 
 
-def test_other_errors_are_not_taken_for_memory(rig: Rig) -> None:
+def test_other_errors_are_not_taken_for_memory(rig: TinyLLM) -> None:
     with (
         narrow(rig, rows=0, raises=RuntimeError("shapes differ")),
         pytest.raises(RuntimeError) as raised,

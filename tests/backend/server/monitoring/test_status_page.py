@@ -28,7 +28,7 @@ from tagalong.backend.server.monitoring.status_page import (
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.ner.document import DroppedAnnotation
 from tests.backend.server.manifests import DEV, make_manifest
-from tests.page import HOSTILE, LINKS, Page
+from tests.html_page import HOSTILE, LINKS, Page
 
 ADDRESS = "http://127.0.0.1:9090"
 

@@ -28,8 +28,8 @@ from tagalong.backend.server.monitoring.telemetry import (
     Telemetry,
 )
 from tagalong.ner.document import DROP_REASONS, DroppedAnnotation
+from tests.backend.server.app_client import post_json, request_for, serve_app, settings_in
 from tests.backend.server.manifests import make_manifest
-from tests.backend.server.serving import request_for, say, serving, settings_in
 
 SECRET = "Mrs. Example took cisplatin"
 
@@ -115,9 +115,9 @@ def test_latencies_are_of_the_last_requests() -> None:
 
 
 def test_no_request_that_was_answered_is_in_flight(tmp_path: Path) -> None:
-    with serving(settings_in(tmp_path)) as client:
+    with serve_app(settings_in(tmp_path)) as client:
         for path, body in (("/predict", request_for("x")), ("/predict", []), ("/nowhere", {})):
-            say(client, path, body)
+            post_json(client, path, body)
         telemetry = client.application.extensions["tagalong"].telemetry
         assert value(telemetry, "tagalong_http_requests_in_flight") == 0
 

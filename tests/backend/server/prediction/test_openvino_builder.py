@@ -20,7 +20,14 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import read_manifest
 from tests.backend.models.openvino.test_compile import publish
-from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
+from tests.backend.server.app_client import (
+    ABSTRACT,
+    post_json,
+    regions,
+    request_for,
+    serve_app,
+    settings_in,
+)
 
 MAKE = (sys.executable, "-m", "tagalong", "models", "compile")
 
@@ -53,18 +60,18 @@ def test_pytorch_serves_until_the_version_is_compiled(tiny_base, tmp_path: Path)
     folder = publish(tiny_base("biomedbert"), store)
     store.promote("encoder", folder.name)
     settings = settings_in(tmp_path, openvino_build_command=MAKE)
-    with serving(settings, load=None) as client:
+    with serve_app(settings, load=None) as client:
         service = client.application.extensions["tagalong"]
-        first = say(client, "/predict", request_for(ABSTRACT))
+        first = post_json(client, "/predict", request_for(ABSTRACT))
         assert runtime(client).startswith("PyTorch")
         until(lambda: runtime(client).startswith("OpenVINO"))
-        second = say(client, "/predict", request_for(ABSTRACT))
+        second = post_json(client, "/predict", request_for(ABSTRACT))
         assert service.model_holders["encoder"].tier.version == folder.name
         answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
         assert answers == [folder.name, folder.name]
         assert regions(second.json) == [found_by(folder)]
     assert find_openvino_model(folder, read_manifest(folder)) is not None
-    with serving(settings, load=None) as client:  # the next server has it at once
+    with serve_app(settings, load=None) as client:  # the next server has it at once
         assert runtime(client).startswith("OpenVINO")
 
 

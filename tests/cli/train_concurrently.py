@@ -1,7 +1,9 @@
-"""The command as one of several that publish at the same time.
+"""``tagalong`` as one of several commands that publish at the same time.
 
-Usage: train_in_step.py FOLDER COUNT ARGUMENT...; each waits until COUNT of them are about to lock
-the store, first for a folder to write the version in, then to publish it.
+Usage: train_concurrently.py FOLDER COUNT ARGUMENT...
+
+COUNT commands wait for each other before they lock the store: to create a staging folder, and to
+publish the version.
 """
 
 import fcntl

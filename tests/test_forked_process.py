@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.forked import IMPORTED, ForkedProcess, run_forked
+from tests.forked_process import IMPORTED, ForkedProcess, run_forked
 
 
 def test_torch_is_imported_before_the_program_begins() -> None:

@@ -15,23 +15,23 @@ from tagalong.backend.label_studio.api.objects import View
 from tagalong.backend.label_studio.results import result_from_spans
 from tagalong.cli.main import app
 from tagalong.ner.document import Document
-from tests.end_to_end.connected import CONFIG
+from tests.end_to_end.backend_project import CONFIG
 from tests.toy_corpus import toy_documents
 
 ANNOTATED = 4
 
 
 @dataclass(frozen=True)
-class Pool:
+class CuratedProject:
     """A project in which a few tasks are annotated."""
 
     running: LabelStudioServer
     studio: LabelStudioClient
-    project: int
+    id: int
     documents: dict[int, Document]
 
     def command(self, *arguments: object) -> dict[str, Any]:
-        asked = ["curate", *map(str, arguments), "--project", str(self.project), "--json"]
+        asked = ["curate", *map(str, arguments), "--project", str(self.id), "--json"]
         asked += [
             "--label-studio-url",
             self.running.url,
@@ -46,37 +46,36 @@ class Pool:
         return found
 
     def annotate(self, task: int, document: Document) -> None:
-        path = f"api/tasks/{task}/annotations/?project={self.project}"
+        path = f"api/tasks/{task}/annotations/?project={self.id}"
         body = {"result": result_from_spans(document, document.spans, CONFIG), "lead_time": 1.0}
         self.studio.connection.request_json("POST", path, body=body)
 
     def following(self) -> int:
         """The task that Label Studio hands out next."""
-        answer = self.studio.connection.request_json("GET", f"api/projects/{self.project}/next")
+        answer = self.studio.connection.request_json("GET", f"api/projects/{self.id}/next")
         return int(answer["id"])
 
     def tab(self, title: str) -> View:
         """A tab of the Data Manager."""
         return next(
-            view for view in self.studio.views.list_for_project(self.project) if view.title == title
+            view for view in self.studio.views.list_for_project(self.id) if view.title == title
         )
 
     def scores(self) -> dict[int, float]:
         """The scores of the stored predictions, by task."""
         return {
-            one.task: one.score or 0
-            for one in self.studio.predictions.list_for_project(self.project)
+            one.task: one.score or 0 for one in self.studio.predictions.list_for_project(self.id)
         }
 
 
 @contextmanager
-def new_pool(running: LabelStudioServer, size: int = 20) -> Iterator[Pool]:
+def create_curated_project(running: LabelStudioServer, size: int = 20) -> Iterator[CuratedProject]:
     """Make a project, and annotate its first tasks."""
     documents = toy_documents(size, seed=4)
     with running.connect() as studio:
-        project = studio.create_project("Pool", read_demo_label_config()).id
+        project = studio.create_project("Curated", read_demo_label_config()).id
         tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
-        found = Pool(running, studio, project, dict(zip(tasks, documents, strict=True)))
+        found = CuratedProject(running, studio, project, dict(zip(tasks, documents, strict=True)))
         for task in tasks[:ANNOTATED]:
             found.annotate(task, found.documents[task])
         yield found

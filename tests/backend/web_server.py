@@ -22,14 +22,14 @@ class Page:
     write: Callable[[BaseHTTPRequestHandler], None] | None = None  # instead of all that
 
 
-class Web(ThreadingHTTPServer):
+class WebServer(ThreadingHTTPServer):
     """Pages by path, and what was asked for."""
 
     def __init__(self, address: tuple[str, int], pages: dict[str, Page]) -> None:
         self.address_family = AF_INET6 if ":" in address[0] else AF_INET
         super().__init__(address, Handler)
         self.pages = pages
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
 
     @property
     def host(self) -> str:
@@ -41,10 +41,10 @@ class Web(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Web
+    server: WebServer
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, dict(self.headers)))
+        self.server.requests.append((self.path, dict(self.headers)))
         page = self.server.pages.get(self.path, Page(status=404))
         if page.write is not None:
             page.write(self)
@@ -61,9 +61,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(pages: dict[str, Page], *, name: str = "127.0.0.1", pem: str = "") -> Iterator[Web]:
+def serve_pages(
+    pages: dict[str, Page], *, name: str = "127.0.0.1", pem: str = ""
+) -> Iterator[WebServer]:
     """Serve pages as long as the block lasts."""
-    with Web((name, 0), pages) as web:
+    with WebServer((name, 0), pages) as web:
         if pem:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(pem)
@@ -77,11 +79,11 @@ def serving(pages: dict[str, Page], *, name: str = "127.0.0.1", pem: str = "") -
             thread.join()
 
 
-def packed(content: bytes) -> Page:
+def gzip_page(content: bytes) -> Page:
     return Page(gzip.compress(content), headers={"Content-Encoding": "gzip"})
 
 
-def in_chunks(content: bytes, *, whole: bool = True) -> Page:
+def chunked_page(content: bytes, *, whole: bool = True) -> Page:
     def write(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         handler.wfile.write(b"%x\r\n%s\r\n" % (len(content), content) + b"0\r\n\r\n" * whole)
@@ -90,7 +92,7 @@ def in_chunks(content: bytes, *, whole: bool = True) -> Page:
     return Page(write=write)
 
 
-def drop_by_drop(start: bytes) -> Page:
+def endless_page(start: bytes) -> Page:
     """A start, and then a byte every now and then, without end."""
 
     def write(handler: BaseHTTPRequestHandler) -> None:
@@ -102,7 +104,7 @@ def drop_by_drop(start: bytes) -> Page:
     return Page(write=write)
 
 
-def hang_up(start: bytes) -> Page:
+def cut_off_page(start: bytes) -> Page:
     def write(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(start)
         handler.close_connection = True

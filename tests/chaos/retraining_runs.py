@@ -27,7 +27,7 @@ from tagalong.training.encoder.train import train_encoder
 from tagalong.training.jobs.publish import publish
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
-from tests.end_to_end.ours import Ours, our_server
+from tests.end_to_end.server_process import ServerProcess, start_server
 from tests.toy_corpus import LABELS, toy_documents
 
 VICTIMS = ("trainer", "server", "both")
@@ -35,7 +35,7 @@ MAX_KILLS = 2  # of one training: a server gives up after the third attempt
 CONFIG = parse_label_config(read_demo_label_config())
 
 
-def first_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
+def publish_weak_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
     """Publish and promote a weak version: few documents, with a recipe that does well on more."""
     first = toy_documents(6, seed=1)
     sides = TrainDevSplit(first[:4], first[4:], LABELS, ("first",))
@@ -47,17 +47,19 @@ def first_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
     return manifest.version
 
 
-def annotated_project(
+def create_annotated_project(
     running: LabelStudioServer, documents: Sequence[Document], config: str = ""
 ) -> int:
     """Create a project whose tasks all have gold annotations."""
     with running.connect() as studio:
         project = studio.create_project("School", config or read_demo_label_config()).id
-        add_annotated(studio, project, documents)
+        add_annotated_tasks(studio, project, documents)
     return project
 
 
-def add_annotated(studio: LabelStudioClient, project: int, documents: Sequence[Document]) -> None:
+def add_annotated_tasks(
+    studio: LabelStudioClient, project: int, documents: Sequence[Document]
+) -> None:
     """Add tasks with gold annotations to a project."""
     studio.tasks.add(
         project,
@@ -71,7 +73,7 @@ def add_annotated(studio: LabelStudioClient, project: int, documents: Sequence[D
     )
 
 
-def send_event(ours: Ours, **event: object) -> bool:
+def send_event(ours: ServerProcess, **event: object) -> bool:
     """Send an event as Label Studio does; returns whether it was accepted."""
     asked = urllib.request.Request(
         f"{ours.url}/webhook",
@@ -86,7 +88,7 @@ def send_event(ours: Ours, **event: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Killed:
+class RetrainingResult:
     """The result of a training that was killed.
 
     Attributes:
@@ -106,7 +108,7 @@ class Killed:
     left: tuple[str, ...]
 
 
-def trained_under_fire(
+def retrain_with_kills(
     folder: Path,
     project: int,
     environment: dict[str, str],
@@ -115,7 +117,7 @@ def trained_under_fire(
     seconds: float,
     kills: int = MAX_KILLS,
     victims: Sequence[str] = VICTIMS,
-) -> Killed:
+) -> RetrainingResult:
     """Press the train button, and kill trainer and server until the training has ended.
 
     Args:
@@ -134,7 +136,7 @@ def trained_under_fire(
     done: list[str] = []
     taken = pressed = 0
     while True:
-        with our_server(folder, **environment) as ours:
+        with start_server(folder, **environment) as ours:
             while not pressed:
                 pressed = send_event(ours, action="START_TRAINING", project={"id": project})
             moment = time.monotonic() + chance.uniform(0, seconds)
@@ -155,7 +157,7 @@ def trained_under_fire(
                     recorded = _recorded(ours, project + 1)
                     current = store.promoted_version("encoder")
                     runs.close()
-                    return Killed(run, tuple(done), taken, recorded, current, ours_left)
+                    return RetrainingResult(run, tuple(done), taken, recorded, current, ours_left)
                 if len(done) < kills and run.pid and time.monotonic() >= moment:
                     killed = chance.choice(victims)
                     if killed != "server":
@@ -182,6 +184,6 @@ def _verify(store: ModelStore) -> None:
     read_manifest(store.version_folder("encoder", current))
 
 
-def _recorded(ours: Ours, project: int) -> int:
+def _recorded(ours: ServerProcess, project: int) -> int:
     """Count the stored events of a project."""
     return len(ours.events(project))

@@ -14,7 +14,7 @@ def make_items(documents: Iterable[Document]) -> Iterator[SourceItem]:
         yield SourceItem(position, document.id, document)
 
 
-class Plain(PredictionSink):
+class JournalSink(PredictionSink):
     """Keeps everything in the journal, as a file's sink does."""
 
     def serialize(self, document: Document, prediction: Prediction) -> str:

@@ -22,40 +22,40 @@ Findings = Mapping[str, DoctorFinding]
 
 
 @contextmanager
-def opened() -> Iterator["Surgery"]:
+def open_scripted_servers() -> Iterator["ScriptedServers"]:
     """A setup without problems."""
     with (
         patch.object(old_install, "site_directories", return_value=[]),  # not those of the tests
         # A busy machine is slow, and no test measures time.
         patch.multiple(backend_responses, HEALTH_LIMIT_SECONDS=60.0, SETUP_LIMIT_SECONDS=60.0),
         ScriptedServer(healthy_backend()) as backend,
-        ScriptedServer(healthy_label_studio(backend.url)) as studio,
+        ScriptedServer(healthy_label_studio(backend.url)) as label_studio,
     ):
-        yield Surgery(studio, backend)
+        yield ScriptedServers(label_studio, backend)
 
 
 @dataclass(frozen=True)
-class Surgery:
-    studio: ScriptedServer
+class ScriptedServers:
+    label_studio: ScriptedServer
     backend: ScriptedServer
 
-    def look(self, *, key: str = KEY, number: int = 7, **more: Any) -> Findings:
-        return look(DoctorOptions(self.studio.url, key, number, **more))
+    def run_doctor(self, *, key: str = KEY, number: int = 7, **more: Any) -> Findings:
+        return run_doctor(DoctorOptions(self.label_studio.url, key, number, **more))
 
-    def studio_says(self, path: str, status: int, body: Any) -> None:
-        self.studio.script.answers[path] = (status, body)
+    def set_label_studio_answer(self, path: str, status: int, body: Any) -> None:
+        self.label_studio.script.answers[path] = (status, body)
 
-    def backend_says(self, path: str, status: int, body: Any) -> None:
+    def set_backend_answer(self, path: str, status: int, body: Any) -> None:
         self.backend.script.answers[path] = (status, body)
 
 
-def look(question: DoctorOptions, *, fix: bool = False) -> Findings:
-    findings = {finding.check: finding for finding in run_checks(question, fix=fix)}
+def run_doctor(options: DoctorOptions, *, fix: bool = False) -> Findings:
+    findings = {finding.check: finding for finding in run_checks(options, fix=fix)}
     assert list(findings) == [check.name for check in CHECKS]
     for finding in findings.values():
         assert finding.sentence.endswith((".", "..."))
         assert "Traceback" not in finding.sentence
-        assert len(question.key) < 9 or question.key not in finding.sentence + finding.remedy
+        assert len(options.key) < 9 or options.key not in finding.sentence + finding.remedy
         assert bool(finding.remedy) == (finding.status in ("warning", "problem")) or (
             finding.status == "skipped"
         ), finding
@@ -63,7 +63,7 @@ def look(question: DoctorOptions, *, fix: bool = False) -> Findings:
     return findings
 
 
-def the_only(
+def only_finding(
     findings: Findings, name: str, status: CheckStatus, *, skips: str = ""
 ) -> DoctorFinding:
     """The only finding that is not ok.

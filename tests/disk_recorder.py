@@ -12,7 +12,7 @@ def identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-class Disk:
+class DiskRecorder:
     """Syncs and renames, in order.
 
     Attributes:

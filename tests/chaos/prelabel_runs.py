@@ -13,7 +13,7 @@ from typing import Any
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_demo_label_config
 from tagalong.backend.label_studio.api.client import LabelStudioClient
-from tests.forked import ForkedProcess
+from tests.forked_process import ForkedProcess
 
 ROOT = Path(__file__).parents[2]
 UNREACHABLE = "cannot be reached"
@@ -21,7 +21,7 @@ WORKER = "ray::MapWorker"  # Ray's name of a process that predicts
 
 
 @dataclass(frozen=True)
-class Prelabelled:
+class PrelabelResult:
     """Predictions of a project after a run.
 
     Attributes:
@@ -34,21 +34,23 @@ class Prelabelled:
     count: Counter[int]
     kills: int
 
-    def is_like(self, other: "Prelabelled") -> bool:
+    def is_like(self, other: "PrelabelResult") -> bool:
         """Whether each task has one prediction, equal to that of the other run."""
         return set(self.count.values()) == {1} and self.answers == other.answers
 
 
-def new_project(studio: LabelStudioClient, texts: Sequence[str]) -> int:
+def create_project_with_tasks(studio: LabelStudioClient, texts: Sequence[str]) -> int:
     """Create a project with a task for each text."""
-    project = studio.create_project("Prelabelled", read_demo_label_config()).id
+    project = studio.create_project("PrelabelResult", read_demo_label_config()).id
     for start in range(0, len(texts), 250):
         some = texts[start : start + 250]
         studio.tasks.add(project, [{"data": {"text": text}} for text in some])
     return project
 
 
-def begin(running: LabelStudioServer, project: int, folder: Path, *options: str) -> ForkedProcess:
+def start_prelabel(
+    running: LabelStudioServer, project: int, folder: Path, *options: str
+) -> ForkedProcess:
     """Start ``tagalong prelabel`` in its own process."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -90,7 +92,7 @@ def _ancestors(process: int, parents: Mapping[int, int]) -> Iterator[int]:
         yield process
 
 
-def look(studio: LabelStudioClient, project: int, kills: int) -> Prelabelled:
+def read_predictions(studio: LabelStudioClient, project: int, kills: int) -> PrelabelResult:
     """Read the predictions of a project."""
     tasks = sorted(task.id for task in studio.tasks.iterate_for_project(project))
     stored = studio.predictions.list_for_project(project)
@@ -109,23 +111,23 @@ def look(studio: LabelStudioClient, project: int, kills: int) -> Prelabelled:
         answers.append((None if one is None else one.score, regions))
     count = Counter(dict.fromkeys(tasks, 0))
     count.update(one.task for one in stored)
-    return Prelabelled(tuple(answers), count, kills)
+    return PrelabelResult(tuple(answers), count, kills)
 
 
-def undisturbed(
+def run_undisturbed(
     running: LabelStudioServer, texts: Sequence[str], folder: Path, *options: str
-) -> tuple[Prelabelled, float]:
+) -> tuple[PrelabelResult, float]:
     """Run without kills; also returns the seconds."""
     with running.connect() as studio:
-        project = new_project(studio, texts)
+        project = create_project_with_tasks(studio, texts)
         began = time.monotonic()
-        process = begin(running, project, folder, *options)
+        process = start_prelabel(running, project, folder, *options)
         _, said = process.communicate()
         assert process.returncode == 0, said
-        return look(studio, project, 0), time.monotonic() - began
+        return read_predictions(studio, project, 0), time.monotonic() - began
 
 
-def killed(
+def run_with_kills(
     running: LabelStudioServer,
     texts: Sequence[str],
     folder: Path,
@@ -135,7 +137,7 @@ def killed(
     kills: int,
     after_kill: Callable[[int], None] = lambda _: None,
     before_check: Callable[[], None] = lambda: None,
-) -> Prelabelled:
+) -> PrelabelResult:
     """Kill a run at random moments, and restart it until it is done.
 
     Args:
@@ -154,9 +156,9 @@ def killed(
     """
     done = 0
     with running.connect() as studio:
-        project = new_project(studio, texts)
+        project = create_project_with_tasks(studio, texts)
         while True:
-            process = begin(running, project, folder, *options)
+            process = start_prelabel(running, project, folder, *options)
             try:
                 _, said = process.communicate(
                     timeout=chance.uniform(0, seconds) if done < kills else None
@@ -172,4 +174,4 @@ def killed(
                 continue
             assert process.returncode == 0, said
             before_check()
-            return look(studio, project, done)
+            return read_predictions(studio, project, done)

@@ -16,7 +16,7 @@ from tagalong.backend.label_studio.api.objects import MLBackend
 from tagalong.backend.server.app import create_app
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
-from tests.backend.doctor.surgery import Findings, look
+from tests.backend.doctor.doctor_runner import Findings, run_doctor
 from tests.lexicon_tier import LexiconTier
 
 CONFIG = """<View>
@@ -32,7 +32,7 @@ TEXTS = (  # BC5CDR (public domain)
 
 
 @contextmanager
-def served(
+def serve_lexicon(
     folder: Path, *, lexicon: Mapping[str, str] | None = None, **settings: Any
 ) -> Iterator[str]:
     """Our server on a free port, with the words of a lexicon for a model; its URL."""
@@ -56,38 +56,40 @@ def served(
 
 
 @dataclass(frozen=True)
-class Practice:
+class DoctorProject:
     """A project that works."""
 
     studio: LabelStudioClient
     running: LabelStudioServer
-    project: int
+    id: int
     url: str
     version: str
 
     @property
     def backend(self) -> MLBackend:
-        return self.studio.ml_backends.list_for_project(self.project)[0]
+        return self.studio.ml_backends.list_for_project(self.id)[0]
 
-    def look(self, **more: Any) -> Findings:
+    def run_doctor(self, **more: Any) -> Findings:
         key = more.pop("key", self.running.account.token)
-        number = more.pop("number", self.project)
-        return look(DoctorOptions(self.running.url, key, number, **more))
+        number = more.pop("number", self.id)
+        return run_doctor(DoctorOptions(self.running.url, key, number, **more))
 
     def call(self, method: Any, path: str, body: Any = None) -> Any:
         return self.studio.connection.request_json(method, path, body=body)
 
     def change_project(self, **changes: Any) -> None:
-        self.call("PATCH", f"api/projects/{self.project}/", changes)
+        self.call("PATCH", f"api/projects/{self.id}/", changes)
 
     @property
     def webhook(self) -> int:
-        (found,) = self.studio.webhooks.list_for_project(self.project)
+        (found,) = self.studio.webhooks.list_for_project(self.id)
         return found.id
 
 
 @contextmanager
-def practice(running: LabelStudioServer, url: str, *, connected: bool = True) -> Iterator[Practice]:
+def create_doctor_project(
+    running: LabelStudioServer, url: str, *, connected: bool = True
+) -> Iterator[DoctorProject]:
     """A new project; connected, it has predictions too. It is removed at the end."""
     with running.connect() as studio:
         project = studio.create_project("Abstracts", CONFIG).id
@@ -100,6 +102,6 @@ def practice(running: LabelStudioServer, url: str, *, connected: bool = True) ->
             )
             studio.predictions.retrieve(project)
         try:
-            yield Practice(studio, running, project, url, version)
+            yield DoctorProject(studio, running, project, url, version)
         finally:
             studio.connection.request_json("DELETE", f"api/projects/{project}/")

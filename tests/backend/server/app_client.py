@@ -25,7 +25,7 @@ ABSTRACT = "Naloxone reverses the antihypertensive effect of clonidine 🧪."
 
 
 @contextmanager
-def serving(settings: Settings, **changes: Any) -> Iterator[FlaskClient]:
+def serve_app(settings: Settings, **changes: Any) -> Iterator[FlaskClient]:
     """The app, its encoder loaded."""
     app = create_app(settings, **{"load": load_lexicon} | changes)
     service: Service = app.extensions["tagalong"]
@@ -66,7 +66,7 @@ def assert_valid(answer: Mapping[str, Any], xml: str = CONFIG) -> None:
         assert interface.validate_prediction(result, return_errors=True) == []
 
 
-def say(client: FlaskClient, path: str, body: object, **changes: Any) -> Any:
+def post_json(client: FlaskClient, path: str, body: object, **changes: Any) -> Any:
     """Post JSON; whatever comes back must be an answer and no accident."""
     return client.post(path, data=json.dumps(body), content_type="application/json", **changes)
 

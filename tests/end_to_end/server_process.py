@@ -16,14 +16,16 @@ from tagalong.backend.demo.supervised_process import SupervisedProcess, find_fre
 from tagalong.backend.events.payload import WebhookEvent
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.server.settings import Settings
-from tests.forked import ForkedProcess
+from tests.forked_process import ForkedProcess
 
-START = 300.0  # seconds: it imports torch and loads a version, on machines however busy
-GRACE = 60.0  # seconds, until it has ended
+START_TIMEOUT_SECONDS = (
+    300.0  # seconds: it imports torch and loads a version, on machines however busy
+)
+STOP_TIMEOUT_SECONDS = 60.0  # seconds, until it has ended
 
 
 @dataclass(frozen=True)
-class Ours:
+class ServerProcess:
     """Our server while it runs."""
 
     url: str
@@ -61,14 +63,14 @@ class Ours:
 
 
 @contextmanager
-def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
+def start_server(folder: Path, **environment: str) -> Iterator[ServerProcess]:
     """Start it with the models of a folder, where there may be none, and wait until one serves."""
     ours = _ours_in(folder)
     process = ForkedProcess(
         *_arguments(ours), env=_environment() | environment, log=ours.log, new_session=True
     )
     try:
-        deadline = time.monotonic() + START
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not _serves(ours):
             assert process.poll() is None, ours.log.read_text()
             assert time.monotonic() < deadline
@@ -78,14 +80,14 @@ def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
         with suppress(ProcessLookupError):  # killed by the test
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(GRACE)
+            process.wait(STOP_TIMEOUT_SECONDS)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
-def our_server_by_command(folder: Path) -> Iterator[Ours]:
+def start_server_by_command(folder: Path) -> Iterator[ServerProcess]:
     """The same by the command that users type, which imports torch first."""
     ours = _ours_in(folder)
     with SupervisedProcess(
@@ -94,15 +96,17 @@ def our_server_by_command(folder: Path) -> Iterator[Ours]:
         environment=_environment(),
         log_path=ours.log,
     ) as process:
-        process.wait_until_ready(lambda: _serves(ours), timeout_seconds=START)
+        process.wait_until_ready(lambda: _serves(ours), timeout_seconds=START_TIMEOUT_SECONDS)
         yield replace(ours, group=process.pid)
 
 
-def _ours_in(folder: Path) -> Ours:
-    return Ours(f"http://127.0.0.1:{find_free_port()}", folder / "models", folder / "ours.log")
+def _ours_in(folder: Path) -> ServerProcess:
+    return ServerProcess(
+        f"http://127.0.0.1:{find_free_port()}", folder / "models", folder / "ours.log"
+    )
 
 
-def _arguments(ours: Ours) -> list[str]:
+def _arguments(ours: ServerProcess) -> list[str]:
     port = ours.url.rpartition(":")[2]
     return ["-m", "tagalong", "serve", "--port", port, "--models", str(ours.models)]
 
@@ -112,7 +116,7 @@ def _environment() -> dict[str, str]:
     return kept | {"TAGALONG_OPENVINO": "false"}  # whatever engine this machine may have
 
 
-def _serves(ours: Ours) -> bool:
+def _serves(ours: ServerProcess) -> bool:
     """Whether it answers, and has a version loaded."""
     try:
         return ours.version is not None

@@ -16,7 +16,7 @@ def run(*arguments: object, code: int = 0, stdin: str | None = None) -> Result:
     return result
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+def run_failing(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """Run a command whose work fails; return the one sentence it says."""
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])

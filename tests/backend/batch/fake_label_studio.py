@@ -22,11 +22,11 @@ VERSION = "lexicon-1"
 PROJECT = ProjectOptions(project=1, url="", key="")
 
 
-class Ended(BaseException):
+class Killed(BaseException):
     """The process is killed."""
 
 
-class Studio:
+class FakeLabelStudio:
     """A Label Studio in memory that loses requests and answers as it is told to.
 
     Every request takes the next fault: "" for none, "before" and "after" for a connection that is
@@ -51,7 +51,7 @@ class Studio:
     def _fault(self, *, store: list[dict[str, Any]] | None = None) -> None:
         fault = next(self.faults, "")
         if fault == "killed":
-            raise Ended
+            raise Killed
         if fault == "before":
             raise LabelStudioError("lost", "unreachable")
         if store is not None:
@@ -60,7 +60,7 @@ class Studio:
             else:
                 self._store(store)
         if fault == "killed after":
-            raise Ended
+            raise Killed
         if fault in ("after", "late"):
             raise LabelStudioError("lost", "unreachable")
 
@@ -72,19 +72,19 @@ class Studio:
             result = tuple(item["result"])
             self.stored.append(StoredPrediction(number, item["task"], version, score, result))
 
-    def land(self) -> None:
+    def deliver_late(self) -> None:
         """Have what is late arrive now."""
         self._store(self.late)
         self.late = []
 
-    def lose(self, number: int) -> None:
+    def delete_predictions(self, number: int) -> None:
         """Have somebody delete a task's predictions."""
         self.stored = [one for one in self.stored if one.task != number]
 
-    def delete(self, number: int) -> None:
+    def delete_task(self, number: int) -> None:
         """Have somebody delete a task."""
         self.texts.pop(number, None)
-        self.lose(number)
+        self.delete_predictions(number)
 
     def _task(self, number: int) -> Task:
         predictions = tuple(one for one in self.stored if one.task == number)
@@ -104,7 +104,7 @@ class Studio:
         return [self._task(number) for number in sorted(ids) if number in self.texts]
 
     def _add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
-        self.land()
+        self.deliver_late()
         numbers = {item["task"] for item in items}
         if numbers - self.texts.keys() or numbers & self.refusing:
             raise LabelStudioError("refused", "refused", "it says why")
@@ -119,17 +119,19 @@ class Studio:
         self.stored = [one for one in self.stored if one.id != prediction]
 
 
-def project_of(studio: Any, **retry: Any) -> ConnectedProject:
+def connect_project(label_studio: Any, **retry: Any) -> ConnectedProject:
     """The project of a studio, asked without pauses."""
-    return ConnectedProject(studio, 1, CONFIG, RateLimitedRetry(requests_per_second=1e6, **retry))
+    return ConnectedProject(
+        label_studio, 1, CONFIG, RateLimitedRetry(requests_per_second=1e6, **retry)
+    )
 
 
-def predicted(studio: Studio) -> dict[int, int]:
+def count_predictions(label_studio: FakeLabelStudio) -> dict[int, int]:
     """How many predictions each task has that has any."""
-    return dict(Counter(one.task for one in studio.stored))
+    return dict(Counter(one.task for one in label_studio.stored))
 
 
-class Clock:
+class FakeClock:
     """Stands in for the module time: nobody sleeps, and what is to happen meanwhile does."""
 
     def __init__(self) -> None:

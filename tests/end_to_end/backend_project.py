@@ -18,12 +18,12 @@ CONFIG = parse_label_config(read_demo_label_config())
 
 
 @dataclass(frozen=True)
-class Connected:
+class BackendProject:
     """A project of the demo's labelling config; its backend is titled by the version it serves."""
 
     studio: LabelStudioClient
     running: LabelStudioServer
-    project: int
+    id: int
     backend: MLBackend
     texts: Mapping[int, str]  # by task
 
@@ -31,14 +31,14 @@ class Connected:
         return self.studio.connection.request_json(method, path, body=body)
 
     def add(self, *texts: str) -> list[int]:
-        return self.studio.tasks.add(self.project, [{"data": {"text": text}} for text in texts])
+        return self.studio.tasks.add(self.id, [{"data": {"text": text}} for text in texts])
 
     def stored(self, version: str = "") -> dict[int, StoredPrediction]:
         """By task. There must be one each."""
         version = version or self.backend.model_version
         stored = [
             one
-            for one in self.studio.predictions.list_for_project(self.project)
+            for one in self.studio.predictions.list_for_project(self.id)
             if one.model_version == version
         ]
         by_task = {one.task: one for one in stored}
@@ -47,14 +47,14 @@ class Connected:
 
 
 @contextmanager
-def connected(
+def create_backend_project(
     running: LabelStudioServer,
     url: str,
     texts: Sequence[str],
     *,
     login: tuple[str, str] | None = None,
     title: str = "Odd texts",
-) -> Iterator[Connected]:
+) -> Iterator[BackendProject]:
     """A new project, which is removed at the end."""
     with running.connect() as studio:
         project = studio.create_project(title, read_demo_label_config()).id
@@ -63,12 +63,14 @@ def connected(
             tasks = studio.tasks.add(project, [{"data": {"text": text}} for text in texts])
             backend = studio.ml_backends.add(project, url, "new", login=login)
             backend = studio.ml_backends.update(backend, title=backend.model_version)
-            yield Connected(studio, running, project, backend, dict(zip(tasks, texts, strict=True)))
+            yield BackendProject(
+                studio, running, project, backend, dict(zip(tasks, texts, strict=True))
+            )
         finally:
             studio.connection.request_json("DELETE", f"api/projects/{project}/")
 
 
-def ours(tier: Tier, texts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+def expected_items(tier: Tier, texts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
     """What a tier says of tasks, as it must be stored: asked at once, for bf16 rounds by batch."""
     documents = [Document(str(task), text) for task, text in texts.items()]
     items = [

@@ -11,7 +11,7 @@ WIDTHS = (1000, 360)  # of a screen, and of a telephone
 
 
 @contextmanager
-def looked_at(chromium: Any, html: str, folder: Path, *, name: str, scheme: str) -> Iterator[Any]:
+def open_page(chromium: Any, html: str, folder: Path, *, name: str, scheme: str) -> Iterator[Any]:
     """A page that fits any screen, loads nothing and says nothing; pictures are kept of it.
 
     Args:
