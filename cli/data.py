@@ -24,7 +24,7 @@ from tagalong.cli.terminal.options import (
 from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.errors import InputError
-from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.length_buckets import SHORT_LENGTH_NAMES
 from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.training.corpus import (
     Corpus,
@@ -151,8 +151,7 @@ def render_stats(stats: CorpusStats) -> None:
         f"{stats.documents:,} documents ({stats.documents_without_entities:,} without entities), "
         f"{stats.words:,} words, {stats.characters:,} characters"
     )
-    lengths = (f"{length} word{'s' * (length != '1')}" for length in LENGTH_BUCKETS)
-    table = _build_table("Label", *lengths, "All", title="Entities")
+    table = _build_table("Label", *SHORT_LENGTH_NAMES.values(), "All", title="Entities")
     for column in table.columns[1:]:
         column.justify = "right"
     for label in (*stats.labels, None):

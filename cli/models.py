@@ -15,9 +15,9 @@ from tagalong.cli.terminal.console import console, echo_json, print_warning
 from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
 from tagalong.cli.terminal.tables import EMPTY_CELL, format_score, new_table
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
+from tagalong.ner.length_buckets import LENGTH_BUCKETS
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry
-from tagalong.ner.scoring import LENGTH_BUCKETS
 from tagalong.ner.tiers import DEFAULT_TIER
 from tagalong.training.corpus import read_corpus
 

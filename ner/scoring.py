@@ -13,13 +13,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import attrgetter
-from typing import Literal
 
 from tagalong.ner.document import Span
-from tagalong.ner.words import WORD_PATTERN
+from tagalong.ner.length_buckets import LengthBucket, length_bucket
 
-LengthBucket = Literal["1", "2", "3+"]
-LENGTH_BUCKETS: tuple[LengthBucket, ...] = LengthBucket.__args__  # type: ignore[attr-defined]
 LabelLength = tuple[str, LengthBucket]
 SpanKey = tuple[str, int, int]  # label, start, end: hashed and sorted faster than a Span
 SPAN_KEY = attrgetter("label", "start", "end")
@@ -118,14 +115,6 @@ def score_spans(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> S
         strict=_count_by_stratum(gold_keys, predicted_keys, exact, exact, lengths),
         relaxed=_count_by_stratum(gold_keys, predicted_keys, *relaxed, lengths),
     )
-
-
-def length_bucket(text: str, start: int, end: int) -> LengthBucket:
-    """The stratum of ``text[start:end]`` by the number of words it touches."""
-    # A word cut by an edge of the stretch still matches once, so matches are touched words.
-    words = len(WORD_PATTERN.findall(text, start, end))
-    # White space alone counts as one word, so that strata always add up.
-    return LENGTH_BUCKETS[min(max(words, 1), len(LENGTH_BUCKETS)) - 1]
 
 
 def _count_by_stratum(

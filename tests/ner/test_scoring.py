@@ -10,17 +10,9 @@ from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
 from tagalong.ner.document import Span
-from tagalong.ner.scoring import (
-    LENGTH_BUCKETS,
-    SPAN_KEY,
-    Counts,
-    Scores,
-    length_bucket,
-    match_relaxed,
-    score_spans,
-)
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, length_bucket
+from tagalong.ner.scoring import SPAN_KEY, Counts, Scores, match_relaxed, score_spans
 from tagalong.ner.tags import TagSet
-from tagalong.ner.words import overlapping_words, word_offsets
 from tests.spans import count_cells, decode, overlap
 
 # BC5CDR, test, document 8701013 (public domain).
@@ -196,16 +188,6 @@ def test_gold_against_itself_is_perfect(pairs) -> None:
     spans = sum(len(set(gold)) for gold, _ in pairs)
     assert scores.strict.total == scores.relaxed.total == Counts(spans, spans)
     assert scores.strict.total.f1 == (1.0 if spans else 0.0)
-
-
-@given(st.text(), st.data())
-def test_length_is_the_number_of_words_touched(text: str, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(text)))
-    end = data.draw(st.integers(start, len(text)))
-    if start == end:
-        return
-    first, last = overlapping_words(word_offsets(text), start, end)
-    assert length_bucket(text, start, end) == {0: "1", 1: "1", 2: "2"}.get(last - first, "3+")
 
 
 def test_thousands_of_crossing_spans_are_matched_at_once() -> None:

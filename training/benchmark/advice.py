@@ -8,7 +8,7 @@ from math import ceil
 from operator import attrgetter
 
 from tagalong.backend.pages import format_count, format_latency
-from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket
 from tagalong.ner.tiers import DEFAULT_TIER, TIER_DISPLAY_NAMES
 from tagalong.training.benchmark.known_scores import MIN_GOLD_ENTITIES, VersionScores
 from tagalong.training.benchmark.measure import (

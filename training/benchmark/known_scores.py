@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket
 from tagalong.ner.manifest import Manifest
-from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
 from tagalong.training.evaluation.report import Interval
 
 SCORED_SPLITS = ("test", "held out", "dev")  # in order of preference

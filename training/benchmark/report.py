@@ -12,7 +12,7 @@ import torch
 from tagalong.backend.models.load import default_device
 from tagalong.backend.models.openvino.library import count_usable_cpus
 from tagalong.backend.pages import format_count, format_latency, make_page_environment
-from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, SHORT_LENGTH_NAMES
 from tagalong.ner.tiers import DEFAULT_TIER
 from tagalong.training.benchmark.advice import (
     ServingRequirements,
@@ -24,7 +24,7 @@ from tagalong.training.benchmark.advice import (
 from tagalong.training.benchmark.known_scores import MIN_GOLD_ENTITIES, VersionScores
 from tagalong.training.benchmark.measure import MIN_DOCUMENTS_FOR_P95, BenchmarkResult
 from tagalong.training.evaluation.markdown import escape_markdown, table_to_markdown
-from tagalong.training.evaluation.tables import EMPTY_CELL, LENGTH_COLUMN_NAMES, TextTable
+from tagalong.training.evaluation.tables import EMPTY_CELL, TextTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _score_table(report: BenchmarkReport) -> TextTable:
         rows.append((name, source, f"{scores.f1:.3f}", *by_length))
     return TextTable(
         "Strict F1 by length of the entity",
-        ("Version", "Evaluated on", "All", *LENGTH_COLUMN_NAMES.values()),
+        ("Version", "Evaluated on", "All", *SHORT_LENGTH_NAMES.values()),
         "llrrrr",
         tuple(rows),
         f"In brackets: gold entities; with fewer than {MIN_GOLD_ENTITIES}, scores are not used.",

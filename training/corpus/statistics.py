@@ -7,7 +7,7 @@ from typing import Any
 
 from tagalong.backend.annotations.import_log import CorpusWarning
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, DropReason
-from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket, length_bucket
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket, length_bucket
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus.corpus import Corpus

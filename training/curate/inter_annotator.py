@@ -15,7 +15,8 @@ from typing import Any
 from tagalong.backend.annotations.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
-from tagalong.ner.scoring import LENGTH_BUCKETS, Counts, LengthBucket, score_spans
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket
+from tagalong.ner.scoring import Counts, score_spans
 
 AnnotatorPair = tuple[str, str]  # sorted
 F1_DECIMALS = 4  # in JSON

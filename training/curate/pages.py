@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tagalong.backend.pages import make_page_environment
 from tagalong.ner.document import Document, Span
-from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, SHORT_LENGTH_NAMES
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.curate.findings import ReviewFinding, ReviewReport
 from tagalong.training.curate.inter_annotator import (
@@ -16,7 +16,7 @@ from tagalong.training.curate.inter_annotator import (
     group_by_annotator,
 )
 from tagalong.training.evaluation.markdown import escape_markdown, table_to_markdown
-from tagalong.training.evaluation.tables import EMPTY_CELL, LENGTH_COLUMN_NAMES, TextTable
+from tagalong.training.evaluation.tables import EMPTY_CELL, TextTable
 from tagalong.training.evaluation.text_segments import TextSegment, segment_text
 
 MAX_SHOWN_DOCUMENTS = 10  # with their texts
@@ -120,7 +120,7 @@ def agreement_tables(
     # Pairs, because a label may be called "All" too.
     labels = [("All", agreement.overall), *agreement.by_label.items()]
     lengths = [
-        (LENGTH_COLUMN_NAMES[length], agreement.by_length[length]) for length in LENGTH_BUCKETS
+        (SHORT_LENGTH_NAMES[length], agreement.by_length[length]) for length in LENGTH_BUCKETS
     ]
     pairs = [(" and ".join(pair), scores) for pair, scores in agreement.by_pair.items()]
     tables = [

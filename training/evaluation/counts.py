@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.scoring import LENGTH_BUCKETS, Counts, LengthBucket, score_spans
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket
+from tagalong.ner.scoring import Counts, score_spans
 from tagalong.training.evaluation.bootstrap import (
     Float64Array,
     compute_f1,
@@ -96,7 +97,7 @@ def count_by_document(
     """Count each document once.
 
     Returns shape (documents, schemes, labels, lengths, fields): strict and relaxed, `labels`,
-    `tagalong.ner.scoring.LENGTH_BUCKETS`, and the fields of `tagalong.ner.scoring.Counts`.
+    `tagalong.ner.length_buckets.LENGTH_BUCKETS`, and the fields of `tagalong.ner.scoring.Counts`.
     """
     table = np.zeros((len(gold), 2, len(labels), len(LENGTH_BUCKETS), 4), dtype=np.int64)
     rows = {label: row for row, label in enumerate(labels)}

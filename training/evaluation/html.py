@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from tagalong.backend.pages import make_page_environment
+from tagalong.ner.length_buckets import LENGTH_NAMES
 from tagalong.training.evaluation.calibration import ReliabilityBin
 from tagalong.training.evaluation.edit_effort import EDIT_ACTIONS
 from tagalong.training.evaluation.report import (
@@ -15,7 +16,6 @@ from tagalong.training.evaluation.report import (
 from tagalong.training.evaluation.tables import error_examples, report_tables
 from tagalong.training.evaluation.text_segments import segment_text
 
-LENGTH_ROW_NAMES = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
 StratumRow = tuple[str, CountsWithInterval, F1Difference | None]  # name, strict matches, difference
 
 
@@ -25,7 +25,7 @@ def report_to_html(report: EvaluationReport) -> str:
     return _ENVIRONMENT.get_template("report.html").render(
         report=report,
         sentence=comparison and describe_difference(comparison.overall.strict),
-        by_length=_build_rows(report, "by_length", LENGTH_ROW_NAMES),
+        by_length=_build_rows(report, "by_length", LENGTH_NAMES),
         by_label=_build_rows(report, "by_label", {}),
         tables={table.title.partition(":")[0]: table for table in report_tables(report)},
         actions=EDIT_ACTIONS,

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError
-from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket, word_count_bucket
 from tagalong.ner.tags import TagSet
 
 PaperEntity = tuple[int, int, str]  # first word, last word (inclusive), label
@@ -164,7 +164,7 @@ def split_at_gold_entities(tags: Sequence[str]) -> Iterator[tuple[LengthBucket, 
     first = 0
     while first < len(tags):
         end = starts.get(first, first + 1)
-        yield LENGTH_BUCKETS[min(end - first, len(LENGTH_BUCKETS)) - 1], first, end
+        yield word_count_bucket(end - first), first, end
         first = end
 
 

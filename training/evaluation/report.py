@@ -14,7 +14,8 @@ from typing import Any, Generic, TypeVar
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import DroppedAnnotation, DropReason, Span
 from tagalong.ner.errors import OutputError
-from tagalong.ner.scoring import Counts, LengthBucket
+from tagalong.ner.length_buckets import LengthBucket
+from tagalong.ner.scoring import Counts
 from tagalong.training.evaluation.calibration import CalibrationMetrics
 from tagalong.training.evaluation.edit_effort import EditEffort
 from tagalong.training.evaluation.error_types import ErrorSummary, ErrorType

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, SHORT_LENGTH_NAMES, LengthBucket
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.evaluation.calibration import CalibrationMetrics
 from tagalong.training.evaluation.edit_effort import EDIT_ACTIONS, EditEffort
@@ -19,7 +19,6 @@ from tagalong.training.evaluation.report import (
     SystemComparison,
 )
 
-LENGTH_COLUMN_NAMES: dict[LengthBucket, str] = {"1": "1 word", "2": "2 words", "3+": "3+ words"}
 MAX_QUOTE_CHARACTERS = 40  # of an entity in a table
 EMPTY_CELL = "-"  # a score without gold and predicted spans
 MATCH_TITLES = {
@@ -78,7 +77,7 @@ def paper_tables(report: PaperReport) -> list[TextTable]:
 
 
 def _name_lengths(by_length: Mapping[LengthBucket, Any]) -> list[tuple[str, Any]]:
-    return [(LENGTH_COLUMN_NAMES[length], by_length[length]) for length in LENGTH_BUCKETS]
+    return [(SHORT_LENGTH_NAMES[length], by_length[length]) for length in LENGTH_BUCKETS]
 
 
 def _name_strata(results: EvaluationReport | SystemComparison) -> list[tuple[str, Any]]:
@@ -122,7 +121,7 @@ def _format_interval(interval: Interval, sign: str = "") -> str:
 def _label_by_length_table(report: EvaluationReport) -> TextTable:
     return TextTable(
         "Strict F1 by label and length (gold spans)",
-        ("Label", *LENGTH_COLUMN_NAMES.values()),
+        ("Label", *SHORT_LENGTH_NAMES.values()),
         "lrrr",
         tuple(
             (label, *(_f1_cell(scores.strict) for _, scores in _name_lengths(by_length)))

@@ -19,8 +19,8 @@ from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.retraining.job import JobResult, PromotionPolicy, StratumComparison
 from tagalong.ner.document import Document, Prediction
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NAMES
 from tagalong.ner.manifest import Manifest
-from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport, F1Difference, StratumScores
 from tagalong.training.jobs.job_requests import DEFAULT_HELD_OUT_SHARE
@@ -34,11 +34,6 @@ FEW_HELD_OUT_ENTITIES = 100  # the same in gold entities
 # documents is far below it, against a model from a public corpus.
 MIN_TRAINED_SHARE = 0.5
 NO_LABEL_COUNTS: Mapping[str, int] = {}
-LENGTH_PHRASES: dict[LengthBucket, str] = {
-    "1": "one word",
-    "2": "two words",
-    "3+": "three words and more",
-}
 
 
 def decide_promotion(
@@ -202,7 +197,7 @@ def _is_worse(stratum: StratumComparison) -> bool:
 
 
 def _describe_stratum(stratum: StratumComparison) -> str:
-    where = "overall" if stratum.name == "all" else f"on entities of {LENGTH_PHRASES[stratum.name]}"  # type: ignore[index]
+    where = "overall" if stratum.name == "all" else f"on entities of {LENGTH_NAMES[stratum.name]}"
     return (
         f"{where} ({stratum.new:.3f} against {stratum.old or 0:.3f}, 95 % interval of the "
         f"difference {stratum.low or 0:.3f} to {stratum.high or 0:.3f})"

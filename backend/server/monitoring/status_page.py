@@ -12,6 +12,7 @@ from tagalong.backend.pages import make_page_environment
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import Snapshot, TierState
 from tagalong.backend.server.monitoring.telemetry import MAX_LATENCY_SAMPLES
+from tagalong.ner.length_buckets import LENGTH_NAMES
 from tagalong.ner.tiers import TIER_DISPLAY_NAMES
 
 # A second line of defence: if escaping failed, a browser would still run and fetch nothing.
@@ -19,7 +20,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-STRATUM_NAMES = {"all": "All", "1": "1 word", "2": "2 words", "3+": "3 words or more"}
+STRATUM_NAMES = {"all": "All", **LENGTH_NAMES}
 
 
 @dataclass(frozen=True, slots=True)

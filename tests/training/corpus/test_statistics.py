@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
-from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.length_buckets import LENGTH_BUCKETS
 from tagalong.training.corpus import Corpus, check_corpus, count_entities
 from tests.odd_documents import LABELS, odd_documents
 

@@ -11,7 +11,7 @@ from tagalong.backend.annotations.annotators import ANNOTATOR_META_KEY, TASK_MET
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import InputError
-from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.length_buckets import LENGTH_BUCKETS
 from tagalong.training.corpus import read_corpus
 from tagalong.training.curate.inter_annotator import AgreementScores, compute_agreement
 from tests.errors import raises

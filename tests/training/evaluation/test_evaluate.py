@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import InputError
-from tagalong.ner.scoring import LENGTH_BUCKETS, Counts, Scores, score_spans
+from tagalong.ner.length_buckets import LENGTH_BUCKETS
+from tagalong.ner.scoring import Counts, Scores, score_spans
 from tagalong.ner.tags import TagSet
 from tagalong.training.evaluation.counts import count_by_document
 from tagalong.training.evaluation.evaluate import EvaluationOptions, compute_dev_strict_f1, evaluate

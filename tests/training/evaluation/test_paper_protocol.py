@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import InputError
-from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.length_buckets import LENGTH_BUCKETS
 from tagalong.training.evaluation.paper_protocol import (
     MatchCounts,
     SchemeMatchCounts,

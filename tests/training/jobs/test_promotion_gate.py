@@ -13,9 +13,9 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.retraining.job import JobResult
 from tagalong.ner.document import Document, Prediction
+from tagalong.ner.length_buckets import length_bucket
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.scoring import length_bucket
 from tagalong.training.corpus.hash_split import split_documents, split_off_dev, split_off_held_out
 from tagalong.training.jobs.promotion_gate import (
     apply_policy,

@@ -1,0 +1,22 @@
+"""Length buckets: entities of one word, of two, and of three or more."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from tagalong.ner.words import WORD_PATTERN
+
+LengthBucket = Literal["1", "2", "3+"]
+LENGTH_BUCKETS: tuple[LengthBucket, ...] = get_args(LengthBucket)
+LENGTH_NAMES: Mapping[str, str] = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
+SHORT_LENGTH_NAMES: Mapping[str, str] = {**LENGTH_NAMES, "3+": "3+ words"}  # for table columns
+
+
+def length_bucket(text: str, start: int, end: int) -> LengthBucket:
+    """The bucket of ``text[start:end]`` by the number of words it touches."""
+    # A word cut by an edge of the stretch still matches once, so matches are touched words.
+    return word_count_bucket(len(WORD_PATTERN.findall(text, start, end)))
+
+
+def word_count_bucket(words: int) -> LengthBucket:
+    """The bucket of an entity of so many words; white space alone counts as one word."""
+    return LENGTH_BUCKETS[min(max(words, 1), len(LENGTH_BUCKETS)) - 1]
