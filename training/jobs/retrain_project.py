@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.label_studio.affected_projects import (
+    AffectedProject,
     VersionChange,
     find_affected_projects,
-    hold_back_reason,
 )
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry
@@ -19,10 +20,9 @@ from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import COMPILED_TIERS
 from tagalong.backend.retraining.job import Job, JobResult
 from tagalong.backend.retraining.job_store import JobStore
-from tagalong.backend.server.settings import Settings
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.backend.storage.state_dir import event_store_path
 from tagalong.ner.document import Prediction
-from tagalong.ner.errors import LabelStudioError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs.job_requests import RetrainOptions
@@ -38,6 +38,7 @@ from tagalong.training.jobs.promotion_gate import (
     apply_policy,
     decide_promotion,
     find_undertrained_labels,
+    hold_back_for_other_projects,
 )
 from tagalong.training.jobs.publish import compile_published_version, publish
 from tagalong.training.jobs.tier_trainers import find_trainer, read_retraining_recipe, train_tier
@@ -115,7 +116,12 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         return result
     old_labels = served.labels if served else ()
     change = VersionChange(job.project, job.tier, current, old_labels, new_labels=labels)
-    return hold_back_for_other_projects(run, change, result)
+    return hold_back_for_other_projects(result, change, partial(_find_other_projects, run, change))
+
+
+def _find_other_projects(run: Retraining, change: VersionChange) -> Sequence[AffectedProject]:
+    with closing(EventStore(event_store_path(run.store.root))) as events:
+        return run.retry.call(partial(find_affected_projects, run.client, events, change))
 
 
 def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:
@@ -191,33 +197,3 @@ def _decide(
         held_out_share=run.options.held_out_share,
     )
     return apply_policy(decision, run.options.promotion_policy)
-
-
-def hold_back_for_other_projects(
-    run: Retraining, change: VersionChange, result: JobResult
-) -> JobResult:
-    """Hold a promotion back if the served version also serves other projects.
-
-    Returns the same result, or one with the reason why nothing is promoted. If the gate has
-    rejected the candidate, its reason stays and a note names the projects, for users who promote by
-    hand.
-    """
-    events = EventStore(Settings(run.store.root).event_store_path)
-    try:
-        others = run.retry.call(partial(find_affected_projects, run.client, events, change))
-    except LabelStudioError as error:
-        if not result.should_promote:
-            return result
-        reason = (
-            f"it is unknown which other projects {change.version} serves ({error}). Retrain once "
-            f"Label Studio answers, or run `tagalong models promote {result.version}`"
-        )
-        return replace(result, should_promote=False, reason=reason)
-    finally:
-        events.close()
-    if not others:
-        return result
-    reason = hold_back_reason(change, others, result.version)
-    if not result.should_promote:
-        return replace(result, notes=(*result.notes, f"{reason}."))
-    return replace(result, should_promote=False, reason=reason)

@@ -20,6 +20,7 @@ from tagalong.training.data.silver import ReservedDocuments, SilverOptions, read
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
+from tagalong.training.jobs.promotion_gate import should_promote_by_dev
 from tagalong.training.jobs.publish import compile_published_version, publish
 from tagalong.training.jobs.tier_trainers import train_tier
 from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback, create_accelerator
@@ -189,9 +190,8 @@ def _publish(
             split.dev, predictions, source="dev", against=baseline, options=options
         )
     version = TrainedVersion(manifest, trained.dropped, False, comparison)
-    # A version that finds nothing would replace one that does.
-    is_good = bool(manifest.scores["dev"]["strict_f1"]) and (version.f1_gain or 0) >= 0
-    if job.promotion_policy == "never" or (job.promotion_policy == "auto" and not is_good):
+    dev_f1 = manifest.scores["dev"]["strict_f1"]
+    if not should_promote_by_dev(job.promotion_policy, dev_f1, version.f1_gain):
         return version
     job.store.promote(job.tier, manifest.version)
     return replace(version, promoted=True)

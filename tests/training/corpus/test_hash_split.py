@@ -15,6 +15,7 @@ from tagalong.training.corpus.hash_split import (
     normalize_text,
     split_documents,
     split_off_dev,
+    split_off_held_out,
 )
 from tests.errors import raises
 from tests.odd_documents import odd_documents
@@ -22,6 +23,7 @@ from tests.toy_corpus import toy_documents
 
 SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
 MANY = toy_documents(400)
+SIXTY = toy_documents(60, seed=3)
 
 corpora = st.lists(odd_documents(), max_size=8)
 weights = st.lists(st.integers(1, 9), min_size=1, max_size=4)
@@ -120,3 +122,30 @@ def test_shared_and_repeated_texts_are_found() -> None:
     other = Document("3", "acute renal failures")
     assert find_shared_texts([one, same], [other, same]) == [(one, same)]
     assert find_repeated_texts([one, other, same]) == [[one, same]]
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.95))
+def test_what_is_kept_out_once_is_kept_out_for_ever(one: int, two: int, share: float) -> None:
+    few, many = sorted((one, two))
+    learnt, kept_out = split_off_held_out(SIXTY[:few], share)
+    learnt_later, kept_out_later = split_off_held_out(SIXTY[:many], share)
+    assert set(learnt) <= set(learnt_later)
+    assert set(kept_out) <= set(kept_out_later)
+    assert sorted([*learnt, *kept_out], key=SIXTY.index) == SIXTY[:few]
+
+
+def test_white_space_and_case_do_not_carry_a_text_over() -> None:
+    _, kept_out = split_off_held_out(SIXTY, 0.3)
+    for document in kept_out:
+        copy = Document("copy", f"  {document.text.upper()}\n")
+        assert split_off_held_out([copy], 0.3) == ([], [copy])
+
+
+def test_sides_are_drawn_independently() -> None:
+    documents = toy_documents(3000, seed=9, sentences=1)
+    learnt, kept_out = split_off_held_out(documents, 0.2)
+    assert abs(len(kept_out) - 600) < 80
+    _, dev = split_off_dev(learnt, 0.2)
+    assert abs(len(dev) - len(learnt) / 5) < 80
+    sides = split_documents(kept_out, {"train": 0.5, "test": 0.5})
+    assert abs(len(sides["train"]) - len(kept_out) / 2) < 60

@@ -10,17 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.label_studio.affected_projects import AffectedProject, VersionChange
 from tagalong.backend.label_studio.config import parse_label_config
-from tagalong.backend.retraining.job import JobResult
+from tagalong.backend.retraining.job import JobResult, PromotionPolicy
 from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import LabelStudioError
 from tagalong.ner.length_buckets import length_bucket
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.training.corpus.hash_split import split_documents, split_off_dev, split_off_held_out
 from tagalong.training.jobs.promotion_gate import (
     apply_policy,
     decide_promotion,
     find_undertrained_labels,
+    hold_back_for_other_projects,
+    should_promote_by_dev,
 )
 from tests.toy_corpus import LABELS, toy_documents
 
@@ -201,33 +204,6 @@ def test_a_version_that_finds_nothing_never_serves() -> None:
     assert not decide_promotion(GOLD, nothing, None, labels=LABELS).should_promote
 
 
-@given(st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.95))
-def test_what_is_kept_out_once_is_kept_out_for_ever(one: int, two: int, share: float) -> None:
-    few, many = sorted((one, two))
-    learnt, kept_out = split_off_held_out(GOLD[:few], share)
-    learnt_later, kept_out_later = split_off_held_out(GOLD[:many], share)
-    assert set(learnt) <= set(learnt_later)
-    assert set(kept_out) <= set(kept_out_later)
-    assert sorted([*learnt, *kept_out], key=GOLD.index) == GOLD[:few]
-
-
-def test_white_space_and_case_do_not_carry_a_text_over() -> None:
-    _, kept_out = split_off_held_out(GOLD, 0.3)
-    for document in kept_out:
-        copy = Document("copy", f"  {document.text.upper()}\n")
-        assert split_off_held_out([copy], 0.3) == ([], [copy])
-
-
-def test_sides_are_drawn_independently() -> None:
-    documents = toy_documents(3000, seed=9, sentences=1)
-    learnt, kept_out = split_off_held_out(documents, 0.2)
-    assert abs(len(kept_out) - 600) < 80
-    _, dev = split_off_dev(learnt, 0.2)
-    assert abs(len(dev) - len(learnt) / 5) < 80
-    sides = split_documents(kept_out, {"train": 0.5, "test": 0.5})
-    assert abs(len(sides["train"]) - len(kept_out) / 2) < 60
-
-
 CONFIG = parse_label_config(
     '<View><Labels name="label" toName="text"><Label value="Disease"/><Label value="Gene"/>'
     '<Label value="Drug" predicted_values="Chemical,Dose"/></Labels>'
@@ -307,3 +283,63 @@ def test_twenty_four_documents_do_not_know_the_labels_of_the_bundled_version() -
     )
     candidate = version({"Drug": 112, "Disease": 80, "Gene": 200})
     assert find_undertrained_labels(candidate, bundled, CONFIG) == {"Drug": 112, "Disease": 80}
+
+
+CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease",))
+BETTER = JobResult("it is better", should_promote=True, version="v2")
+WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
+
+
+def hold_back(result: JobResult, found: Sequence[AffectedProject] | LabelStudioError) -> JobResult:
+    """The result once other projects are known, or Label Studio does not answer."""
+
+    def find() -> Sequence[AffectedProject]:
+        if isinstance(found, LabelStudioError):
+            raise found
+        return found
+
+    return hold_back_for_other_projects(result, CHANGE, find)
+
+
+def test_nothing_changes_without_other_projects() -> None:
+    assert hold_back(BETTER, []) == BETTER
+    assert hold_back(WORSE, []) == WORSE
+
+
+def test_other_projects_hold_a_promotion_back() -> None:
+    kept = hold_back(BETTER, [AffectedProject(2, "Two", ())])
+    assert not kept.should_promote
+    assert kept.reason.startswith("v1 also serves project 2 (Two)")
+
+
+def test_who_promotes_a_rejected_version_by_hand_knows_the_other_projects() -> None:
+    kept = hold_back(WORSE, [AffectedProject(2, "Two", ())])
+    assert kept.reason == "it is worse"
+    assert kept.notes[0] == "A note."
+    assert kept.notes[1].startswith("v1 also serves project 2 (Two)")
+
+
+def test_nothing_is_promoted_if_label_studio_does_not_say() -> None:
+    away = LabelStudioError("it is away", code="unreachable")
+    kept = hold_back(BETTER, away)
+    assert not kept.should_promote
+    assert kept.reason.startswith("it is unknown which other projects v1 serves (it is away)")
+    assert hold_back(WORSE, away) == WORSE
+
+
+@pytest.mark.parametrize(
+    ("policy", "dev_f1", "gain", "promoted"),
+    [
+        ("auto", 0.5, None, True),
+        ("auto", 0.5, 0.0, True),
+        ("auto", 0.5, -0.1, False),
+        ("auto", 0.0, None, False),
+        ("auto", None, None, False),
+        ("always", 0.0, -0.1, True),
+        ("never", 0.5, 0.1, False),
+    ],
+)
+def test_dev_decides_after_a_training_on_files(
+    policy: PromotionPolicy, dev_f1: float | None, gain: float | None, promoted: bool
+) -> None:
+    assert should_promote_by_dev(policy, dev_f1, gain) is promoted
