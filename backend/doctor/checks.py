@@ -9,10 +9,11 @@ from typing import Final
 from tagalong.backend.doctor import (
     backend_connection,
     backend_responses,
+    label_studio_access,
     old_install,
     predictions,
-    project,
-    reachability,
+    project_settings,
+    webhook,
 )
 from tagalong.backend.doctor.context import DoctorContext, DoctorOptions
 from tagalong.backend.doctor.finding import DoctorFinding, format_sentence, problem, skipped
@@ -36,12 +37,18 @@ class DoctorCheck:
 
 # In the order in which problems cause each other: the first problem is the one to fix first.
 CHECKS: Final = (
-    DoctorCheck("label_studio", "Label Studio", reachability.check_label_studio),
-    DoctorCheck("key", "Key", reachability.check_key, ("label_studio",)),
-    DoctorCheck("project", "Project", reachability.check_project, ("key",)),
-    DoctorCheck("config", "Labelling config", project.check_label_config, ("project",)),
-    DoctorCheck("tasks", "Tasks", project.check_tasks, ("config",)),
-    DoctorCheck("tabs", "Data Manager", project.check_tabs, ("project",), mend=project.mend_tabs),
+    DoctorCheck("label_studio", "Label Studio", label_studio_access.check_label_studio),
+    DoctorCheck("key", "Key", label_studio_access.check_key, ("label_studio",)),
+    DoctorCheck("project", "Project", label_studio_access.check_project, ("key",)),
+    DoctorCheck("config", "Labelling config", project_settings.check_label_config, ("project",)),
+    DoctorCheck("tasks", "Tasks", project_settings.check_tasks, ("config",)),
+    DoctorCheck(
+        "tabs",
+        "Data Manager",
+        project_settings.check_tabs,
+        ("project",),
+        mend=project_settings.mend_tabs,
+    ),
     DoctorCheck("connected", "ML backend", backend_connection.check_connected, ("project",)),
     DoctorCheck("network", "Network settings", backend_connection.check_network, ("project",)),
     DoctorCheck("answers", "Backend (from here)", backend_responses.check_reachable, ("project",)),
@@ -56,7 +63,7 @@ CHECKS: Final = (
         ("connected",),
         explained_by=("config", "network", "answers", "auth", "setup", "times"),
     ),
-    DoctorCheck("shown", "Pre-labelling", project.check_prelabeling, ("project",)),
+    DoctorCheck("shown", "Pre-labelling", project_settings.check_prelabeling, ("project",)),
     DoctorCheck(
         "version",
         "Version",
@@ -65,7 +72,7 @@ CHECKS: Final = (
         explained_by=("setup", "state", "shown"),
     ),
     DoctorCheck("labels", "Labels", predictions.check_labels, ("config", "answers")),
-    DoctorCheck("webhook", "Webhook", backend_connection.check_webhook, ("connected",)),
+    DoctorCheck("webhook", "Webhook", webhook.check_webhook, ("connected",)),
     DoctorCheck("validation", "Prediction validation", predictions.check_validation, ("config",)),
     DoctorCheck("stored", "Stored predictions", predictions.check_stored_versions, ("project",)),
     DoctorCheck("old_install", "Installation", old_install.check_old_install),

@@ -1,4 +1,4 @@
-"""Checks of Label Studio, the key and the project."""
+"""Checks of the access to Label Studio, by the key, and to the project."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
