@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
+from tagalong.cli import retrain_options
 from tagalong.cli.terminal.console import console, echo_json, error_console, print_warning
 from tagalong.cli.terminal.options import (
     LABEL_STUDIO_KEY_OPTION,
@@ -19,24 +20,23 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
-from tagalong.cli.train import options
 from tagalong.ner.tiers import ENCODER
 from tagalong.training.jobs.job_requests import RetrainOptions, cancel_jobs, enqueue_job
 
 
 def retrain_cli(
-    project: options.RetrainProjectOption = None,
+    project: retrain_options.ProjectOption = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
-    tier: options.RetrainTierOption = ENCODER,
-    recipe_from: options.RetrainRecipeOption = None,
-    promote: options.RetrainPromotionOption = "auto",
-    holdout_share: options.HoldoutShareOption = 0.2,
-    name: options.RetrainNameOption = None,
-    warm_start: options.WarmStartOption = False,
-    prelabel: options.PrelabelOption = 0,
+    tier: retrain_options.TierOption = ENCODER,
+    recipe_from: retrain_options.RecipeFromOption = None,
+    promote: retrain_options.PromoteOption = "auto",
+    holdout_share: retrain_options.HoldoutShareOption = 0.2,
+    name: retrain_options.VersionNameOption = None,
+    warm_start: retrain_options.WarmStartOption = False,
+    prelabel: retrain_options.PrelabelOption = 0,
     models: ModelsOption = Path("models"),
-    cancel: options.CancelOption = False,
+    cancel: retrain_options.CancelOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train on a project's annotations; the new version is served unless it is worse beyond noise.

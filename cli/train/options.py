@@ -1,4 +1,4 @@
-"""Options of ``tagalong train`` and ``tagalong retrain``, and the conversion of their values."""
+"""Options of ``tagalong train``, and the conversion of their values."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,6 @@ from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.models.base_models.load_options import Precision
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.cli.terminal.options import MAX_SEED
-from tagalong.ner.tiers import TierName
 from tagalong.training.data.silver import DEFAULT_SILVER_WEIGHT, SilverOptions
 
 ExistingFiles = partial(typer.Option, exists=True, dir_okay=False)
@@ -152,48 +151,6 @@ NoBaselineOption = Annotated[
         "--no-baseline",
         help="Skip the baseline, a training run on the exports alone for comparison.",
     ),
-]
-RetrainProjectOption = Annotated[
-    int | None, typer.Option(min=1, help="Project id: the number in the project's address.")
-]
-RetrainTierOption = Annotated[TierName, typer.Option(help="Model type to train.")]
-RetrainRecipeOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="VERSION",
-        help="Version whose base model and hyperparameters to use.",
-        show_default="those of the served version",
-    ),
-]
-RetrainPromotionOption = Annotated[
-    PromotionPolicy,
-    typer.Option(
-        help="When to make the new version the current one; auto: if it finds held-out entities, "
-        "is not significantly worse than the served version, and no other project uses that."
-    ),
-]
-HoldoutShareOption = Annotated[
-    float,
-    typer.Option(
-        min=0.01, max=0.9, help="Share of the documents held out for comparing both versions."
-    ),
-]
-RetrainNameOption = Annotated[
-    str | None, typer.Option(help="Prefix of the new version's name.", show_default="project-N")
-]
-WarmStartOption = Annotated[
-    bool,
-    typer.Option(
-        "--warm-start",
-        help="Start from the served version instead of its base model: faster, but errors "
-        "accumulate.",
-    ),
-]
-PrelabelOption = Annotated[
-    int, typer.Option(min=0, help="Number of unannotated tasks to predict after a promotion.")
-]
-CancelOption = Annotated[
-    bool, typer.Option("--cancel", help="Cancel the project's training jobs, then exit.")
 ]
 
 
