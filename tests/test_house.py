@@ -32,7 +32,7 @@ MODULES = {module_name(path): path for path in FILES}
 NAMED_IMPORTS = {
     "tagalong.backend.models.base_models.adapters": {"peft"},
     "tagalong.backend.models.openvino.library": {"openvino", "nncf"},
-    "tagalong.backend.models.base_models.quantization": {"bitsandbytes"},
+    "tagalong.backend.models.base_models.four_bit": {"bitsandbytes"},
     "tagalong.backend.models.tier_specs": {
         reference.partition(":")[0] for spec in TIER_SPECS.values() for reference in spec.loaders
     },

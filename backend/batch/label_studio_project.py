@@ -29,9 +29,9 @@ from tagalong.backend.batch.source_and_sink import (
     compute_config_digest,
 )
 from tagalong.backend.documents.source_item import SourceItem
-from tagalong.backend.label_studio.api.connection import PAGE_SIZE
+from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import Task
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry, is_transient
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry, is_transient
 from tagalong.backend.label_studio.connected_project import ConnectedProject, connect_project
 from tagalong.backend.label_studio.label_map import LabelMap
 from tagalong.backend.label_studio.results import prediction_to_label_studio

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
-from tagalong.backend.label_studio.api.connection import PAGE_SIZE
+from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import Task
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.results import LabelConfig
 

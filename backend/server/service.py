@@ -9,7 +9,7 @@ from typing import Unpack
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.events.store import EventStore
-from tagalong.backend.label_studio.api.connection import Connection
+from tagalong.backend.label_studio.api.http_client import Connection
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.backend.models.base_models.load_options import (
     BaseModelCache,

@@ -74,7 +74,7 @@ def open_annotated_corpus(
 @contextmanager
 def open_project(project: int, url: str | None, key: str | None) -> Iterator["CuratedProject"]:
     """Connect to a project, and read its labelling config."""
-    from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+    from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
     from tagalong.backend.label_studio.connected_project import connect_project
     from tagalong.training.curate.curated_project import CuratedProject
 

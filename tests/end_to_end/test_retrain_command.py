@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_demo_label_config
-from tagalong.backend.label_studio.api.connection import PAGE_SIZE
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore

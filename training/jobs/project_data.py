@@ -10,8 +10,8 @@ from typing import Any
 
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.api.client import LabelStudioClient
-from tagalong.backend.label_studio.api.connection import PAGE_SIZE
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.models.tier import Tier

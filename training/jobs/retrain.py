@@ -13,7 +13,7 @@ from tagalong.backend.batch.label_studio_project import prelabel_next_tasks
 from tagalong.backend.batch.models import choose_models
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.client import connect
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.shown_version import announce_promotion
 from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import should_use_openvino

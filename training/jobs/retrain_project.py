@@ -13,7 +13,7 @@ from tagalong.backend.label_studio.affected_projects import (
     find_affected_projects,
 )
 from tagalong.backend.label_studio.api.client import LabelStudioClient
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.models.load import load_version

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from tagalong.backend.models.base_models.quantization import disable_cpu_repacking
+from tagalong.backend.models.base_models.four_bit import disable_cpu_repacking
 from tagalong.training.recipes.recipe import AdapterConfig
 
 if TYPE_CHECKING:

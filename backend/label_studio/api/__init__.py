@@ -1,7 +1,7 @@
 """The seam to Label Studio's API.
 
 The rest of the project holds a `client.LabelStudioClient`, whose `resources` return `objects`. Only
-`connection` knows how a request is sent.
+`http_client` knows how a request is sent.
 """
 
 # Of label-studio-sdk 2.0 we use the request layer (tokens, retries), not its typed clients:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 import httpx
 
-from tagalong.backend.label_studio.api.connection import (
+from tagalong.backend.label_studio.api.http_client import (
     MAX_RETRIES,
     READ_TIMEOUT_SECONDS,
     Connection,

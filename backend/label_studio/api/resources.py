@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tagalong.backend.label_studio.api.connection import (
+from tagalong.backend.label_studio.api.filters import Filters, all_of, on
+from tagalong.backend.label_studio.api.http_client import (
     PAGE_SIZE,
     READ_TIMEOUT_SECONDS,
     SLOW_READ_TIMEOUT_SECONDS,
     Connection,
 )
-from tagalong.backend.label_studio.api.filters import Filters, all_of, on
 from tagalong.backend.label_studio.api.objects import (
     MLBackend,
     StoredPrediction,

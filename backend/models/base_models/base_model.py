@@ -30,7 +30,7 @@ from transformers import (
 from transformers.utils.hub import cached_file, extract_commit_hash, has_file
 from transformers.utils.logging import disable_progress_bar
 
-from tagalong.backend.models.base_models.quantization import (
+from tagalong.backend.models.base_models.four_bit import (
     disable_cpu_repacking,
     four_bit_options,
     four_bit_unavailable_reason,

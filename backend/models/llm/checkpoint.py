@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from tagalong.backend.models.base_models.adapters import load_adapter
 from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.base_models.four_bit import four_bit_unavailable_reason
 from tagalong.backend.models.base_models.load_options import (
     BaseModelCache,
     LoadOptions,
@@ -18,7 +19,6 @@ from tagalong.backend.models.base_models.load_options import (
     WeightsMode,
 )
 from tagalong.backend.models.base_models.precision import weights_dtype
-from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
 from tagalong.backend.models.encoder.checkpoint import is_adapter
 from tagalong.backend.models.encoder.tier import translate_load_errors
 from tagalong.backend.models.llm.decoding import SlotDecoder

@@ -17,7 +17,7 @@ from tagalong.backend.batch.label_studio_project import ProjectSink, ProjectSour
 from tagalong.backend.batch.local_engine import make_local_engine
 from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.label_studio.api.objects import Task
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.ner.errors import LabelStudioError
 from tests.backend.batch.fake_label_studio import (

@@ -17,9 +17,9 @@ from tagalong.backend.label_studio.annotation_queue import (
     places,
     queue_tasks,
 )
-from tagalong.backend.label_studio.api.connection import PAGE_SIZE
+from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.connected_project import ConnectedProject
 from tagalong.ner.document import Document, Prediction

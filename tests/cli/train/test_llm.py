@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.documents.jsonl import document_to_json
-from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
+from tagalong.backend.models.base_models.four_bit import four_bit_unavailable_reason
 from tagalong.backend.models.load import load_drafter
 from tagalong.cli.terminal.options import open_store
 from tagalong.ner.document import Document

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.backend.storage.model_store import ModelStore

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.label_studio.api import connection
+from tagalong.backend.label_studio.api import http_client
 from tagalong.backend.label_studio.api.address import normalize_url
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.objects import MLBackend
@@ -396,4 +396,4 @@ def test_any_text_is_an_address_or_refused(typed: str) -> None:
 
 
 def test_time_limits_are_set() -> None:
-    assert 0 < connection.CONNECT_TIMEOUT_SECONDS < connection.READ_TIMEOUT_SECONDS < 60
+    assert 0 < http_client.CONNECT_TIMEOUT_SECONDS < http_client.READ_TIMEOUT_SECONDS < 60

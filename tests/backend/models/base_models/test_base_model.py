@@ -15,7 +15,7 @@ from tagalong.backend.models.base_models.base_model import (
     BaseModelRef,
     folder_fingerprint,
 )
-from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
+from tagalong.backend.models.base_models.four_bit import four_bit_unavailable_reason
 from tagalong.ner.errors import BaseModelError
 from tests.errors import raises
 from tests.hub_cache import COMMIT, add_to_hub_cache

@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tagalong.backend.models.base_models.four_bit import four_bit_unavailable_reason
 from tagalong.backend.models.base_models.load_options import BaseModelCache
-from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.storage.model_store import ModelStore

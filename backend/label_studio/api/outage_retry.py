@@ -1,4 +1,4 @@
-"""The rate limit and the retries of a batch that talks to Label Studio."""
+"""The rate limit of long work on Label Studio, and its retries during an outage."""
 
 import time
 from collections.abc import Callable
