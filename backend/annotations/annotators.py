@@ -18,7 +18,7 @@ from tagalong.backend.documents.offsets import (
     combine_offset_units,
     detect_offset_unit,
 )
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Span
 
 SelectableAnnotatorPolicy = Literal["majority", "latest", "all"]

@@ -11,7 +11,7 @@ from tagalong.backend.documents.offsets import (
     is_same_text,
     utf16_to_code_points,
 )
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OffsetError
 

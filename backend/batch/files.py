@@ -15,8 +15,8 @@ from tagalong.backend.batch.source_and_sink import (
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.registry import choose_prediction_writer, detect_format, read_texts
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.label_studio.label_map import LabelMap
-from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError, InputError, OutputError

@@ -8,8 +8,8 @@ from pathlib import Path
 from tagalong.backend.batch.journal import BatchState, compute_text_digest
 from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import LabelMap, map_labels
-from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 

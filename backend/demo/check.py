@@ -6,8 +6,9 @@ from typing import Any
 
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
-from tagalong.backend.label_studio.config import parse_label_config
-from tagalong.backend.label_studio.results import SPAN_TYPE, LabelConfig, is_place, span_value
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
+from tagalong.backend.label_studio.results import SPAN_TYPE, is_place, span_value
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from typing import Any
 from tagalong.backend.doctor.backend_client import BackendResponse, Login, call_backend
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.objects import MLBackend, Project, View
-from tagalong.backend.label_studio.config import parse_label_config
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.server.settings import MODEL_CLASS
 from tagalong.ner.errors import LabelStudioError
 

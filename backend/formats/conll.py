@@ -24,7 +24,7 @@ from tagalong.backend.formats.file_format import (
     SerializedDocument,
 )
 from tagalong.backend.formats.sniff import FileHead
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, OutputError
 from tagalong.ner.tags import TagSet

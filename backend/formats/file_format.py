@@ -7,7 +7,7 @@ from tagalong.backend.annotations.annotators import AnnotatorPolicy
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.sniff import FileHead
-from tagalong.backend.label_studio.results import LabelConfig, require_plain_text
+from tagalong.backend.label_studio.label_config import LabelConfig, require_plain_text
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 
 

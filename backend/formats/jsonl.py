@@ -24,7 +24,7 @@ from tagalong.backend.formats.file_format import (
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.formats.texts import read_json_texts
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Prediction, Span
 
 

@@ -22,9 +22,9 @@ from tagalong.backend.formats.file_format import (
 )
 from tagalong.backend.formats.sniff import FileHead, count_records, stream_array_items
 from tagalong.backend.formats.texts import read_json_texts
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
     CONFIG_ADVICE,
-    LabelConfig,
     find_text_key,
     is_place,
     is_span_result,

@@ -20,7 +20,7 @@ from tagalong.backend.formats.label_studio import LABEL_STUDIO_FORMAT
 from tagalong.backend.formats.label_studio_min import LABEL_STUDIO_MIN_FORMAT
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError
 

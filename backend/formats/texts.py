@@ -8,7 +8,8 @@ from tagalong.backend.documents.jsonl import document_text_from_json, parse_line
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import FileFormat
 from tagalong.backend.formats.sniff import FileHead, count_records, stream_array_items
-from tagalong.backend.label_studio.results import LabelConfig, find_text_key
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.results import find_text_key
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError

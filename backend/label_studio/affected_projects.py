@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import MLBackend
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.errors import InputError, StateFileError
 
 MAX_LISTED_PROJECTS = 5  # projects named in a message

@@ -10,8 +10,8 @@ from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import Task
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
-from tagalong.backend.label_studio.config import parse_label_config
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 
 P = ParamSpec("P")
 T = TypeVar("T")

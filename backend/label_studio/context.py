@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tagalong.backend.label_studio.results import SPAN_TYPE, LabelConfig, span_value
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.results import SPAN_TYPE, span_value
 from tagalong.ner.document import Document, Span
 
 TASK_RESULT_KEYS = ("drafts", "annotations", "predictions")  # the newest results first

@@ -4,16 +4,18 @@ Field names are those of Label Studio 1.23's JSON export and prediction format
 (https://labelstud.io/guide/export, https://labelstud.io/guide/predictions). Text offsets count
 Unicode code points, as in Python; carriage return and line feed count one each.
 
-A further control type also needs a change in `config`, and where `SPAN_TYPE` is compared.
+A further control type also needs a change in `label_config_parser`, and where `SPAN_TYPE` is
+compared.
 """
 
 import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError
 
@@ -25,35 +27,8 @@ HYPERTEXT_ADVICE = (
     "its offsets point into HTML elements, not into a text: declare the object as <Text> in the "
     "labelling config, and annotate there"
 )
-TextEncoding = Literal[
-    "text",  # the text itself
-    "url",  # an address of the text
-    "base64",  # base64, one character per byte
-    "base64unicode",  # base64 of UTF-8
-]
 MAX_SCORE = 1.0  # also for a region without a score
 MIN_SCORE = 1e-6  # Label Studio refuses 0
-
-
-@dataclass(frozen=True, slots=True)
-class LabelConfig:
-    """The part of a labelling config that concerns spans of a text."""
-
-    control: str  # name of the <Labels>, the from_name of every region
-    object: str  # name of the <Text>, the to_name of every region
-    data_key: str  # of the text in a task's data
-    # Name of each label: its alias, because Label Studio accepts nothing else in predictions, or
-    # its value.
-    labels: tuple[str, ...]
-    names_by_spelling: Mapping[str, str] = field(hash=False)  # by value and by alias
-    # By model label; one that two labels claim is left out.
-    predicted_values: Mapping[str, str] = field(default_factory=dict, hash=False)
-    text_encoding: TextEncoding = "text"  # of the text in a task's data
-
-
-DEFAULT_LABEL_CONFIG = LabelConfig(
-    control="label", object="text", data_key="text", labels=(), names_by_spelling={}
-)
 
 
 def find_text_key(data: object, where: str, *, key: str | None, hint: str | None = None) -> str:
@@ -89,16 +64,6 @@ def format_names(names: Collection[str]) -> str:
     """Quote the first five names for a message, and count the rest."""
     shown = ", ".join(f"{name!r:.60}" for name in list(names)[:5])
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "nothing"
-
-
-def require_plain_text(config: LabelConfig) -> None:
-    """Raise FormatError unless tasks hold plain text, which training on exports needs."""
-    if config.text_encoding != "text":
-        raise FormatError(
-            f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "
-            'count: import the plain text, and leave out valueType="url" and encoding',
-            code="text-not-in-task",
-        )
 
 
 def is_span_result(item: Mapping[str, Any], where: str) -> bool:

@@ -18,7 +18,8 @@ from tagalong.backend.label_studio.fetch import (
     parse_allowed_host,
     parse_web_address,
 )
-from tagalong.backend.label_studio.results import UNDEFINED_KEY, LabelConfig, format_names
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.results import UNDEFINED_KEY, format_names
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import reject_lone_surrogates

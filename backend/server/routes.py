@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tagalong.backend.events.payload import START_TRAINING, parse_event, parse_job_id
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.retraining.job import JobState
 from tagalong.backend.server.auth import check_credentials, check_webhook_auth
 from tagalong.backend.server.monitoring.status_page import (

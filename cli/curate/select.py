@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tagalong.backend.batch.files import open_source
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
+from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.curate import options
 from tagalong.cli.curate.sources import (

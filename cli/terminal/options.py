@@ -93,7 +93,7 @@ def build_read_options(
     if label_config is None:
         return ReadOptions(annotator_policy=annotators)
     # Takes most of a second to import, so only where there is a config to parse.
-    from tagalong.backend.label_studio.config import read_label_config
+    from tagalong.backend.label_studio.label_config_parser import read_label_config
 
     return ReadOptions(annotator_policy=annotators, label_config=read_label_config(label_config))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_demo_label_config
 from tagalong.backend.label_studio.api.client import LabelStudioClient
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.results import result_from_spans
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.retraining.job import Job

@@ -9,7 +9,7 @@ from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_demo_label_config
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import MLBackend, StoredPrediction
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.results import prediction_to_label_studio
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document

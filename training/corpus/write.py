@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagalong.backend.formats.registry import WRITERS
-from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
+from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import Document, DroppedAnnotation
 

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from tagalong.backend.batch.source_and_sink import format_names
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError, LabelError

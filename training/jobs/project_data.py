@@ -12,8 +12,8 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.atomic_io import open_atomically, translate_os_errors
 from tagalong.ner.document import Document, Prediction

@@ -20,8 +20,8 @@ from tagalong.backend.label_studio.affected_projects import (
     VersionChange,
     hold_back_reason,
 )
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.retraining.job import JobResult, PromotionPolicy, StratumComparison
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError

@@ -14,8 +14,8 @@ from tagalong.backend.label_studio.affected_projects import (
 )
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
-from tagalong.backend.label_studio.config import parse_label_config
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import COMPILED_TIERS
 from tagalong.backend.retraining.job import Job, JobResult

@@ -9,11 +9,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.context import read_interactive_context, with_unique_region_ids
 from tagalong.backend.label_studio.interactive import suggest_spans
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.results import LabelConfig, prediction_to_label_studio
+from tagalong.backend.label_studio.results import prediction_to_label_studio
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.backend.server.monitoring.snapshot import RequestStats, UnreadableTask
 from tagalong.backend.server.monitoring.telemetry import Telemetry

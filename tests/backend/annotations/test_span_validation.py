@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import convert_to_code_points, validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
 from tagalong.ner.errors import OffsetError
 from tests.errors import raises

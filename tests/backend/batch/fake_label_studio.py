@@ -10,8 +10,8 @@ from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
-from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.connected_project import ConnectedProject
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.ner.errors import LabelStudioError
 
 CONFIG = parse_label_config(

@@ -13,7 +13,7 @@ from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.models import BatchModels, ModelReference
 from tagalong.backend.batch.prelabel import run_batch
 from tagalong.backend.batch.source_and_sink import SourceAndSink, compute_config_digest
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.ner.errors import FormatError
 from tests.errors import raises
 from tests.lexicon_tier import LexiconTier

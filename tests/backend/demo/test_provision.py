@@ -14,7 +14,7 @@ from tagalong.backend.demo.provision import provision, read_abstracts, read_demo
 from tagalong.backend.demo.supervised_process import SupervisedProcess, find_free_port, is_http_ok
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.ner.errors import LabelStudioError
 from tests.backend.demo import toy_backend
 from tests.errors import raises

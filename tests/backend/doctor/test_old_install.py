@@ -59,7 +59,7 @@ def test_an_environment_with_an_old_install_keeps_working(tmp_path: Path) -> Non
     # Ahead of everything else, so that a bare import would find the old packages.
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     program = (
-        "import sys, tagalong.cli.main, tagalong.backend.label_studio.config\n"
+        "import sys, tagalong.cli.main, tagalong.backend.label_studio.label_config_parser\n"
         "assert not {'ner', 'backend', 'training', 'cli'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)

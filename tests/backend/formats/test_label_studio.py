@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.label_studio.results import LabelConfig, TextEncoding
+from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
 from tagalong.training.corpus import Corpus, read_corpus

@@ -18,7 +18,7 @@ from tagalong.backend.formats.registry import (
     read_predictions,
 )
 from tagalong.backend.formats.sniff import FileHead
-from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG
+from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError
 from tagalong.training.corpus import read_corpus, write_documents

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OutputError

@@ -16,7 +16,7 @@ from tagalong.backend.label_studio.affected_projects import (
     hold_back_reason,
 )
 from tagalong.backend.label_studio.api.objects import MLBackend, Project
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 
 
 def config(*labels: str) -> str:

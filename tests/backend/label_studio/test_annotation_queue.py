@@ -20,8 +20,8 @@ from tagalong.backend.label_studio.annotation_queue import (
 from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
-from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.connected_project import ConnectedProject
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError
 from tests.errors import raises

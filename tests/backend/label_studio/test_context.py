@@ -6,13 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.context import (
     InteractiveContext,
     read_interactive_context,
     with_unique_region_ids,
 )
 from tagalong.backend.label_studio.interactive import suggest_spans
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.results import result_from_spans
 from tagalong.ner.document import Document, Span
 from tests.odd_documents import annotation, region, task

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
-from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.context import InteractiveContext
 from tagalong.backend.label_studio.interactive import (
     MAX_MENTION_CHARACTERS,
     MENTION_SCORE,
     suggest_spans,
 )
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.results import prediction_to_label_studio
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.words import word_offsets

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
 from tests.odd_documents import odd_documents
 

@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
 from tagalong.backend.documents.offsets import RawSpan
-from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.results import (
+from tagalong.backend.label_studio.label_config import (
     DEFAULT_LABEL_CONFIG,
-    MIN_SCORE,
     LabelConfig,
     TextEncoding,
+    require_plain_text,
+)
+from tagalong.backend.label_studio.label_map import map_labels
+from tagalong.backend.label_studio.results import (
+    MIN_SCORE,
     find_text_key,
     is_span_result,
     prediction_to_label_studio,
     raw_span_from_value,
-    require_plain_text,
     result_from_spans,
 )
 from tagalong.ner.document import Document, Prediction, Span

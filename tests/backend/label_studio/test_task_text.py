@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tagalong.backend.label_studio.results import LabelConfig, TextEncoding
+from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import LabelError
 from tagalong.training.corpus import Corpus, read_corpus

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tagalong.backend.label_studio.config import parse_label_config
-from tagalong.backend.label_studio.results import LabelConfig, result_from_spans
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
+from tagalong.backend.label_studio.results import result_from_spans
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import InputError, LabelError, PublishError, TrainingError
 from tagalong.training.jobs.project_data import (

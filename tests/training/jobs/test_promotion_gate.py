@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.label_studio.affected_projects import AffectedProject, VersionChange
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.retraining.job import JobResult, PromotionPolicy
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError

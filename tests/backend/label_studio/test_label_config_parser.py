@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tagalong.backend.label_studio.config import parse_label_config, read_label_config
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config_parser import parse_label_config, read_label_config
 from tagalong.ner.errors import FormatError
 from tests.errors import raises
 

@@ -19,12 +19,11 @@ from label_studio_sdk._legacy.exceptions import (
 from label_studio_sdk.label_interface import LabelInterface
 from lxml import etree
 
+from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
 from tagalong.backend.label_studio.results import (
     HYPERTEXT_ADVICE,
     HYPERTEXT_TYPE,
     SPAN_TYPE,
-    LabelConfig,
-    TextEncoding,
     format_names,
 )
 from tagalong.ner.errors import FormatError

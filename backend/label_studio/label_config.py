@@ -1,0 +1,45 @@
+"""A labelling config once parsed; light to import, unlike its parser."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tagalong.ner.errors import FormatError
+
+TextEncoding = Literal[
+    "text",  # the text itself
+    "url",  # an address of the text
+    "base64",  # base64, one character per byte
+    "base64unicode",  # base64 of UTF-8
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConfig:
+    """The part of a labelling config that concerns spans of a text."""
+
+    control: str  # name of the <Labels>, the from_name of every region
+    object: str  # name of the <Text>, the to_name of every region
+    data_key: str  # of the text in a task's data
+    # Name of each label: its alias, because Label Studio accepts nothing else in predictions, or
+    # its value.
+    labels: tuple[str, ...]
+    names_by_spelling: Mapping[str, str] = field(hash=False)  # by value and by alias
+    # By model label; one that two labels claim is left out.
+    predicted_values: Mapping[str, str] = field(default_factory=dict, hash=False)
+    text_encoding: TextEncoding = "text"  # of the text in a task's data
+
+
+DEFAULT_LABEL_CONFIG = LabelConfig(
+    control="label", object="text", data_key="text", labels=(), names_by_spelling={}
+)
+
+
+def require_plain_text(config: LabelConfig) -> None:
+    """Raise FormatError unless tasks hold plain text, which training on exports needs."""
+    if config.text_encoding != "text":
+        raise FormatError(
+            f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "
+            'count: import the plain text, and leave out valueType="url" and encoding',
+            code="text-not-in-task",
+        )
