@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.source_and_sink import PredictionSink
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.ner.document import Document, Prediction
@@ -20,8 +20,8 @@ class JournalSink(PredictionSink):
     def serialize(self, document: Document, prediction: Prediction) -> str:
         return f"{document.id} {[span.label for span in prediction.spans]}"
 
-    def on_source_end(self, journal: BatchState, last_position: int) -> None:
+    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
         pass
 
-    def finish(self, journal: BatchState) -> None:
+    def finish(self, journal: BatchJournal) -> None:
         pass

@@ -15,7 +15,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.local_engine import PredictionFailure
 from tagalong.backend.batch.passes import CHUNK_DOCUMENTS, BatchPasses
 from tagalong.backend.batch.ray_engine import open_ray_engine
@@ -56,14 +56,14 @@ class Dying(LexiconTier):
 class Meeting(LexiconTier):
     """Begins only when two nodes have, and says in its version on which it is."""
 
-    def __init__(self, place: Path) -> None:
-        self._node, self._place = ray.get_runtime_context().get_node_id(), place
+    def __init__(self, path: Path) -> None:
+        self._node, self._path = ray.get_runtime_context().get_node_id(), path
         super().__init__(f"lexicon on {self._node}")
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
-        (self._place / self._node).touch()
+        (self._path / self._node).touch()
         until = time.monotonic() + 60
-        while len(list(self._place.iterdir())) < 2 and time.monotonic() < until:
+        while len(list(self._path.iterdir())) < 2 and time.monotonic() < until:
             time.sleep(0.1)
         return super().predict(documents)
 
@@ -96,8 +96,8 @@ def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
     return came, ""
 
 
-def batch_on_ray(address: str, place: Path) -> list[tuple[str, str]]:
-    with BatchState(place) as journal, open_ray_engine(lexicon, address=address) as engine:
+def batch_on_ray(address: str, path: Path) -> list[tuple[str, str]]:
+    with BatchJournal(path) as journal, open_ray_engine(lexicon, address=address) as engine:
         BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), engine)
         return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from tagalong.backend.batch.journal import BatchState, DocumentState
+from tagalong.backend.batch.journal import BatchJournal, DocumentState
 from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.batch.source_and_sink import (
     PredictionSink,
@@ -131,7 +131,7 @@ class PredictionsFileSink(PredictionSink):
         assert self._writer.serialize_prediction is not None  # noqa: S101 (it was chosen so)
         return self._writer.serialize_prediction(document, prediction, self._config)
 
-    def on_source_end(self, journal: BatchState, last_position: int) -> None:
+    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
         """Raise BatchError if the source has lost the documents at its end."""
         # Entries are known by their number, so a missing document means that others have moved.
         entry = journal.read_last_entry()
@@ -142,7 +142,7 @@ class PredictionsFileSink(PredictionSink):
                 code="batch-source-changed",
             )
 
-    def finish(self, journal: BatchState) -> None:
+    def finish(self, journal: BatchJournal) -> None:
         """Write the file, whole or not at all; raise OutputError if that fails."""
         entries = journal.iterate_entries()
         payloads = (one.payload for one in entries if one.state is not DocumentState.FAILED)

@@ -83,7 +83,7 @@ def compute_text_digest(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=16).digest()
 
 
-class BatchState(AbstractContextManager["BatchState"]):
+class BatchJournal(AbstractContextManager["BatchJournal"]):
     """The journal of one batch, locked by one process; its threads take turns.
 
     Raises:

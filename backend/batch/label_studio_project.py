@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tagalong.backend.batch.journal import BatchState, DocumentState, JournalEntry
+from tagalong.backend.batch.journal import BatchJournal, DocumentState, JournalEntry
 from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.batch.prelabel import open_batch_journal, run_batch
 from tagalong.backend.batch.source_and_sink import (
@@ -92,11 +92,11 @@ def prelabel_next_tasks(
     options = replace(options, unlabeled_only=True, replace_shown_version=True, max_tasks=count)
     with (
         open_project(options, models, notify=notify) as project,
-        open_batch_journal(journal, project, models, notify=notify) as state,
+        open_batch_journal(journal, project, models, notify=notify) as batch_journal,
     ):
-        run_batch(state, project, models)
+        run_batch(batch_journal, project, models)
         project.show([models.first_pass.version])
-        return sum(state.count_by_state().values())
+        return sum(batch_journal.count_by_state().values())
 
 
 class ProjectSource:
@@ -164,7 +164,7 @@ class ProjectSink(PredictionSink):
         item = prediction_to_label_studio(document, mapped, self._project.config)
         return json.dumps({"task": int(document.id), **item}, ensure_ascii=False)
 
-    def recover(self, journal: BatchState, *, is_reset: bool) -> None:
+    def recover(self, journal: BatchJournal, *, is_reset: bool) -> None:
         """Find out which predictions arrived that an earlier run was sending when it ended."""
         while entries := journal.read_entries(
             DocumentState.SENDING, limit=MAX_PREDICTIONS_PER_REQUEST
@@ -173,7 +173,7 @@ class ProjectSink(PredictionSink):
         if is_reset:  # the journal is about to forget which tasks may have two
             self._remove_duplicates(journal)
 
-    def deliver(self, journal: BatchState, until_position: int) -> None:
+    def deliver(self, journal: BatchJournal, until_position: int) -> None:
         """Send waiting predictions in full requests, and fewer once they have waited a while."""
         waiting = partial(
             journal.read_entries,
@@ -186,7 +186,7 @@ class ProjectSink(PredictionSink):
         if entries and time.monotonic() - self._last_sent_at >= SEND_INTERVAL_SECONDS:
             self._send(journal, entries)
 
-    def finish(self, journal: BatchState) -> None:
+    def finish(self, journal: BatchJournal) -> None:
         """Send every waiting prediction, then delete duplicates."""
         while entries := journal.read_entries(
             DocumentState.PREDICTED, limit=MAX_PREDICTIONS_PER_REQUEST
@@ -194,7 +194,7 @@ class ProjectSink(PredictionSink):
             self._send(journal, entries)
         self._remove_duplicates(journal)
 
-    def _remove_duplicates(self, journal: BatchState) -> None:
+    def _remove_duplicates(self, journal: BatchJournal) -> None:
         # Read only once all that was sent has arrived, or a second one could follow.
         while entries := journal.read_possible_duplicates(limit=PAGE_SIZE):
             self._wait_for_in_flight()
@@ -234,7 +234,7 @@ class ProjectSink(PredictionSink):
             if error.kind != "missing":
                 raise
 
-    def _send(self, journal: BatchState, entries: Sequence[JournalEntry]) -> None:
+    def _send(self, journal: BatchJournal, entries: Sequence[JournalEntry]) -> None:
         # Halves find the predictions that Label Studio refuses: they alone fail.
         self._delete_previous([entry for entry in entries if entry.send_count])
         parts = [list(entries)]
@@ -249,7 +249,7 @@ class ProjectSink(PredictionSink):
         self._last_sent_at = time.monotonic()
 
     def _send_batch(
-        self, journal: BatchState, entries: list[JournalEntry]
+        self, journal: BatchJournal, entries: list[JournalEntry]
     ) -> tuple[list[JournalEntry], str]:
         # One request; returns the predictions that Label Studio did not store, and the reason.
         reason = ""
@@ -279,7 +279,7 @@ class ProjectSink(PredictionSink):
         return entries, reason
 
     def _find_undelivered(
-        self, journal: BatchState, entries: Sequence[JournalEntry]
+        self, journal: BatchJournal, entries: Sequence[JournalEntry]
     ) -> list[JournalEntry]:
         # The others become delivered.
         stored = {

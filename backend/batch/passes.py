@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from tagalong.backend.batch.journal import (
-    BatchState,
+    BatchJournal,
     DocumentState,
     JournalEntry,
     compute_text_digest,
@@ -64,7 +64,7 @@ BatchProgressCallback = Callable[[BatchProgress], None]
 class BatchPasses:
     """The first pass of a batch, and the second one of a cascade."""
 
-    def __init__(self, journal: BatchState, sink: PredictionSink) -> None:
+    def __init__(self, journal: BatchJournal, sink: PredictionSink) -> None:
         self._journal, self._sink = journal, sink
         self._in_flight_positions: dict[str, int] = {}  # of documents that an engine has
         # The last positions that this run has read and predicted.
@@ -215,7 +215,8 @@ class BatchPasses:
             position = positions.setdefault(
                 item.key, self._in_flight_positions.get(item.key, item.position)
             )
-            # Earlier items of this run are where the journal has them, or the run has ended.
+            # A duplicate has the same id at an earlier position of this chunk, or before it, where
+            # this run has checked all positions. Another id there means that the source changed.
             if position < item.position and keys.get(position, item.key) == item.key:
                 raise BatchError(
                     f"documents {position + 1:,} and {item.position + 1:,} of the source have the "

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from tagalong.backend.batch.journal import BatchState, DocumentState
+from tagalong.backend.batch.journal import BatchJournal, DocumentState
 from tagalong.backend.batch.local_engine import Engine, make_local_engine
 from tagalong.backend.batch.models import BatchModels, ModelReference
 from tagalong.backend.batch.passes import BatchPasses, BatchProgressCallback
@@ -29,7 +29,7 @@ def open_batch_journal(
     models: BatchModels,
     *,
     notify: Callable[[str], None],
-) -> Iterator[BatchState]:
+) -> Iterator[BatchJournal]:
     """Open a journal, refuse another batch's, and settle what an earlier run left open."""
     source_and_sink.check_journal_path(path)
     description = {
@@ -38,7 +38,7 @@ def open_batch_journal(
         "output": source_and_sink.output_kind,
         "readers": str(models),
     }
-    with BatchState(path) as journal:
+    with BatchJournal(path) as journal:
         previous = journal.read_description()
         if previous:
             _check_same_batch(path, previous, description)
@@ -71,7 +71,7 @@ def _check_same_batch(
             )
 
 
-def _check_nothing_waits(path: Path, journal: BatchState) -> None:
+def _check_nothing_waits(path: Path, journal: BatchJournal) -> None:
     # A waiting prediction is already serialized in the labels of the config of its time.
     counts = journal.count_by_state()
     if waiting := sum(counts.get(state, 0) for state in WAITING_STATES):
@@ -88,7 +88,7 @@ def open_local_engine(model: ModelReference) -> AbstractContextManager[Engine]:
 
 
 def run_batch(
-    journal: BatchState,
+    journal: BatchJournal,
     source_and_sink: SourceAndSink,
     models: BatchModels,
     *,
@@ -112,7 +112,7 @@ def run_batch(
 
 
 def summarize_batch(
-    journal: BatchState, models: BatchModels, *, cost_per_hour: float | None = None
+    journal: BatchJournal, models: BatchModels, *, cost_per_hour: float | None = None
 ) -> dict[str, Any]:
     """Count what a batch did, and with a price per hour what it cost.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagalong.backend.batch.journal import BatchState, compute_text_digest
+from tagalong.backend.batch.journal import BatchJournal, compute_text_digest
 from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -28,19 +28,19 @@ class PredictionSink(ABC):
         """The prediction as the journal keeps it until it is delivered."""
 
     @abstractmethod
-    def finish(self, journal: BatchState) -> None:
+    def finish(self, journal: BatchJournal) -> None:
         """Deliver every prediction that waits in the journal."""
 
-    def recover(self, journal: BatchState, *, is_reset: bool) -> None:  # noqa: B027
+    def recover(self, journal: BatchJournal, *, is_reset: bool) -> None:  # noqa: B027
         """Find out which predictions arrived that an earlier run was sending when it ended.
 
         A reset is about to delete the entries of the journal.
         """
 
-    def deliver(self, journal: BatchState, until_position: int) -> None:  # noqa: B027
+    def deliver(self, journal: BatchJournal, until_position: int) -> None:  # noqa: B027
         """Deliver waiting predictions up to a position of the source, or leave them for later."""
 
-    def on_source_end(self, journal: BatchState, last_position: int) -> None:
+    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
         """Delete waiting predictions after the source's last position: their documents are gone."""
         journal.delete_absent(last_position)
 
@@ -52,7 +52,7 @@ class SourceAndSink:
     source_name: str  # identifies the source in the journal
     config_digest: str  # identifies the labels that predictions are written in
     output_kind: str  # the form of the output, for journals and sentences
-    items: Iterable[SourceItem]  # the documents, from the first for each pass
+    items: Iterable[SourceItem]  # the documents; each pass iterates from the start again
     total_items: int
     sink: PredictionSink
     destination: str  # where the predictions are, for people

@@ -11,8 +11,8 @@ from tagalong.backend.doctor.finding import (
     warning,
 )
 from tagalong.backend.label_studio.api.filters import (
-    MOST,
-    tasks_of,
+    MAX_FILTER_ITEMS,
+    filter_by_ids,
     unknown_operators,
     without_lists,
 )
@@ -108,9 +108,11 @@ def mend_tabs(context: DoctorContext) -> DoctorFinding:
         filters = without_lists(view.filters)
         if filters is None:  # no filter selects the same tasks: list the ones shown now
             tasks = context.client.tasks.list_ids_in_view(context.project.id, view.id)
-            filters = tasks_of(tasks)
-            if len(tasks) > MOST:
-                cut.append(f" {view.title!r} shows the first {MOST} of its {len(tasks)} tasks.")
+            filters = filter_by_ids(tasks)
+            if len(tasks) > MAX_FILTER_ITEMS:
+                cut.append(
+                    f" {view.title!r} shows the first {MAX_FILTER_ITEMS} of its {len(tasks)} tasks."
+                )
         context.client.views.refilter(context.project.id, view, filters)
     del context.views  # so that the check reads them again
     result = check_tabs(context)

@@ -14,7 +14,7 @@ of the queue, keeps the order for everybody.
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from tagalong.backend.label_studio.api.filters import all_of, on
+from tagalong.backend.label_studio.api.filters import filter_item, match_all
 from tagalong.backend.label_studio.api.objects import StoredPrediction
 from tagalong.backend.label_studio.api.resources import SCORE
 from tagalong.backend.label_studio.connected_project import ConnectedProject
@@ -26,11 +26,13 @@ PLACES = 100  # per score of 1: Label Studio shows percent, so each place is one
 TAB = "Next (-1% = last)"  # the title explains the scores
 # The queue at the time the tab is opened. A filter by ids would take one item per task: Label
 # Studio needs two minutes to list 200 of them, and SQLite refuses 1,000.
-IN_QUEUE = all_of(on(SCORE, "less", 0), on("completed_at", "empty", True, kind="Datetime"))
+IN_QUEUE = match_all(
+    filter_item(SCORE, "less", 0), filter_item("completed_at", "empty", True, kind="Datetime")
+)
 
 
 def places(count: int) -> list[float]:
-    """The scores of the tasks in a queue, rising: -1/100 of the tasks left from each one on."""
+    """Scores of a queue, rising: the n-th task from the end gets -n/100."""
     return [(rank - count) / PLACES for rank in range(count)]
 
 

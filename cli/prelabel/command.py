@@ -188,20 +188,20 @@ def prelabel_cli(
     single = dict[str, str]({ENCODER: encoder, LLM: llm}).get(tier, tier)
     passes = (encoder, llm) if tier == CASCADE else (single, None)
     chosen = choose_models(open_store(models), *passes, load=load, second_pass_share=llm_share)
-    with _open_place(source, out, options, chosen, label_config) as place:
-        for note in place.notes:
+    with _open_source_and_sink(source, out, options, chosen, label_config) as source_and_sink:
+        for note in source_and_sink.notes:
             print_warning(note)
         if dry:
-            estimate = estimate_batch(place, chosen, cost_per_hour=cost_per_hour)
+            estimate = estimate_batch(source_and_sink, chosen, cost_per_hour=cost_per_hour)
             echo_json(estimate) if as_json else render_estimate(estimate)
             return
-        path = journal or place.journal_path
+        path = journal or source_and_sink.journal_path
         try:
-            summary = _run(path, place, chosen, open_engine, cost_per_hour)
+            summary = _run(path, source_and_sink, chosen, open_engine, cost_per_hour)
         except KeyboardInterrupt:
             error_console.print("Stopped: run the same command again to continue.")
             raise
-    echo_json(summary) if as_json else render_summary(summary, place, path)
+    echo_json(summary) if as_json else render_summary(summary, source_and_sink, path)
 
 
 def _check_usage(
@@ -229,7 +229,7 @@ def _check_usage(
         )
 
 
-def _open_place(
+def _open_source_and_sink(
     source: Path | None,
     out: Path | None,
     options: ProjectOptions,
@@ -247,17 +247,23 @@ def _open_place(
 
 def _run(
     path: Path,
-    place: SourceAndSink,
+    source_and_sink: SourceAndSink,
     models: BatchModels,
     open_engine: EngineOpener,
     cost_per_hour: float | None,
 ) -> dict[str, Any]:
-    with open_batch_journal(path, place, models, notify=print_warning) as state:
-        run_batch(state, place, models, open_engine=open_engine, report_pass=batch_progress_bar)
-        summary = summarize_batch(state, models, cost_per_hour=cost_per_hour)
-        summary["shown"] = place.show(sort_versions_by_share(summary, models))
+    with open_batch_journal(path, source_and_sink, models, notify=print_warning) as journal:
+        run_batch(
+            journal,
+            source_and_sink,
+            models,
+            open_engine=open_engine,
+            report_pass=batch_progress_bar,
+        )
+        summary = summarize_batch(journal, models, cost_per_hour=cost_per_hour)
+        summary["shown"] = source_and_sink.show(sort_versions_by_share(summary, models))
         if not summary["aside"]:
-            state.remove()  # a failed document needs the journal to be tried again
+            journal.remove()  # a failed document needs the journal to be tried again
     return summary
 
 

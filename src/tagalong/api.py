@@ -27,7 +27,7 @@ from tagalong.training.evaluation.evaluate import evaluate as evaluate_aligned
 from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.jobs.train_version import TrainJob, build_training_data, train_version
 from tagalong.training.loop.trainer import ProgressCallback
-from tagalong.training.recipes.encoder_recipe import EncoderRecipe, with_min_steps
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe, raise_min_steps
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 Annotations: TypeAlias = AnyPath | Sequence[AnyPath] | Sequence[Document]
@@ -175,7 +175,7 @@ def train_encoder(
         BaseModelError: If the base model is not available.
     """
     store = _open_store(models)
-    recipe = recipe or with_min_steps(EncoderRecipe())
+    recipe = recipe or raise_min_steps(EncoderRecipe())
     job = TrainJob(ENCODER, recipe, store, name, promotion_policy=promote)
     corpus, dev_corpus = _as_corpus(train), None if dev is None else _as_corpus(dev)
     with _quiet_libraries():

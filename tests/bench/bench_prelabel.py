@@ -26,7 +26,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from corpora import DATA, read_documents
 
 from tagalong.backend.batch.files import FileSource, PredictionsFileSink
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.local_engine import make_local_engine
 from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
@@ -60,7 +60,7 @@ def prelabelled(tier: Tier, source: Path, out: Path) -> float:
     items = FileSource(source)
     sum(1 for _ in items)  # the command counts first
     target = PredictionsFileSink(out)
-    with BatchState(out.with_suffix(".journal")) as journal:
+    with BatchJournal(out.with_suffix(".journal")) as journal:
         journal.write_description({"source": str(source)})
         BatchPasses(journal, target).predict(items, make_local_engine(tier))
         target.finish(journal)

@@ -20,7 +20,7 @@ REPLACEMENTS = {
     "standing": "progress, match_kind, message",
     "tier_slot": "ModelHolder",
     "=Journal": "EventStore",
-    "=BatchJournal": "BatchState",
+    "=BatchState": "BatchJournal",
     "journal_error": "StateFileError",
     "=Reading": "WindowConfig, DocumentView",
     "sides": "split",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tagalong.backend.label_studio.api.filters import on, tasks_of
+from tagalong.backend.label_studio.api.filters import filter_by_ids, filter_item
 from tagalong.cli.main import main
 from tests.backend.doctor.doctor_runner import KEY, ScriptedServers, open_scripted_servers
 from tests.backend.doctor.scripted import ReceivedRequest, backend_row
@@ -86,7 +86,7 @@ def test_a_problem_has_its_remedy_below_and_ends_with_1(
 def test_a_tab_is_fixed_on_request(
     servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    filters = {"conjunction": "and", "items": [on("id", "in_list", [1, 2])]}
+    filters = {"conjunction": "and", "items": [filter_item("id", "in_list", [1, 2])]}
     held = {"id": 2, "data": {"title": "Review", "filters": filters}}
     servers.label_studio.script.answers["GET /api/dm/views/"] = lambda _: (200, [held])
 
@@ -106,7 +106,7 @@ def test_a_tab_is_fixed_on_request(
     ends_with(1, *command)
     assert "--fix" in capsys.readouterr().out
     ends_with(0, *command, "--fix")
-    assert held["data"]["filters"] == tasks_of([1, 2])
+    assert held["data"]["filters"] == filter_by_ids([1, 2])
 
 
 def test_a_warning_ends_with_0(

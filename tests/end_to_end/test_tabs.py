@@ -8,7 +8,7 @@ from playwright.sync_api import BrowserContext
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.doctor.context import DoctorOptions
 from tagalong.backend.label_studio.annotation_queue import TAB
-from tagalong.backend.label_studio.api.filters import all_of, on
+from tagalong.backend.label_studio.api.filters import filter_item, match_all
 from tests.backend.doctor.doctor_runner import run_doctor
 from tests.end_to_end.curated_project import CuratedProject, create_curated_project
 from tests.end_to_end.editor import SCREENSHOTS, Editor, new_editor
@@ -126,7 +126,7 @@ def test_the_doctor_opens_the_data_manager_again(editor: Editor, project: Curate
     first, second, *_ = project.documents
     old = {
         "title": "Next: long",
-        "filters": all_of(on("id", "in_list", [second, first])),
+        "filters": match_all(filter_item("id", "in_list", [second, first])),
         "ordering": ["-tasks:id"],
     }
     body = {"project": project.id, "data": old}

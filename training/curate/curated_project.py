@@ -10,7 +10,7 @@ from tagalong.backend.batch.label_studio_project import ProjectSource
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.annotation_queue import queue_tasks
-from tagalong.backend.label_studio.api.filters import MOST, tasks_of
+from tagalong.backend.label_studio.api.filters import MAX_FILTER_ITEMS, filter_by_ids
 from tagalong.backend.label_studio.connected_project import ConnectedProject
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document
@@ -66,13 +66,13 @@ class CuratedProject:
     def show_tasks_in_tab(self, tasks: Sequence[str], title: str) -> str:
         """Show tasks, by their ids or those of their documents, in a tab; returns its address."""
         ids = list(dict.fromkeys(int(task.partition("@")[0]) for task in tasks))
-        if len(ids) > MOST:
+        if len(ids) > MAX_FILTER_ITEMS:
             self.warn(
-                f"The tab shows the first {MOST:,} of {len(ids):,} tasks, the maximum of a filter "
-                "in Label Studio."
+                f"The tab shows the first {MAX_FILTER_ITEMS:,} of {len(ids):,} tasks, the maximum "
+                "of a filter in Label Studio."
             )
         create = self.project.client.views.create_or_update
-        return self._tab_url(self.project.call(create, title, tasks_of(ids)).id)
+        return self._tab_url(self.project.call(create, title, filter_by_ids(ids)).id)
 
     def _tab_url(self, tab: int) -> str:
         return f"{self.project.client.url}/projects/{self.project.id}/data?tab={tab}"

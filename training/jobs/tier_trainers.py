@@ -14,7 +14,7 @@ from tagalong.ner.tiers import ENCODER, LLM, TIER_DISPLAY_NAMES
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import explain_no_warm_start, train_encoder
 from tagalong.training.loop.trainer import AnyTrainResult
-from tagalong.training.recipes.encoder_recipe import EncoderRecipe, with_min_steps
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe, raise_min_steps
 from tagalong.training.recipes.llm_recipe import LLMRecipe
 from tagalong.training.recipes.recipe import Recipe, recipe_from_json
 
@@ -56,7 +56,7 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
         store_options=_find_warm_start,
         recipe_type=EncoderRecipe,
         default_recipe=EncoderRecipe,
-        adapt_recipe=with_min_steps,
+        adapt_recipe=raise_min_steps,
         explain_no_warm_start=explain_no_warm_start,
     ),
     LLM: TierTrainer(

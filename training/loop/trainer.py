@@ -109,7 +109,7 @@ class Trainer:
             num_processes=processes,
         )
         steps_per_epoch = len(self._plan_epoch(epoch=0)) // processes
-        self._schedule = schedule = schedule.with_min_steps(steps_per_epoch)
+        self._schedule = schedule = schedule.extend_to_min_steps(steps_per_epoch)
         plans = [self._plan_epoch(epoch=epoch) for epoch in range(schedule.epochs)]
         self._steps = sum(map(len, plans)) // processes
         # Trainings with the same plan can be resumed.

@@ -39,7 +39,7 @@ class EncoderRecipe:
         )
 
 
-def with_min_steps(recipe: EncoderRecipe) -> EncoderRecipe:
+def raise_min_steps(recipe: EncoderRecipe) -> EncoderRecipe:
     """Give a recipe at least the steps that a base needs on few documents."""
     min_steps = max(recipe.schedule.min_steps, MIN_STEPS)
     return replace(recipe, schedule=replace(recipe.schedule, min_steps=min_steps))

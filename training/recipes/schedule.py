@@ -40,7 +40,7 @@ class Schedule:
     # Zhang et al. 2021).
     min_steps: int = field(default=0, metadata={"key": "least_steps"})
 
-    def with_min_steps(self, steps_per_epoch: int) -> "Schedule":
+    def extend_to_min_steps(self, steps_per_epoch: int) -> "Schedule":
         """Add epochs until there are `min_steps` steps, and patience in proportion."""
         epochs = math.ceil(self.min_steps / max(1, steps_per_epoch))
         if epochs <= self.epochs:

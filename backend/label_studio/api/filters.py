@@ -17,24 +17,26 @@ PAGE_OPERATORS = frozenset(
         *("in", "not_in", "empty", "contains", "not_contains", "regex"),
     }
 )
-MOST = 900  # items of one filter: SQLite refuses expressions nested 1,000 deep
+MAX_FILTER_ITEMS = 900  # items of one filter: SQLite refuses expressions nested 1,000 deep
 
 
-def on(column: str, operator: str, value: Any, *, kind: str = "Number") -> dict[str, Any]:
+def filter_item(column: str, operator: str, value: Any, *, kind: str = "Number") -> dict[str, Any]:
     """Make one item of a filter on a column of the Data Manager, such as ``id``, of a type."""
     name = f"filter:tasks:{column}"
     return {"filter": name, "operator": operator, "type": kind, "value": value}
 
 
-def all_of(*items: Filter) -> dict[str, Any]:
-    """A filter for the tasks that pass every item; all tasks if there is no item."""
+def match_all(*items: Filter) -> dict[str, Any]:
+    """Make a filter for the tasks that pass every item; all tasks if there is no item."""
     return {"conjunction": "and", "items": list(items)}
 
 
-def tasks_of(ids: Iterable[int]) -> dict[str, Any]:
-    """A filter for the first `MOST` of some task ids, with one item per task."""
-    chosen = list(ids)[:MOST] or [0]  # no item would select all tasks, and no task has id 0
-    return {"conjunction": "or", "items": [on("id", "equal", one) for one in chosen]}
+def filter_by_ids(ids: Iterable[int]) -> dict[str, Any]:
+    """Make a filter for the first `MAX_FILTER_ITEMS` of some task ids, with one item per task."""
+    chosen = list(ids)[:MAX_FILTER_ITEMS] or [
+        0
+    ]  # no item would select all tasks, and no task has id 0
+    return {"conjunction": "or", "items": [filter_item("id", "equal", one) for one in chosen]}
 
 
 def unknown_operators(filters: Filters) -> list[str]:
@@ -50,7 +52,7 @@ def without_lists(filters: Filters) -> dict[str, Any] | None:
     Returns:
         A filter that selects the same tasks with operators that the page accepts. None if there
         is none: for a list beside other conditions, an empty list, values that are not numbers,
-        another unknown operator, or more than `MOST` items.
+        another unknown operator, or more than `MAX_FILTER_ITEMS` items.
     """
     items, conjunction = _items(filters), str(filters.get("conjunction"))
     if len(items) == 1:  # a single item, so the conjunction can be chosen
@@ -71,7 +73,7 @@ def without_lists(filters: Filters) -> dict[str, Any] | None:
             return None
         rewritten += [{**item, "operator": operator, "value": value} for value in values]
     found = {"conjunction": conjunction, "items": rewritten}
-    return None if len(rewritten) > MOST or unknown_operators(found) else found
+    return None if len(rewritten) > MAX_FILTER_ITEMS or unknown_operators(found) else found
 
 
 def _items(filters: Filters) -> Sequence[Filter]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tagalong.backend.label_studio.api.filters import Filters, all_of, on
+from tagalong.backend.label_studio.api.filters import Filters, filter_item, match_all
 from tagalong.backend.label_studio.api.http_client import (
     PAGE_SIZE,
     READ_TIMEOUT_SECONDS,
@@ -51,19 +51,22 @@ class Tasks(Resource):
     ) -> list[Task]:
         """At most `PAGE_SIZE` tasks with larger ids, with predictions, ordered by id."""
         # Unlike numbered pages, pages by id skip no task when tasks are added or removed meanwhile.
-        filters = [on("id", "greater", after_id)]
+        filters = [filter_item("id", "greater", after_id)]
         if unlabeled_only:
-            filters.append(on("total_annotations", "equal", 0))
+            filters.append(filter_item("total_annotations", "equal", 0))
         return self._first_page(project, filters, Task.from_json)
 
     def list_by_id(self, project: int, ids: Sequence[int]) -> list[Task]:
         """The existing ones of at most `PAGE_SIZE` tasks, with predictions, ordered by id."""
         # No tab stores this query, so the web page never sees an operator that it does not know.
-        return self._first_page(project, [on("id", "in_list", list(ids))], Task.from_json)
+        return self._first_page(project, [filter_item("id", "in_list", list(ids))], Task.from_json)
 
     def list_annotated_after(self, project: int, after_id: int) -> list[dict[str, Any]]:
         """At most `PAGE_SIZE` annotated tasks with larger ids, as in Label Studio's JSON export."""
-        filters = [on("id", "greater", after_id), on("total_annotations", "greater", 0)]
+        filters = [
+            filter_item("id", "greater", after_id),
+            filter_item("total_annotations", "greater", 0),
+        ]
         return self._first_page(project, filters, dict)
 
     def list_ids_in_view(self, project: int, view_id: int) -> list[int]:
@@ -86,7 +89,7 @@ class Tasks(Resource):
         filters: Sequence[Mapping[str, Any]],
         parse: Callable[[Mapping[str, Any]], T],
     ) -> list[T]:
-        selection = {"filters": all_of(*filters), "ordering": ["tasks:id"]}
+        selection = {"filters": match_all(*filters), "ordering": ["tasks:id"]}
         query = {
             "project": project,
             "query": json.dumps(selection),
@@ -231,7 +234,7 @@ class Views(Resource):
         existing = self.list_for_project(project)
         hidden = self._hidden_columns(project)
         if not existing:  # otherwise the page would not create its default tab with all tasks
-            self._write(project, None, _tab("Default", all_of(), hidden, []))
+            self._write(project, None, _tab("Default", match_all(), hidden, []))
         # Only in the full list: beside an open task, a further column leaves no room for the text.
         shown = {f"tasks:{column}" for column in columns}
         hidden["explore"] = [column for column in hidden["explore"] if column not in shown]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.batch.files import FileSource, PredictionsFileSink, open_files
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.models import BatchModels, ModelReference
 from tagalong.backend.batch.prelabel import run_batch
 from tagalong.backend.batch.source_and_sink import SourceAndSink, compute_config_digest
@@ -58,9 +58,9 @@ MODELS = BatchModels(reference("lexicon-1"))
 CASCADE = BatchModels(reference("lexicon-1"), reference("better-1"), 0.5)
 
 
-def run(place: SourceAndSink, models: BatchModels, folder: Path) -> None:
-    with BatchState(folder / "j") as journal:
-        run_batch(journal, place, models)
+def run(source_and_sink: SourceAndSink, models: BatchModels, folder: Path) -> None:
+    with BatchJournal(folder / "j") as journal:
+        run_batch(journal, source_and_sink, models)
 
 
 @pytest.mark.parametrize("name", list(CONTENTS))
@@ -70,10 +70,10 @@ def test_a_source_is_opened_once_a_pass(
 ) -> None:
     path, out = tmp_path / name, tmp_path / "out.jsonl"
     path.write_text(CONTENTS[name])
-    with opens_of(path, passes), open_files(path, out, models) as place:
-        assert place.total_items == (1 if name == "text.txt" else 3)
-        run(place, models, tmp_path)
-    assert len(out.read_text().splitlines()) == place.total_items
+    with opens_of(path, passes), open_files(path, out, models) as source_and_sink:
+        assert source_and_sink.total_items == (1 if name == "text.txt" else 3)
+        run(source_and_sink, models, tmp_path)
+    assert len(out.read_text().splitlines()) == source_and_sink.total_items
 
 
 def test_a_later_pass_sees_what_was_edited_meanwhile(tmp_path: Path) -> None:

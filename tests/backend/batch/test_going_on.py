@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.batch.journal import BatchState, DocumentState
+from tagalong.backend.batch.journal import BatchJournal, DocumentState
 from tagalong.backend.batch.label_studio_project import (
     MAX_IN_FLIGHT_SECONDS,
     SEND_INTERVAL_SECONDS,
@@ -81,7 +81,7 @@ class ResumableBatch:
         target = ProjectSink(project, maps)
         target._last_sent_at -= self.load_seconds
         tasks = ProjectSource(project, PROJECT, versions=list(maps))
-        with BatchState(self.path) as journal:
+        with BatchJournal(self.path) as journal:
             target.recover(journal, is_reset=False)
             journal.reset_failed()
             passes = BatchPasses(journal, target)
@@ -271,7 +271,7 @@ def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(
     project = connect_project(label_studio)
     tasks = ProjectSource(project, replace(PROJECT, view_id=4), versions=[VERSION])
     assert tasks.count_tasks() == 150
-    with BatchState(tmp_path / "j") as journal:
+    with BatchJournal(tmp_path / "j") as journal:
         target = ProjectSink(project, maps)
         BatchPasses(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
@@ -374,7 +374,7 @@ def test_what_was_set_aside_may_have_arrived_all_the_same(
         batch.load_seconds = SEND_INTERVAL_SECONDS + 1  # so that it is sent
         assert batch.run(until="read") == {DocumentState.FAILED: 1}
     assert batch.run() == {DocumentState.DELIVERED: 1}
-    with BatchState(batch.path) as journal:
+    with BatchJournal(batch.path) as journal:
         assert journal.read_version_totals()[VERSION].documents == 1
         assert journal.read_possible_duplicates(limit=9) == []
     clock.sleep(100)
@@ -390,7 +390,7 @@ def test_what_was_set_aside_and_never_arrived_stays_there(tmp_path: Path, clock:
         DocumentState.FAILED: 1,
     }
     assert count_predictions(label_studio) == {3: 1, 6: 2, 9: 1}  # others' are nobody's business
-    with BatchState(tmp_path / "j") as journal:
+    with BatchJournal(tmp_path / "j") as journal:
         assert journal.read_version_totals()[VERSION].documents == 2
         assert journal.read_possible_duplicates(limit=9) == []
 

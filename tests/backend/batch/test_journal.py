@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.batch.journal import (
     SCHEMA,
-    BatchState,
+    BatchJournal,
     DocumentState,
     JournalEntry,
     VersionTotals,
@@ -30,34 +30,40 @@ ROOT = Path(__file__).parents[3]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tagalong.backend.batch.journal import BatchState, JournalEntry, DocumentState
-journal = BatchState(Path(sys.argv[1]))
+from tagalong.backend.batch.journal import BatchJournal, JournalEntry, DocumentState
+journal = BatchJournal(Path(sys.argv[1]))
 journal.write_description({"source": "s"})
-for place in range(100):
+for position in range(100):
     state = DocumentState.PREDICTED
-    journal.write_entries([JournalEntry(place, str(place), b"", state, "v", 1, "{}")])
+    journal.write_entries([JournalEntry(position, str(position), b"", state, "v", 1, "{}")])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def entry(place: int, state: DocumentState = DocumentState.PREDICTED) -> JournalEntry:
+def entry(position: int, state: DocumentState = DocumentState.PREDICTED) -> JournalEntry:
     return JournalEntry(
-        place, f"k{place}", compute_text_digest(str(place)), state, "v", place, f"answer {place}"
+        position,
+        f"k{position}",
+        compute_text_digest(str(position)),
+        state,
+        "v",
+        position,
+        f"answer {position}",
     )
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "out.jsonl.journal"
 
 
-def test_what_is_recorded_is_read_back(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_what_is_recorded_is_read_back(path: Path) -> None:
+    with BatchJournal(path) as journal:
         assert journal.read_description() == {}
         journal.write_description({"source": "s", "version": "v"})
         journal.write_entries([entry(2), entry(0)])
         journal.write_entries([entry(1, DocumentState.FAILED)])
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         assert journal.read_description() == {"source": "s", "version": "v"}
         assert list(journal.iterate_entries()) == [
             entry(0),
@@ -68,8 +74,8 @@ def test_what_is_recorded_is_read_back(place: Path) -> None:
         assert journal.count_by_state() == {DocumentState.PREDICTED: 2, DocumentState.FAILED: 1}
 
 
-def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_an_answer_goes_once_it_is_delivered(path: Path) -> None:
+    with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1), entry(2)])
         journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
         assert [one.payload for one in journal.read_entries(DocumentState.SENDING)] == [
@@ -82,17 +88,17 @@ def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
         assert waiting.position == 2
 
 
-def test_all_of_a_record_or_nothing(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_all_of_a_record_or_nothing(path: Path) -> None:
+    with BatchJournal(path) as journal:
         journal.write_entries([entry(1)])
-        with pytest.raises(StateFileError):  # two places cannot have one id
+        with pytest.raises(StateFileError):  # two positions cannot have one id
             journal.write_entries([entry(0), replace(entry(2), key="k1")])
         assert [one.position for one in journal.iterate_entries()] == [1]
         journal.write_entries([entry(0)])  # and it goes on
 
 
-def test_what_is_predicted_anew_takes_the_place_of_what_was(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_what_is_predicted_anew_takes_the_place_of_what_was(path: Path) -> None:
+    with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1)], seconds=3.0)
         anew = replace(entry(0), version="w", payload="another", entities=7)
         journal.write_entries([anew], seconds=5.0)
@@ -103,8 +109,8 @@ def test_what_is_predicted_anew_takes_the_place_of_what_was(place: Path) -> None
         }
 
 
-def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(path: Path) -> None:
+    with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1), entry(2)])
         journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
         journal.set_state([entry(1)], DocumentState.PREDICTED)
@@ -117,8 +123,8 @@ def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(place: Path) -> Non
         assert journal.read_possible_duplicates(limit=9) == []
 
 
-def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(path: Path) -> None:
+    with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1)], seconds=1.0)
         for _ in range(2):
             journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
@@ -132,8 +138,8 @@ def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -
         assert [one.key for one in journal.read_possible_duplicates(limit=9)] == ["k0"]
 
 
-def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(path: Path) -> None:
+    with BatchJournal(path) as journal:
         assert journal.read_last_entry() is None
         states = [
             DocumentState.PREDICTED,
@@ -161,13 +167,13 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
     worths: list[float], share: float, aside: int
 ) -> None:
     held = [
-        replace(entry(place, DocumentState.DEFERRED), expected_errors=worth)
-        for place, worth in enumerate(worths)
+        replace(entry(position, DocumentState.DEFERRED), expected_errors=worth)
+        for position, worth in enumerate(worths)
     ]
     others = [
         replace(entry(90 + n, DocumentState.FAILED), expected_errors=99.0) for n in range(aside)
     ]
-    with TemporaryDirectory() as folder, BatchState(Path(folder) / "j") as journal:
+    with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
         journal.write_entries([*held, *others])
         count = journal.select_for_second_pass(share)
         assert count == math.ceil(share * len(worths))
@@ -182,38 +188,38 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
         assert len(journal.read_entries(DocumentState.PREDICTED)) == len(worths)
 
 
-def test_what_was_committed_outlives_a_kill(place: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(place)], cwd=ROOT, check=False)
+def test_what_was_committed_outlives_a_kill(path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         assert journal.count_by_state() == {DocumentState.PREDICTED: 100}
 
 
-def test_two_batches_cannot_hold_one(place: Path) -> None:
-    with BatchState(place), raises(StateFileError, "state-file-in-use"):
-        BatchState(place)
-    with BatchState(place):
+def test_two_batches_cannot_hold_one(path: Path) -> None:
+    with BatchJournal(path), raises(StateFileError, "state-file-in-use"):
+        BatchJournal(path)
+    with BatchJournal(path):
         pass
 
 
-def damaged(place: Path) -> None:
-    place.write_bytes(b"SQLite format 3\0" + os.urandom(5000))
+def damaged(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\0" + os.urandom(5000))
 
 
-def of_somebody_else(place: Path) -> None:
-    with closing(sqlite3.connect(place)) as connection:
+def of_somebody_else(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
 
 
-def of_another_release(place: Path) -> None:
-    with BatchState(place):
+def of_another_release(path: Path) -> None:
+    with BatchJournal(path):
         pass
-    with closing(sqlite3.connect(place)) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA.version + 1}")
 
 
-def a_text(place: Path) -> None:
-    place.write_text("not a database " * 100)
+def a_text(path: Path) -> None:
+    path.write_text("not a database " * 100)
 
 
 @pytest.mark.parametrize(
@@ -225,12 +231,12 @@ def a_text(place: Path) -> None:
         (of_another_release, "state-file-of-another-format"),
     ],
 )
-def test_what_is_no_journal_is_left_as_it_is(place: Path, damage, code: str) -> None:
-    damage(place)
-    before = place.read_bytes()
+def test_what_is_no_journal_is_left_as_it_is(path: Path, damage, code: str) -> None:
+    damage(path)
+    before = path.read_bytes()
     with raises(StateFileError, code):
-        BatchState(place)
-    assert place.read_bytes()[100:] == before[100:]
+        BatchJournal(path)
+    assert path.read_bytes()[100:] == before[100:]
 
 
 EARLIER_RELEASE = """
@@ -251,10 +257,10 @@ PRAGMA user_version = 2;
 """  # dumped from a journal of a release whose code named the fields as the columns
 
 
-def test_a_journal_of_an_earlier_release_is_read(place: Path) -> None:
-    with closing(sqlite3.connect(place)) as connection:
+def test_a_journal_of_an_earlier_release_is_read(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
         connection.executescript(EARLIER_RELEASE)
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         assert journal.read_description()["readers"] == "lexicon-1"
         [found] = journal.iterate_entries()
         assert found == JournalEntry(
@@ -271,8 +277,8 @@ def test_a_journal_of_an_earlier_release_is_read(place: Path) -> None:
         assert journal.read_version_totals() == {"lexicon-1": VersionTotals(1, 2, 1.5)}
 
 
-def test_removed_it_leaves_nothing(place: Path) -> None:
-    journal = BatchState(place)
+def test_removed_it_leaves_nothing(path: Path) -> None:
+    journal = BatchJournal(path)
     journal.write_entries([entry(0)])
     journal.remove()
-    assert list(place.parent.iterdir()) == []
+    assert list(path.parent.iterdir()) == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.batch.journal import BatchState, DocumentState
+from tagalong.backend.batch.journal import BatchJournal, DocumentState
 from tagalong.backend.batch.label_studio_project import ProjectSink, ProjectSource
 from tagalong.backend.batch.local_engine import make_local_engine
 from tagalong.backend.batch.passes import BatchPasses
@@ -50,7 +50,7 @@ def run(label_studio: Any, folder: str) -> Counter[DocumentState]:
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
     target = ProjectSink(project, maps)
     tasks = ProjectSource(project, PROJECT, versions=[VERSION])
-    with BatchState(Path(folder) / "j") as journal:
+    with BatchJournal(Path(folder) / "j") as journal:
         target.recover(journal, is_reset=False)
         BatchPasses(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
@@ -85,7 +85,7 @@ def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.D
     bad = label_studio.forbidden | label_studio.refusing | label_studio.failing
     with TemporaryDirectory() as folder:
         count = run(label_studio, folder)
-        with BatchState(Path(folder) / "j") as journal:
+        with BatchJournal(Path(folder) / "j") as journal:
             failed = journal.read_entries(DocumentState.FAILED)
             aside = {int(entry.key): entry.payload for entry in failed}
     assert count_predictions(label_studio) == dict.fromkeys(label_studio.texts.keys() - bad, 1)
@@ -133,7 +133,7 @@ def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path)
     label_studio.texts[6] = 7  # type: ignore[assignment]
     label_studio.texts[9] = None  # type: ignore[assignment]
     assert run(label_studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
-    with BatchState(tmp_path / "j") as journal:
+    with BatchJournal(tmp_path / "j") as journal:
         reasons = [entry.payload for entry in journal.read_entries(DocumentState.FAILED)]
     for number, reason in zip((6, 9), reasons, strict=True):
         assert_wording(reason, "task-without-text")

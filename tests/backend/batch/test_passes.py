@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.batch.journal import BatchState, DocumentState
+from tagalong.backend.batch.journal import BatchJournal, DocumentState
 from tagalong.backend.batch.local_engine import (
     MAX_ATTEMPTS,
     PredictionFailure,
@@ -64,17 +64,17 @@ class Counting(LexiconTier):
         return super().predict(documents)
 
 
-def answers(journal: BatchState) -> list[tuple[str, str]]:
+def answers(journal: BatchJournal) -> list[tuple[str, str]]:
     return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "out.jsonl.journal"
 
 
 def run_undisturbed() -> list[tuple[str, str]]:
-    with TemporaryDirectory() as folder, BatchState(Path(folder) / "j") as journal:
+    with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
         )
@@ -87,13 +87,13 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
     with TemporaryDirectory() as folder:
         for end in ends:
             tier = Counting(ends_at=end)
-            with BatchState(Path(folder) / "j") as journal, suppress(Killed):
+            with BatchJournal(Path(folder) / "j") as journal, suppress(Killed):
                 BatchPasses(journal, JournalSink()).predict(
                     make_items(DOCUMENTS), make_local_engine(tier)
                 )
             asked += tier.asked
         tier = Counting()
-        with BatchState(Path(folder) / "j") as journal:
+        with BatchJournal(Path(folder) / "j") as journal:
             BatchPasses(journal, JournalSink()).predict(
                 make_items(DOCUMENTS), make_local_engine(tier)
             )
@@ -102,9 +102,9 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
     assert asked == Counter(document.id for document in DOCUMENTS)
 
 
-def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(place: Path) -> None:
+def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(path: Path) -> None:
     tier = Counting(failing=["d3", "d70"])
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         aside = journal.read_entries(DocumentState.FAILED)
         assert [entry.key for entry in aside] == ["d3", "d70"]
@@ -133,17 +133,17 @@ def test_who_fails_is_found(failing: set[int], fails: int) -> None:
             assert got == right
 
 
-def test_what_cannot_be_read_is_set_aside_with_the_reason(place: Path) -> None:
+def test_what_cannot_be_read_is_set_aside_with_the_reason(path: Path) -> None:
     items = [*make_items(DOCUMENTS[:2]), SourceItem(2, "bad", None, "there is no text")]
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(items, make_local_engine(LexiconTier("v")))
         [entry] = journal.read_entries(DocumentState.FAILED)
         assert (entry.key, entry.payload) == ("bad", "there is no text")
 
 
-def test_when_nothing_can_be_predicted_it_is_not_the_documents(place: Path) -> None:
+def test_when_nothing_can_be_predicted_it_is_not_the_documents(path: Path) -> None:
     tier = Counting(failing=[document.id for document in DOCUMENTS])
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         with raises(BatchError, "batch-nothing-predicted") as raised:
             BatchPasses(journal, JournalSink()).predict(
                 make_items(DOCUMENTS), make_local_engine(tier)
@@ -153,11 +153,11 @@ def test_when_nothing_can_be_predicted_it_is_not_the_documents(place: Path) -> N
 
 
 @pytest.mark.parametrize("apart", [1, CHUNK_DOCUMENTS])
-def test_two_documents_of_one_id(place: Path, apart: int) -> None:
+def test_two_documents_of_one_id(path: Path, apart: int) -> None:
     documents = list(DOCUMENTS)
     documents[1 + apart] = Document("d1", documents[1].text)
     with (
-        BatchState(place) as journal,
+        BatchJournal(path) as journal,
         raises(BatchError, "batch-duplicate-id") as raised,
     ):
         BatchPasses(journal, JournalSink()).predict(
@@ -166,9 +166,9 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
     assert f"documents 2 and {2 + apart} " in str(raised.value)
 
 
-def test_a_source_in_another_order_is_refused(place: Path) -> None:
+def test_a_source_in_another_order_is_refused(path: Path) -> None:
     documents = list(DOCUMENTS[: CHUNK_DOCUMENTS + 1])
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(documents), make_local_engine(LexiconTier("v"))
         )
@@ -179,9 +179,9 @@ def test_a_source_in_another_order_is_refused(place: Path) -> None:
             )
 
 
-def test_a_text_that_has_changed_is_predicted_anew(place: Path) -> None:
+def test_a_text_that_has_changed_is_predicted_anew(path: Path) -> None:
     documents = list(DOCUMENTS)
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(documents), make_local_engine(LexiconTier("lexicon-1"))
         )
@@ -192,10 +192,10 @@ def test_a_text_that_has_changed_is_predicted_anew(place: Path) -> None:
         assert answers(journal)[70] == ("d70", "d70 ['Chemical']")
 
 
-def test_what_is_done_elsewhere_is_passed_over(place: Path) -> None:
+def test_what_is_done_elsewhere_is_passed_over(path: Path) -> None:
     items = [replace(item, is_predicted=item.position % 2 == 0) for item in make_items(DOCUMENTS)]
     tier = Counting()
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(items, make_local_engine(tier))
     assert tier.asked == Counter(document.id for document in DOCUMENTS[1::2])
 
@@ -217,7 +217,7 @@ class Again(Counting):
         return [replace(one, version="better-1") for one in super().predict(documents)]
 
 
-def cascade(journal: BatchState, first: Counting, second: Counting, budget: float) -> None:
+def cascade(journal: BatchJournal, first: Counting, second: Counting, budget: float) -> None:
     batch = BatchPasses(journal, JournalSink())
     batch.predict(make_items(DOCUMENTS), make_local_engine(first), defer=True)
     journal.select_for_second_pass(budget)
@@ -230,10 +230,10 @@ def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[i
     with TemporaryDirectory() as folder:
         for of_first, of_second in [*ends, (0, 0)]:
             one, other = Unsure(ends_at=of_first), Again(ends_at=of_second)
-            with BatchState(Path(folder) / "j") as journal, suppress(Killed):
+            with BatchJournal(Path(folder) / "j") as journal, suppress(Killed):
                 cascade(journal, one, other, 0.25)
             first, second = first + one.asked, second + other.asked
-        with BatchState(Path(folder) / "j") as journal:
+        with BatchJournal(Path(folder) / "j") as journal:
             by = {entry.key: entry.version for entry in journal.iterate_entries()}
             assert {entry.state for entry in journal.iterate_entries()} == {DocumentState.PREDICTED}
     least_sure = sorted(range(len(DOCUMENTS)), key=lambda n: (-abs(n - 100), n))[:50]
@@ -242,24 +242,24 @@ def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[i
     assert second == Counter(f"d{n}" for n in least_sure)
 
 
-def test_what_the_better_tier_cannot_read_keeps_its_answer(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_what_the_better_tier_cannot_read_keeps_its_answer(path: Path) -> None:
+    with BatchJournal(path) as journal:
         cascade(journal, Unsure(), Again(failing=["d0", "d196"]), 0.1)
         kept = {entry.key: entry.version for entry in journal.iterate_entries()}
     assert kept["d0"] == kept["d196"] == "lexicon-1"
     assert Counter(kept.values())["better-1"] == 18
 
 
-def test_a_better_tier_that_can_read_nothing_ends_the_batch(place: Path) -> None:
+def test_a_better_tier_that_can_read_nothing_ends_the_batch(path: Path) -> None:
     names = [document.id for document in DOCUMENTS]
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         with raises(BatchError, "batch-nothing-predicted"):
             cascade(journal, Unsure(), Again(failing=names), 1.0)
         assert journal.count_by_state() == {DocumentState.DEFERRED: len(DOCUMENTS)}
 
 
-def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: Path) -> None:
-    with BatchState(place) as journal:
+def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(path: Path) -> None:
+    with BatchJournal(path) as journal:
         batch = BatchPasses(journal, JournalSink())
         batch.predict(make_items(DOCUMENTS), make_local_engine(Unsure()), defer=True)
         journal.select_for_second_pass(1.0)
@@ -273,9 +273,9 @@ def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: P
         }
 
 
-def test_it_says_how_far_it_is(place: Path) -> None:
+def test_it_says_how_far_it_is(path: Path) -> None:
     told: list[BatchProgress] = []
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTier("v"))
         )
@@ -288,7 +288,7 @@ def test_it_says_how_far_it_is(place: Path) -> None:
     assert told[-1].entities > 0
 
 
-def test_a_source_is_read_as_it_is_needed(place: Path) -> None:
+def test_a_source_is_read_as_it_is_needed(path: Path) -> None:
     taken = 0
 
     def source() -> Iterator[SourceItem]:
@@ -298,7 +298,7 @@ def test_a_source_is_read_as_it_is_needed(place: Path) -> None:
             yield item
 
     seen: list[int] = []
-    with BatchState(place) as journal:
+    with BatchJournal(path) as journal:
         engine = make_local_engine(LexiconTier("v"))
         BatchPasses(journal, JournalSink()).predict(
             source(), engine, on_progress=lambda _: seen.append(taken)

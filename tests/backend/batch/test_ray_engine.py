@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.local_engine import PredictionFailure, make_local_engine
 from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.batch.ray_engine import open_ray_engine, plan_workers
@@ -62,7 +62,7 @@ def test_two_nodes_answer_as_one_machine_does_and_in_its_order(two_nodes: str) -
 def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
     found = in_a_process(answered, two_nodes, partial(Meeting, tmp_path))
     versions = {one.version for chunk in found for one in chunk}
-    assert versions == {f"lexicon on {place.name}" for place in tmp_path.iterdir()}
+    assert versions == {f"lexicon on {path.name}" for path in tmp_path.iterdir()}
     assert len(versions) == 2
 
 
@@ -83,7 +83,7 @@ def test_what_the_source_says_is_raised_here(two_nodes: str) -> None:
 
 def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path) -> None:
     found = in_a_process(batch_on_ray, two_nodes, tmp_path / "ray")
-    with BatchState(tmp_path / "local") as journal:
+    with BatchJournal(tmp_path / "local") as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), make_local_engine(lexicon())
         )

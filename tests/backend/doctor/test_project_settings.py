@@ -6,7 +6,12 @@ import pytest
 
 from tagalong.backend.doctor.context import DoctorOptions
 from tagalong.backend.doctor.finding import DoctorFinding
-from tagalong.backend.label_studio.api.filters import MOST, all_of, on, tasks_of
+from tagalong.backend.label_studio.api.filters import (
+    MAX_FILTER_ITEMS,
+    filter_by_ids,
+    filter_item,
+    match_all,
+)
 from tests.backend.doctor.doctor_runner import KEY, ScriptedServers, only_finding, run_doctor
 from tests.backend.doctor.scripted import PROJECT, TEXT, ReceivedRequest, backend_row, project, task
 
@@ -102,8 +107,8 @@ def tab(number: int, title: str, filters: Any, **more: Any) -> dict[str, Any]:
     return {"id": number, "data": {"title": title, "filters": filters, **more}}
 
 
-OLD = tab(2, "Next: mixed", all_of(on("id", "in_list", [11, 7])), ordering=BY_SCORE)
-FINE = tab(1, "Default", all_of())
+OLD = tab(2, "Next: mixed", match_all(filter_item("id", "in_list", [11, 7])), ordering=BY_SCORE)
+FINE = tab(1, "Default", match_all())
 
 
 def holds(servers: ScriptedServers, *tabs: dict[str, Any]) -> dict[int, dict[str, Any]]:
@@ -137,36 +142,38 @@ def test_a_filter_that_the_page_does_not_know(servers: ScriptedServers) -> None:
 
 
 def test_it_is_rewritten(servers: ScriptedServers) -> None:
-    held = holds(servers, FINE, OLD, tab(3, "Review", all_of(on("id", "in_list", [5]))))
+    held = holds(servers, FINE, OLD, tab(3, "Review", match_all(filter_item("id", "in_list", [5]))))
     finding = check_tabs(servers, fix=True)
     assert finding.status == "ok"
     assert "tabs 'Next: mixed' (2), 'Review' (3)" in finding.sentence
     assert held[1] == FINE
-    assert held[2]["data"]["filters"] == tasks_of([11, 7])
-    assert held[3]["data"]["filters"] == tasks_of([5])
+    assert held[2]["data"]["filters"] == filter_by_ids([11, 7])
+    assert held[3]["data"]["filters"] == filter_by_ids([5])
     assert (held[2]["data"]["title"], held[2]["data"]["ordering"]) == ("Next: mixed", BY_SCORE)
     assert "tasks:created_at" in held[2]["data"]["hiddenColumns"]["explore"]
     assert check_tabs(servers, fix=True).sentence == "The page knows the filters of 3 tabs."
 
 
 def test_what_cannot_be_rewritten_keeps_the_tasks_it_shows(servers: ScriptedServers) -> None:
-    both = all_of(on("id", "in_list", [5, 6, 7]), on("total_annotations", "equal", 0))
+    both = match_all(
+        filter_item("id", "in_list", [5, 6, 7]), filter_item("total_annotations", "equal", 0)
+    )
     held = holds(servers, tab(4, "Mine", both))
     shown = {"tasks": [{"id": 6}, {"id": 5}], "total": 2}
     servers.set_label_studio_answer("GET /api/tasks/", 200, shown)
     assert check_tabs(servers, fix=True).status == "ok"
-    assert held[4]["data"]["filters"] == tasks_of([6, 5])
+    assert held[4]["data"]["filters"] == filter_by_ids([6, 5])
 
 
 def test_more_tasks_than_a_filter_takes(servers: ScriptedServers) -> None:
-    ids = list(range(1, MOST + 3))
-    held = holds(servers, tab(4, "All", all_of(on("id", "in_list", ids))))
+    ids = list(range(1, MAX_FILTER_ITEMS + 3))
+    held = holds(servers, tab(4, "All", match_all(filter_item("id", "in_list", ids))))
     servers.set_label_studio_answer(
         "GET /api/tasks/", 200, {"tasks": [{"id": n} for n in ids], "total": 902}
     )
     finding = check_tabs(servers, fix=True)
     assert "first 900 of its 902 tasks" in finding.sentence
-    assert held[4]["data"]["filters"] == tasks_of(ids[:MOST])
+    assert held[4]["data"]["filters"] == filter_by_ids(ids[:MAX_FILTER_ITEMS])
 
 
 def test_label_studio_does_not_take_it(servers: ScriptedServers) -> None:

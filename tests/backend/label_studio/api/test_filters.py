@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.label_studio.api.filters import (
-    MOST,
+    MAX_FILTER_ITEMS,
     PAGE_OPERATORS,
-    all_of,
-    on,
-    tasks_of,
+    filter_by_ids,
+    filter_item,
+    match_all,
     unknown_operators,
     without_lists,
 )
@@ -50,9 +50,9 @@ def shown(filters: Mapping[str, Any]) -> list[int]:
 
 columns = st.sampled_from(["id", "total_annotations"])
 numbers = st.integers(0, 11)
-plain = st.builds(on, columns, st.sampled_from(["equal", "not_equal", "greater"]), numbers)
+plain = st.builds(filter_item, columns, st.sampled_from(["equal", "not_equal", "greater"]), numbers)
 lists = st.builds(
-    on, columns, st.sampled_from(["in_list", "not_in_list"]), st.lists(numbers, max_size=4)
+    filter_item, columns, st.sampled_from(["in_list", "not_in_list"]), st.lists(numbers, max_size=4)
 )
 single = plain | lists
 with_child = st.builds(lambda item, child: {**item, "child_filter": child}, single, single)
@@ -78,7 +78,7 @@ def test_it_selects_the_same_tasks(filters: dict[str, Any]) -> None:
 def test_a_list_alone_is_always_rewritten(
     conjunction: str, operator: str, values: list[int]
 ) -> None:
-    filters = {"conjunction": conjunction, "items": [on("id", operator, values)]}
+    filters = {"conjunction": conjunction, "items": [filter_item("id", operator, values)]}
     found = without_lists(filters)
     assert found is not None
     assert shown(found) == shown(filters)
@@ -93,25 +93,29 @@ def test_what_the_page_knows_stays_as_it_is(filters: dict[str, Any]) -> None:
 @given(st.lists(st.sampled_from(UNIVERSE), unique=True))
 def test_some_tasks_are_shown_and_no_others(ids: list[int]) -> None:
     ids = [one for one in ids if one]  # no task has id 0
-    assert [task for task in shown(tasks_of(ids)) if task] == sorted(ids)
-    assert unknown_operators(tasks_of(ids)) == []
+    assert [task for task in shown(filter_by_ids(ids)) if task] == sorted(ids)
+    assert unknown_operators(filter_by_ids(ids)) == []
 
 
 def test_no_filter_is_longer_than_the_database_takes() -> None:
-    ids = list(range(1, MOST + 2))
-    assert len(tasks_of(ids)["items"]) == MOST
-    assert without_lists(all_of(on("id", "in_list", ids))) is None
-    assert without_lists(all_of(on("id", "in_list", ids[:MOST]))) is not None
+    ids = list(range(1, MAX_FILTER_ITEMS + 2))
+    assert len(filter_by_ids(ids)["items"]) == MAX_FILTER_ITEMS
+    assert without_lists(match_all(filter_item("id", "in_list", ids))) is None
+    assert (
+        without_lists(match_all(filter_item("id", "in_list", ids[:MAX_FILTER_ITEMS]))) is not None
+    )
 
 
 @pytest.mark.parametrize(
     "filters",
     [
-        all_of(on("id", "in_list", [1, 2]), on("id", "greater", 1)),
-        all_of(on("data.site", "in_list", ["a", "b"], kind="String")),
-        all_of(on("id", "in_list", "1,2")),
-        all_of(on("id", "", 1)),
-        all_of({**on("id", "equal", 1), "child_filter": on("id", "in_list", [1])}),
+        match_all(filter_item("id", "in_list", [1, 2]), filter_item("id", "greater", 1)),
+        match_all(filter_item("data.site", "in_list", ["a", "b"], kind="String")),
+        match_all(filter_item("id", "in_list", "1,2")),
+        match_all(filter_item("id", "", 1)),
+        match_all(
+            {**filter_item("id", "equal", 1), "child_filter": filter_item("id", "in_list", [1])}
+        ),
     ],
 )
 def test_filters_without_an_equivalent(filters: dict[str, Any]) -> None:

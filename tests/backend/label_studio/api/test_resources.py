@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
-from tagalong.backend.label_studio.api.filters import tasks_of
+from tagalong.backend.label_studio.api.filters import filter_by_ids
 from tagalong.backend.label_studio.api.objects import View
 from tests.backend.doctor.scripted import ReceivedRequest, ScriptedServer, healthy_label_studio
 
@@ -38,10 +38,10 @@ def sent(server: ScriptedServer) -> list[Any]:
 def test_the_text_is_visible_in_a_new_tab(
     server: ScriptedServer, studio: LabelStudioClient
 ) -> None:
-    assert studio.views.create_or_update(7, "Review", tasks_of([4, 2])).title == "Review"
+    assert studio.views.create_or_update(7, "Review", filter_by_ids([4, 2])).title == "Review"
     first, second = sent(server)
     assert (first["title"], first["filters"]["items"]) == ("Default", [])
-    assert second["filters"] == tasks_of([4, 2])
+    assert second["filters"] == filter_by_ids([4, 2])
     assert second["ordering"] == ["tasks:predictions_score"]
     hidden = {
         "explore": ["tasks:predictions_score", "tasks:created_at"],
@@ -55,7 +55,7 @@ def test_the_text_is_visible_in_a_new_tab(
 def test_a_column_is_added_to_the_list_and_not_beside_an_open_task(
     server: ScriptedServer, studio: LabelStudioClient
 ) -> None:
-    studio.views.create_or_update(7, "Next", tasks_of([4]), columns=["predictions_score"])
+    studio.views.create_or_update(7, "Next", filter_by_ids([4]), columns=["predictions_score"])
     hidden = sent(server)[-1]["hiddenColumns"]
     assert hidden["explore"] == ["tasks:created_at"]
     assert "tasks:predictions_score" in hidden["labeling"]
@@ -64,16 +64,16 @@ def test_a_column_is_added_to_the_list_and_not_beside_an_open_task(
 def test_a_tab_of_that_title_is_changed(server: ScriptedServer, studio: LabelStudioClient) -> None:
     there = [{"id": 3, "data": {"title": "Review"}}]
     server.script.answers[f"GET {VIEWS}"] = (200, there)
-    studio.views.create_or_update(7, "Review", tasks_of([4]))
+    studio.views.create_or_update(7, "Review", filter_by_ids([4]))
     (changed,) = sent(server)
-    assert changed["filters"] == tasks_of([4])
+    assert changed["filters"] == filter_by_ids([4])
     assert f"PATCH {VIEWS}3/" in server.script.paths()
 
 
 def test_other_filters_leave_all_else(server: ScriptedServer, studio: LabelStudioClient) -> None:
     kept = {"title": "Mine", "ordering": ["-tasks:id"], "hiddenColumns": {}, "gridWidth": 4}
     view = View(3, "Mine", kept | {"selectedItems": {"all": True}})
-    studio.views.refilter(7, view, tasks_of([1]))
-    assert sent(server) == [kept | {"filters": tasks_of([1])}]
-    studio.views.refilter(7, View(3, "Mine", {"title": "Mine"}), tasks_of([1]))
+    studio.views.refilter(7, view, filter_by_ids([1]))
+    assert sent(server) == [kept | {"filters": filter_by_ids([1])}]
+    studio.views.refilter(7, View(3, "Mine", {"title": "Mine"}), filter_by_ids([1]))
     assert "tasks:created_at" in sent(server)[-1]["hiddenColumns"]["explore"]
