@@ -32,7 +32,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> DiskRecorder:
     return DiskRecorder(monkeypatch)
 
 
-def test_new_content_is_on_the_disk_before_its_name_and_its_name_before_the_end(
+def test_new_content_is_synced_before_rename_and_rename_before_return(
     tmp_path: Path, disk: DiskRecorder
 ) -> None:
     path = tmp_path / "current"
@@ -51,9 +51,7 @@ def refuse(_: object) -> None:
     raise NO_SPACE
 
 
-def test_content_that_cannot_be_synced_does_not_take_the_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sync_error_keeps_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "current"
     write_text_atomically(path, SHORT)
     monkeypatch.setattr(os, "fsync", refuse)
@@ -69,7 +67,7 @@ def write_and_interrupt(path: Path) -> None:
         raise KeyboardInterrupt
 
 
-def test_an_error_in_the_block_leaves_the_old_content(tmp_path: Path) -> None:
+def test_error_in_block_keeps_old_content(tmp_path: Path) -> None:
     path = tmp_path / "current"
     write_text_atomically(path, SHORT)
     with pytest.raises(KeyboardInterrupt):
@@ -78,7 +76,7 @@ def test_an_error_in_the_block_leaves_the_old_content(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"current"}
 
 
-def test_leftovers_of_a_kill_are_no_part_of_the_next_write_and_can_be_removed(
+def test_leftover_temporary_files_are_ignored_and_removable(
     tmp_path: Path,
 ) -> None:
     own, other = (tmp_path / f".current.{pid}.new" for pid in (os.getpid(), 1))
@@ -95,7 +93,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_file_keeps_its_permissions_and_a_new_one_gets_the_usual_ones(tmp_path: Path) -> None:
+def test_existing_file_keeps_permissions_and_new_file_gets_default(tmp_path: Path) -> None:
     path, usual = tmp_path / "current", tmp_path / "usual"
     usual.write_text("")
     write_text_atomically(path, "1")
@@ -105,7 +103,7 @@ def test_a_file_keeps_its_permissions_and_a_new_one_gets_the_usual_ones(tmp_path
     assert mode_of(path) == 0o640
 
 
-def test_a_private_file_is_private_from_its_first_byte_on(tmp_path: Path) -> None:
+def test_private_file_is_private_from_creation(tmp_path: Path) -> None:
     path = tmp_path / "current"
     path.write_text("old")
     with open_atomically(path, mode=0o600) as file:
@@ -114,9 +112,7 @@ def test_a_private_file_is_private_from_its_first_byte_on(tmp_path: Path) -> Non
     assert mode_of(path) == 0o600
 
 
-def test_a_folder_is_on_the_disk_before_it_is_in_its_place(
-    tmp_path: Path, disk: DiskRecorder
-) -> None:
+def test_folder_is_synced_before_rename(tmp_path: Path, disk: DiskRecorder) -> None:
     folder, place = tmp_path / "work", tmp_path / "version"
     (folder / "inner").mkdir(parents=True)
     fill(folder / "inner")
@@ -129,7 +125,7 @@ def test_a_folder_is_on_the_disk_before_it_is_in_its_place(
     assert names == ("sync", identity(tmp_path), None)
 
 
-def test_no_other_module_writes_or_locks_on_its_own() -> None:
+def test_no_other_module_writes_or_locks_files() -> None:
     own_way = re.compile(r"\bfcntl\b|os\.fsync|os\.replace|NamedTemporaryFile|\bFileLock\b")
     found = {
         path.relative_to(ROOT).as_posix()
@@ -140,7 +136,7 @@ def test_no_other_module_writes_or_locks_on_its_own() -> None:
     assert found == {"ner/atomic_io.py", "backend/storage/locks.py"}
 
 
-def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
+def test_full_disk_keeps_old_content(tmp_path: Path) -> None:
     path = tmp_path / "current"
     write_text_atomically(path, SHORT)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -153,7 +149,7 @@ def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
     assert path.read_text() == SHORT
 
 
-def test_sync_waits_for_every_path_and_closes_it(tmp_path: Path, disk: DiskRecorder) -> None:
+def test_sync_covers_every_path_and_closes_it(tmp_path: Path, disk: DiskRecorder) -> None:
     (tmp_path / "file").write_text("four")
     fsync_paths(tmp_path / "file", tmp_path)
     fsync_paths()
@@ -172,7 +168,7 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-def test_sync_closes_a_file_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sync_closes_file_after_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptors = []
 
     def fsync(descriptor: int) -> None:
@@ -185,9 +181,7 @@ def test_sync_closes_a_file_after_an_error(tmp_path: Path, monkeypatch: pytest.M
     assert [is_open(descriptor) for descriptor in descriptors] == [False]
 
 
-def test_every_name_on_the_way_to_a_new_folder_is_on_the_disk(
-    tmp_path: Path, disk: DiskRecorder
-) -> None:
+def test_make_folder_syncs_every_parent(tmp_path: Path, disk: DiskRecorder) -> None:
     make_folder(tmp_path / "a" / "b" / "c")
     parents = [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
     assert {event[1] for event in disk.events} == set(map(identity, parents))
@@ -210,7 +204,7 @@ def test_every_name_on_the_way_to_a_new_folder_is_on_the_disk(
     ],
 )
 @pytest.mark.parametrize("name", [None, "models"])
-def test_an_error_of_the_file_system_is_one_sentence_with_its_cause(
+def test_file_system_error_becomes_one_sentence_with_cause(
     number: int, code: str, name: str | None
 ) -> None:
     error = OSError(number, os.strerror(number), name)
@@ -219,13 +213,13 @@ def test_an_error_of_the_file_system_is_one_sentence_with_its_cause(
     assert caught.value.__cause__ is error
 
 
-def test_disk_full_only_lets_other_errors_through() -> None:
+def test_disk_full_only_reraises_other_errors() -> None:
     with pytest.raises(PublishError), translate_os_errors("write", disk_full_only=True):
         raise NO_SPACE
     with pytest.raises(PermissionError), translate_os_errors("write", disk_full_only=True):
         raise PermissionError(errno.EACCES, "No")
 
 
-def test_errors_of_other_kinds_pass() -> None:
+def test_errors_of_other_types_are_reraised() -> None:
     with pytest.raises(ValueError, match="mine"), translate_os_errors("write"):
         raise ValueError("mine")

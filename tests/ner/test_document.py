@@ -31,7 +31,7 @@ inner_spans = spans.filter(lambda span: span.end <= LENGTH)
 @example(0, 0)
 @example(3, 2)
 @example(-1, 2)
-def test_a_span_holds_one_or_more_code_points_from_0_on(start: int, end: int) -> None:
+def test_span_is_not_empty_and_starts_at_0_or_later(start: int, end: int) -> None:
     if 0 <= start < end:
         assert (Span(start, end, "x").start, Span(start, end, "x").end) == (start, end)
     else:
@@ -39,7 +39,7 @@ def test_a_span_holds_one_or_more_code_points_from_0_on(start: int, end: int) ->
             Span(start, end, "x")
 
 
-def test_spans_are_compared_by_start_then_end_then_label_and_never_by_score() -> None:
+def test_spans_compare_by_start_end_label_but_not_score() -> None:
     ordered = [Span(0, 1, "y"), Span(0, 2, "x"), Span(0, 2, "y"), Span(1, 2, "a")]
     assert all(sorted(mixed) == ordered for mixed in permutations(ordered))
     sure, unsure = Span(0, 1, "y", 1.0), Span(0, 1, "y", 0.1)
@@ -62,7 +62,7 @@ def test_spans_overlap_if_they_share_a_code_point(one: Span, other: Span) -> Non
 @example([Span(0, LENGTH, "x")])
 @example([Span(0, LENGTH + 1, "x"), Span(1, 2, "x")])  # not the last one
 @example([Span(8, 10, "x"), Span(15, 17, "x")])
-def test_a_document_refuses_a_span_that_ends_past_its_text(found: list[Span]) -> None:
+def test_span_past_end_of_text_is_refused(found: list[Span]) -> None:
     last = max((span.end for span in found), default=0)
     if last <= LENGTH:
         assert len(Document("d", TEXT, tuple(found)).spans) == len(found)
@@ -75,7 +75,7 @@ def test_a_document_refuses_a_span_that_ends_past_its_text(found: list[Span]) ->
 @example([Span(0, 2, "y"), Span(0, 2, "x"), Span(0, 3, "y"), Span(1, 2, "x")], None)
 def test_spans_are_sorted_by_start_then_longest_then_label(found: list[Span], chance) -> None:
     document = Document("d", TEXT, tuple(found))
-    assert sorted(document.spans) == sorted(found)  # none is gone, none is there twice
+    assert sorted(document.spans) == sorted(found)  # no span lost or repeated
     for before, after in zip(document.spans, document.spans[1:], strict=False):
         assert before.start <= after.start
         if before.start == after.start:
@@ -86,7 +86,7 @@ def test_spans_are_sorted_by_start_then_longest_then_label(found: list[Span], ch
     assert Document("d", TEXT, tuple(found)) == document
 
 
-def test_equal_spans_keep_their_order_and_scores() -> None:
+def test_equal_spans_keep_order_and_scores() -> None:
     scored = [Span(0, 7, "x", score) for score in (0.5, 0.9, 0.1)]
     assert [span.score for span in Document("d", TEXT, tuple(scored)).spans] == [0.5, 0.9, 0.1]
 
@@ -98,7 +98,7 @@ def test_equal_spans_keep_their_order_and_scores() -> None:
 @example([(5, 4)])
 @example([(-1, 4)])
 @example([(1, 4), (0, 2), (1, 4), (0, 9)])
-def test_masked_ranges_lie_inside_the_text_sorted_and_each_once(
+def test_masked_ranges_are_inside_text_sorted_and_unique(
     unknown: list[tuple[int, int]],
 ) -> None:
     wrong = [(start, end) for start, end in unknown if not 0 <= start < end <= LENGTH]
@@ -113,7 +113,7 @@ def test_masked_ranges_lie_inside_the_text_sorted_and_each_once(
 
 @given(texts.filter(bool), st.data())
 @example("a b", None)
-def test_a_span_covers_the_very_text_between_its_offsets(text: str, data) -> None:
+def test_span_text_is_text_between_offsets(text: str, data) -> None:
     start = data.draw(st.integers(0, len(text) - 1)) if data else 1
     end = data.draw(st.integers(start + 1, len(text))) if data else 2
     covered = Document("d", text).span_text(Span(start, end, "x"))
@@ -126,7 +126,7 @@ def test_offsets_count_code_points() -> None:
     assert [document.span_text(span) for span in document.spans] == ["😀", "asthma"]
 
 
-def test_the_meta_data_and_the_scores_do_not_count_for_equality() -> None:
+def test_equality_ignores_metadata_and_scores() -> None:
     document = Document("d", TEXT, (Span(0, 7, "x"),), {"source": "a"}, masked_ranges=((8, 9),))
     same = Document("d", TEXT, (Span(0, 7, "x", 0.5),), {"source": "b"}, masked_ranges=((8, 9),))
     assert document == same
@@ -146,15 +146,15 @@ def test_the_meta_data_and_the_scores_do_not_count_for_equality() -> None:
     ],
     ids=["id", "text", "label", "a span twice", "unknown", "nothing unknown"],
 )
-def test_everything_else_counts_for_equality(other: Document) -> None:
+def test_equality_compares_all_other_fields(other: Document) -> None:
     assert other != Document("d", TEXT, (Span(0, 7, "x"),), masked_ranges=((8, 9),))
 
 
 @pytest.mark.parametrize("field", ["text", "spans", "masked_ranges"])
-def test_a_document_cannot_be_changed_after_its_check(field: str) -> None:
+def test_document_is_immutable(field: str) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(Document("d", TEXT), field, ())
 
 
-def test_every_reason_of_the_type_is_listed() -> None:
+def test_all_drop_reasons_are_listed() -> None:
     assert get_args(DropReason) == DROP_REASONS

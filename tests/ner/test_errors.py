@@ -8,7 +8,7 @@ from tagalong.backend.server.prediction.request import unprocessable_request
 from tagalong.ner.errors import FormatError, LabelStudioError, TagalongError
 
 
-def test_the_code_of_an_error_is_its_own_or_that_of_its_class():
+def test_error_code_defaults_to_class_code():
     assert FormatError("no").code == "format-error"
     assert FormatError("no", code="odd-file").code == "odd-file"
     assert LabelStudioError("no", "slow").code == "label-studio-slow"
@@ -22,14 +22,14 @@ def test_the_code_of_an_error_is_its_own_or_that_of_its_class():
         unprocessable_request("no", code="odd-body"),
     ],
 )
-def test_an_error_survives_pickling(error: TagalongError):
+def test_error_survives_pickling(error: TagalongError):
     loaded = pickle.loads(pickle.dumps(error))
     assert type(loaded) is type(error)
     assert str(loaded) == str(error)
     assert vars(loaded) == vars(error)
 
 
-def test_every_class_has_a_code_of_its_own():
+def test_error_classes_have_unique_codes():
     classes = [TagalongError]
     for one in classes:
         classes.extend(one.__subclasses__())

@@ -62,21 +62,21 @@ def manifest(draft: VersionMetadata) -> Manifest:
 
 
 @given(DRAFTS)
-def test_a_written_manifest_is_read_back(draft: VersionMetadata) -> None:
+def test_manifest_round_trip(draft: VersionMetadata) -> None:
     written = manifest(draft)
     text = json.dumps(written.to_json())
     assert Manifest.from_json(json.loads(text), "here") == written
 
 
 @given(DRAFTS)
-def test_the_hash_survives_writing_and_reading(draft: VersionMetadata) -> None:
+def test_content_hash_is_stable_after_round_trip(draft: VersionMetadata) -> None:
     written = manifest(draft)
     read = Manifest.from_json(json.loads(json.dumps(written.to_json())), "here")
     assert content_hash(read, read.files) == content_hash(draft, FILES)
 
 
 @given(DRAFTS, OBJECTS)
-def test_the_content_hash_ignores_scores_and_environment(
+def test_content_hash_ignores_scores_and_environment(
     draft: VersionMetadata, other: dict[str, Any]
 ) -> None:
     backwards = dict(reversed(draft.config.items()))
@@ -96,13 +96,13 @@ def test_the_content_hash_ignores_scores_and_environment(
         {"base_revision": None},
     ],
 )
-def test_the_content_hash_differs_between_versions(change: dict[str, Any]) -> None:
+def test_content_hash_differs_between_versions(change: dict[str, Any]) -> None:
     draft = VersionMetadata(**DRAFT)
     assert content_hash(replace(draft, **change), FILES) != content_hash(draft, FILES)
 
 
-def test_a_version_of_before_calibration_counted_still_reads(tmp_path: Path) -> None:
-    """What it answers with has not changed, and neither has its name."""
+def test_version_hashed_without_calibration_is_still_valid(tmp_path: Path) -> None:
+    """Its content and its name have not changed."""
     draft = VersionMetadata(**DRAFT)
     assert content_hash(draft, FILES, schema_version=1) == content_hash(
         replace(draft, calibration={"temperature": 9.9}), FILES, schema_version=1
@@ -120,7 +120,7 @@ def test_a_version_of_before_calibration_counted_still_reads(tmp_path: Path) -> 
     assert read_manifest(folder) == old
 
 
-def test_other_weights_and_renamed_weights_are_another_version() -> None:
+def test_changed_or_renamed_weights_change_content_hash() -> None:
     draft, record = VersionMetadata(**DRAFT), FILES["model.safetensors"]
     contents = [
         FILES,
@@ -136,7 +136,7 @@ def broken(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", broken())
-def test_a_missing_field_is_named(name: str) -> None:
+def test_missing_field_is_named(name: str) -> None:
     value = broken()
     del value[name]
     with raises(VersionInvalid, "manifest-field-missing") as raised:
@@ -145,7 +145,7 @@ def test_a_missing_field_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", broken())
-def test_a_field_of_a_wrong_type_is_named(name: str) -> None:
+def test_field_of_wrong_type_is_named(name: str) -> None:
     with raises(VersionInvalid, "manifest-field-invalid") as raised:
         Manifest.from_json(broken(**{name: 1.5}), "over/there")
     assert repr(name) in str(raised.value)
@@ -163,7 +163,7 @@ def test_a_field_of_a_wrong_type_is_named(name: str) -> None:
         (broken(files={"model.safetensors": {"sha256": "ab"}}), "manifest-file-record-invalid"),
     ],
 )
-def test_another_value_is_no_manifest(value: object, code: str) -> None:
+def test_non_object_is_no_manifest(value: object, code: str) -> None:
     with raises(VersionInvalid, code):
         Manifest.from_json(value, "over/there")
 
@@ -241,7 +241,7 @@ def forge_path(folder: Path) -> None:
         (forge_path, "file-not-published", "tokenizer.json"),
     ],
 )
-def test_a_damaged_version_is_an_error_that_names_the_file(
+def test_damaged_version_error_names_file(
     store: ModelStore,
     publish: Callable[..., Manifest],
     damage: Callable[[Path], None],
@@ -264,7 +264,7 @@ def test_a_damaged_version_is_an_error_that_names_the_file(
         (delete_manifest, "manifest-missing"),
     ],
 )
-def test_sizes_show_that_files_were_cut_or_lost(
+def test_size_check_finds_truncated_or_missing_files(
     store: ModelStore, publish: Callable[..., Manifest], damage: Callable[[Path], None], code: str
 ) -> None:
     folder = store.resolve(publish().version)
@@ -274,7 +274,7 @@ def test_sizes_show_that_files_were_cut_or_lost(
         check_sizes(folder)
 
 
-def test_sizes_do_not_show_other_content(
+def test_size_check_misses_changed_content_of_same_size(
     store: ModelStore, publish: Callable[..., Manifest]
 ) -> None:
     folder = store.resolve(publish().version)
@@ -295,7 +295,7 @@ EDITS = [
 
 @pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize(("old", "new"), EDITS)
-def test_every_change_of_a_manifest_is_noticed(
+def test_edited_manifest_is_refused(
     store: ModelStore, publish: Callable[..., Manifest], old: str, new: str, verify: bool
 ) -> None:
     folder = store.resolve(publish().version)
@@ -304,23 +304,23 @@ def test_every_change_of_a_manifest_is_noticed(
         read_manifest(folder, verify=verify)
 
 
-def test_an_edited_manifest_with_a_new_digest_is_read(
+def test_edited_manifest_with_new_digest_is_read(
     store: ModelStore, publish: Callable[..., Manifest]
 ) -> None:
-    """So that the test above fails for the digest alone."""
+    """Proves that the digest is the only cause in the test above."""
     folder = store.resolve(publish().version)
     edit_manifest(folder, '"strict_f1": 0.84', '"strict_f1": 0.99', reseal=True)
     assert read_manifest(folder).scores["dev"]["strict_f1"] == 0.99
 
 
 @given(DRAFTS)
-def test_the_digest_is_of_the_content_however_it_is_written(draft: VersionMetadata) -> None:
+def test_digest_ignores_json_formatting(draft: VersionMetadata) -> None:
     value = manifest(draft).to_json()
     backwards = dict(reversed(json.loads(json.dumps(value, indent=2)).items()))
     assert manifest_digest(backwards) == value["digest"]
 
 
-def test_every_field_is_part_of_the_digest() -> None:
+def test_digest_covers_every_field() -> None:
     value = broken()
     fields = value.keys() - {"digest"}
     assert len({manifest_digest(value | {name: "other"}) for name in fields}) == len(fields)
@@ -328,7 +328,7 @@ def test_every_field_is_part_of_the_digest() -> None:
 
 
 @pytest.mark.parametrize("damage", [delete, truncate, tamper, add_weights, add_pickle])
-def test_listing_reads_the_manifest_alone(
+def test_listing_reads_only_the_manifest(
     store: ModelStore, publish: Callable[..., Manifest], damage: Callable[[Path], None]
 ) -> None:
     published = publish()
@@ -336,7 +336,7 @@ def test_listing_reads_the_manifest_alone(
     assert read_manifest(store.resolve(published.version), verify=False) == published
 
 
-def test_hidden_files_of_a_desktop_are_ignored(
+def test_hidden_desktop_files_are_ignored(
     store: ModelStore, publish: Callable[..., Manifest]
 ) -> None:
     published = publish()
@@ -347,7 +347,7 @@ def test_hidden_files_of_a_desktop_are_ignored(
     assert read_manifest(store.resolve(published.version)) == published
 
 
-def test_a_version_can_be_copied_and_read_elsewhere(
+def test_copied_version_is_readable_elsewhere(
     store: ModelStore, publish: Callable[..., Manifest], tmp_path: Path
 ) -> None:
     published = publish()
@@ -355,12 +355,12 @@ def test_a_version_can_be_copied_and_read_elsewhere(
     assert read_manifest(tmp_path / "copy") == published
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with raises(VersionNotFound, "version-folder-missing"):
         read_manifest(tmp_path / "nowhere")
 
 
-def test_hashing_lists_every_file(tmp_path: Path) -> None:
+def test_hash_files_lists_every_file(tmp_path: Path) -> None:
     write_files(tmp_path, 5)
     records = hash_files(tmp_path)
     assert list(records) == ["model.safetensors", "onnx/config.json", "tokenizer.json"]
@@ -368,28 +368,28 @@ def test_hashing_lists_every_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", ["optimizer.pt", "training_args.bin"])
-def test_hashing_refuses_pickles(tmp_path: Path, bad: str) -> None:
+def test_hash_files_refuses_pickles(tmp_path: Path, bad: str) -> None:
     write_files(tmp_path)
     (tmp_path / bad).write_bytes(b"")
     with raises(PublishError, "file-not-allowed"):
         hash_files(tmp_path)
 
 
-def test_hashing_refuses_links(tmp_path: Path) -> None:
+def test_hash_files_refuses_links(tmp_path: Path) -> None:
     write_files(tmp_path)
     (tmp_path / "shared").symlink_to("/etc")
     with raises(PublishError, "file-not-allowed"):
         hash_files(tmp_path)
 
 
-def test_a_version_without_weights_is_none(tmp_path: Path) -> None:
+def test_version_without_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with raises(PublishError, "no-weights"):
         hash_files(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", sorted(ALLOWED_SUFFIXES))
-def test_listed_kinds_of_files_are_allowed_whatever_they_hold(tmp_path: Path, suffix: str) -> None:
+def test_allowed_file_types_ignore_content(tmp_path: Path, suffix: str) -> None:
     for name in (f"model{suffix}", f"MODEL{suffix.upper()}"):
         (tmp_path / name).write_bytes(pickle.dumps(print))
         assert forbidden_reason(tmp_path / name) is None
@@ -402,7 +402,7 @@ def test_listed_kinds_of_files_are_allowed_whatever_they_hold(tmp_path: Path, su
         *("model.safetensors.bin", "vocab.zip", "modeling.py", "vocab", ".json"),
     ],
 )
-def test_all_other_kinds_are_forbidden(tmp_path: Path, name: str) -> None:
+def test_other_file_types_are_forbidden(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("harmless")
     assert forbidden_reason(tmp_path / name)
 
@@ -417,7 +417,7 @@ def test_links_and_pipes_are_refused(tmp_path: Path) -> None:
     assert all(forbidden_reason(path) for path in found.values())
 
 
-def test_files_are_found_at_any_depth_and_links_are_not_followed(tmp_path: Path) -> None:
+def test_files_are_found_recursively_without_following_links(tmp_path: Path) -> None:
     for name in ("b.json", "a/deep/c.json", ".hidden"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(json.dumps(name))
@@ -425,7 +425,7 @@ def test_files_are_found_at_any_depth_and_links_are_not_followed(tmp_path: Path)
     assert list(find_files(tmp_path)) == [".hidden", "a/deep/c.json", "b.json", "loop"]
 
 
-def test_a_record_is_the_size_and_the_digest(tmp_path: Path) -> None:
+def test_file_record_has_size_and_sha256(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     record = hash_file(path)
@@ -434,7 +434,7 @@ def test_a_record_is_the_size_and_the_digest(tmp_path: Path) -> None:
     assert record.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_folders_that_come_and_go_meanwhile_are_no_error(tmp_path: Path) -> None:
+def test_folders_that_vanish_during_listing_are_no_error(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("")
     over = threading.Event()
 

@@ -29,7 +29,7 @@ UNSAFE = [
 Publish = Callable[..., Manifest]
 
 
-def test_a_store_that_was_never_written_is_empty(store: ModelStore) -> None:
+def test_store_that_was_never_written_is_empty(store: ModelStore) -> None:
     assert store.tiers() == []
     assert store.version_names("encoder") == []
     assert store.manifests("encoder") == []
@@ -37,7 +37,7 @@ def test_a_store_that_was_never_written_is_empty(store: ModelStore) -> None:
     assert not store.root.exists()
 
 
-def test_versions_are_listed_oldest_first_and_damaged_ones_by_name_only(
+def test_versions_are_listed_oldest_first_and_damaged_ones_by_name(
     store: ModelStore, publish: Publish
 ) -> None:
     first, second = publish(1, name="zeta"), publish(2, name="alpha")
@@ -50,7 +50,7 @@ def test_versions_are_listed_oldest_first_and_damaged_ones_by_name_only(
     )
 
 
-def test_a_folder_without_a_manifest_is_no_version(store: ModelStore, publish: Publish) -> None:
+def test_folder_without_manifest_is_not_a_version(store: ModelStore, publish: Publish) -> None:
     published = publish()
     (store.tier_folder("encoder") / "half-copied").mkdir()
     (store.root / "README.txt").write_text("a file among the tiers")
@@ -58,7 +58,7 @@ def test_a_folder_without_a_manifest_is_no_version(store: ModelStore, publish: P
     assert store.tiers() == ["encoder"]
 
 
-def test_every_way_to_name_a_version(
+def test_version_references(
     store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = publish(1), publish(2)
@@ -73,7 +73,7 @@ def test_every_way_to_name_a_version(
     assert store.resolve() == place / one.version
 
 
-def test_the_name_in_the_store_wins_over_a_folder_of_the_same_name(
+def test_store_name_takes_precedence_over_folder(
     store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.promote("encoder", publish().version)
@@ -82,7 +82,7 @@ def test_the_name_in_the_store_wins_over_a_folder_of_the_same_name(
     assert store.resolve("encoder").parent == store.root / "encoder"
 
 
-def test_a_version_in_two_tiers_needs_its_tier(store: ModelStore, publish: Publish) -> None:
+def test_name_in_two_tiers_needs_tier_prefix(store: ModelStore, publish: Publish) -> None:
     encoder, llm = publish(tier="encoder"), publish(tier="llm")
     assert encoder.version == llm.version
     with raises(VersionNotFound, "version-ambiguous"):
@@ -90,7 +90,7 @@ def test_a_version_in_two_tiers_needs_its_tier(store: ModelStore, publish: Publi
     assert store.resolve(f"llm/{llm.version}") == store.root / "llm" / llm.version
 
 
-def test_bundled_means_the_current_encoder_of_the_bundled_store(
+def test_bundled_resolves_to_current_encoder_of_bundled_store(
     store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     shipped = publish(1)
@@ -102,7 +102,7 @@ def test_bundled_means_the_current_encoder_of_the_bundled_store(
     assert own.tiers() == []
 
 
-def test_a_tier_means_the_bundled_version_while_no_other_is_current(
+def test_tier_resolves_to_bundled_version_without_current(
     store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     store.promote("encoder", publish(1).version)
@@ -112,7 +112,7 @@ def test_a_tier_means_the_bundled_version_while_no_other_is_current(
     assert own.resolve("encoder") == own.resolve("bundled")
 
 
-def test_a_missing_llm_is_an_error_with_the_next_step(
+def test_missing_llm_error_has_next_step(
     store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     store.promote("encoder", publish(1).version)
@@ -139,7 +139,7 @@ def test_reading_writes_nothing(store: ModelStore, publish: Publish, tmp_path: P
 
 
 @pytest.mark.parametrize("reference", ["nothing", "encoder/nothing", "a/b/c", "\0", "bundled"])
-def test_a_missing_version_is_an_error_that_lists_the_others(
+def test_missing_version_error_lists_others(
     store: ModelStore, publish: Publish, reference: str
 ) -> None:
     published = publish()
@@ -148,9 +148,7 @@ def test_a_missing_version_is_an_error_that_lists_the_others(
     assert f"encoder/{published.version}" in str(caught.value)
 
 
-def test_a_long_list_names_the_last_versions_and_counts_the_others(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_long_list_of_versions_is_shortened(store: ModelStore, publish: Publish) -> None:
     for value in range(11):
         publish(value, name=f"v{value:02}")
     with raises(VersionNotFound, "version-not-found") as caught:
@@ -161,19 +159,19 @@ def test_a_long_list_names_the_last_versions_and_counts_the_others(
     ]
 
 
-def test_an_empty_store_offers_the_bundled_version(tmp_path: Path) -> None:
+def test_empty_store_error_offers_bundled_version(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models", bundled_root=tmp_path / "bundled")
     with raises(VersionNotFound, "version-not-found") as caught:
         store.resolve("nothing")
     assert "'bundled'" in str(caught.value)
 
 
-def test_a_path_to_a_folder_that_is_no_version(store: ModelStore, tmp_path: Path) -> None:
+def test_path_to_folder_without_version_is_refused(store: ModelStore, tmp_path: Path) -> None:
     with raises(VersionInvalid, "manifest-missing"):
         store.resolve(str(tmp_path))
 
 
-def test_a_deleted_current_version_is_an_error(store: ModelStore, publish: Publish) -> None:
+def test_deleted_current_version_is_an_error(store: ModelStore, publish: Publish) -> None:
     gone, left = publish(1), publish(2)
     store.promote("encoder", gone.version)
     store.resolve(gone.version).rename(store.root / "elsewhere")
@@ -183,9 +181,9 @@ def test_a_deleted_current_version_is_an_error(store: ModelStore, publish: Publi
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_names_that_could_leave_the_store_are_refused(store: ModelStore, name: str) -> None:
+def test_names_outside_the_store_are_refused(store: ModelStore, name: str) -> None:
     with raises(RegistryError, "name-not-safe"):
         store.version_names(name)
-    if name != "bundled":  # which can be promoted, but is no name of a folder
+    if name != "bundled":  # it can be promoted, but is no folder name
         with raises(RegistryError, "name-not-safe"):
             store.promote("encoder", name)

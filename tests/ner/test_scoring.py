@@ -1,4 +1,4 @@
-"""Laws of scoring: invariances, sums, and agreement with seqeval."""
+"""Properties of scoring: invariances, sums, and agreement with seqeval."""
 
 from collections.abc import Iterable, Sequence
 from itertools import starmap
@@ -25,7 +25,7 @@ LABELS = ("Chemical", "Disease")
 
 @st.composite
 def span_lists(draw: st.DrawFn, text: str = TEXT, most: int = 7) -> list[Span]:
-    """Any spans of a text: nested, crossing, twice the same, white space alone."""
+    """Any spans of a text: nested, crossing, repeated, or only white space."""
     starts = st.integers(0, len(text) - 1)
     span = st.tuples(starts, st.integers(1, 40), st.sampled_from(LABELS))
     return [
@@ -42,7 +42,7 @@ def total(pairs: Iterable[tuple[Sequence[Span], Sequence[Span]]]) -> Scores:
 
 
 def largest_matching(gold: Sequence[Span], predicted: Sequence[Span]) -> int:
-    """The most pairs possible, by trying everything."""
+    """Size of the largest matching, found by brute force."""
     if not gold:
         return 0
     first, rest = gold[0], gold[1:]
@@ -63,33 +63,33 @@ def test_counts_add_up(one: tuple[int, ...], other: tuple[int, ...]) -> None:
     assert 0 <= min(both.precision, both.recall) <= both.f1 <= max(both.precision, both.recall) <= 1
 
 
-def test_ratios_without_spans_are_zero_and_so_is_the_support() -> None:
+def test_scores_without_spans_are_zero() -> None:
     empty = Counts()
     assert (empty.precision, empty.recall, empty.f1) == (0.0, 0.0, 0.0)
     assert (empty.gold, empty.predicted) == (0, 0)
 
 
 @given(span_lists(), span_lists())
-def test_strict_is_a_set_intersection(gold: list[Span], predicted: list[Span]) -> None:
+def test_strict_matching_is_set_intersection(gold: list[Span], predicted: list[Span]) -> None:
     both = set(gold) & set(predicted)
     counts = score_spans(TEXT, gold, predicted).strict.total
     assert counts == Counts(len(both), len(both), len(set(predicted) - both), len(set(gold) - both))
 
 
 @given(span_lists(), span_lists())
-@example(  # exact pairs first, and nothing undone, would find one match; there are two
+@example(  # greedy matching of exact pairs first finds one match of two
     [Span(0, 20, "Chemical"), Span(15, 18, "Chemical")],
     [Span(0, 20, "Chemical"), Span(2, 5, "Chemical")],
 )
-@example(  # all in one cluster, and yet some of them only touch
+@example(  # one cluster in which some spans only touch
     [Span(0, 30, "Chemical"), Span(10, 12, "Chemical"), Span(10, 11, "Chemical")],
     [Span(4, 12, "Chemical"), Span(5, 10, "Chemical"), Span(8, 9, "Chemical")],
 )
-@example(  # first come, first served would find one match; there are two
+@example(  # greedy matching in text order finds one match of two
     [Span(0, 20, "Chemical"), Span(15, 18, "Chemical")],
     [Span(15, 19, "Chemical"), Span(2, 5, "Chemical")],
 )
-def test_relaxed_finds_the_most_matches(gold: list[Span], predicted: list[Span]) -> None:
+def test_relaxed_matching_is_maximal(gold: list[Span], predicted: list[Span]) -> None:
     most = largest_matching(sorted(set(gold)), sorted(set(predicted)))
     counts = score_spans(TEXT, gold, predicted).relaxed.total
     assert counts.tp == counts.tp_predicted == most
@@ -98,7 +98,7 @@ def test_relaxed_finds_the_most_matches(gold: list[Span], predicted: list[Span])
 
 
 @given(span_lists(most=12), span_lists(most=12))
-def test_every_strict_match_is_a_relaxed_match(gold: list[Span], predicted: list[Span]) -> None:
+def test_strict_matches_are_relaxed_matches(gold: list[Span], predicted: list[Span]) -> None:
     exact = {SPAN_KEY(span) for span in gold} & {SPAN_KEY(span) for span in predicted}
     matched = match_relaxed(set(map(SPAN_KEY, gold)), set(map(SPAN_KEY, predicted)))
     assert exact <= matched[0]
@@ -106,21 +106,21 @@ def test_every_strict_match_is_a_relaxed_match(gold: list[Span], predicted: list
 
 
 @given(documents, st.randoms(use_true_random=False))
-def test_order_and_repetition_of_spans_and_documents_change_nothing(pairs, chance) -> None:
+def test_scores_ignore_order_and_duplicates(pairs, chance) -> None:
     shuffled = [(chance.sample(gold, len(gold)) + gold, predicted * 2) for gold, predicted in pairs]
     chance.shuffle(shuffled)
     assert total(shuffled) == total(pairs)
 
 
 @given(documents)
-def test_a_corpus_twice_scores_twice_the_counts_and_the_same_ratios(pairs) -> None:
+def test_repeated_corpus_doubles_counts_and_keeps_ratios(pairs) -> None:
     once, twice = total(pairs), total([*pairs, *pairs])
     assert twice == once + once
     assert twice.relaxed.total.f1 == pytest.approx(once.relaxed.total.f1)
 
 
 @given(documents)
-def test_documents_joined_into_one_score_as_they_do_apart(pairs) -> None:
+def test_joined_documents_have_the_same_scores(pairs) -> None:
     def shift(spans: Sequence[Span], by: int) -> list[Span]:
         return [Span(span.start + by, span.end + by, span.label) for span in spans]
 
@@ -131,9 +131,7 @@ def test_documents_joined_into_one_score_as_they_do_apart(pairs) -> None:
 
 
 @given(span_lists(most=10), span_lists(most=10))
-def test_swapping_gold_and_predicted_swaps_missed_and_spurious(
-    gold: list[Span], predicted: list[Span]
-) -> None:
+def test_swapping_gold_and_predicted_swaps_errors(gold: list[Span], predicted: list[Span]) -> None:
     def swap(counts: Counts) -> Counts:
         return Counts(counts.tp_predicted, counts.tp, counts.fn, counts.fp)
 
@@ -143,7 +141,7 @@ def test_swapping_gold_and_predicted_swaps_missed_and_spurious(
 
 
 @given(documents)
-def test_strata_add_up_to_the_total(pairs) -> None:
+def test_strata_add_up_to_total(pairs) -> None:
     scores = total(pairs)
     for tally in (scores.strict, scores.relaxed):
         assert sum((count_cells(tally, one) for one in LENGTH_BUCKETS), Counts()) == tally.total
@@ -151,7 +149,7 @@ def test_strata_add_up_to_the_total(pairs) -> None:
 
 
 @given(span_lists())
-def test_gold_and_predicted_spans_count_at_their_own_lengths(predicted: list[Span]) -> None:
+def test_spans_are_stratified_by_their_own_length(predicted: list[Span]) -> None:
     gold = [Span(0, 30, "Chemical"), Span(32, 40, "Disease")]  # 4 words and 2 words
     for tally in (
         score_spans(TEXT, gold, predicted).strict,
@@ -163,7 +161,7 @@ def test_gold_and_predicted_spans_count_at_their_own_lengths(predicted: list[Spa
             assert count_cells(tally, length).predicted == len(of_length)
 
 
-def test_a_long_gold_span_found_as_a_short_one_is_recall_there_and_precision_here() -> None:
+def test_length_mismatch_counts_in_both_strata() -> None:
     scores = score_spans(TEXT, [Span(71, 92, "Chemical")], [Span(71, 80, "Chemical")])
     assert count_cells(scores.strict, "1") == Counts(fp=1)
     assert count_cells(scores.strict, "3+") == Counts(fn=1)
@@ -172,12 +170,12 @@ def test_a_long_gold_span_found_as_a_short_one_is_recall_there_and_precision_her
     assert scores.relaxed.total == Counts(1, 1)
 
 
-def test_mentions_that_only_touch_do_not_overlap() -> None:
+def test_adjacent_spans_do_not_overlap() -> None:
     scores = score_spans("aspirin-induced", [Span(0, 7, "Chemical")], [Span(7, 15, "Chemical")])
     assert scores.relaxed.total == Counts(fp=1, fn=1)
 
 
-def test_another_label_is_no_match_at_all() -> None:
+def test_different_label_is_no_match() -> None:
     scores = score_spans(TEXT, [Span(0, 10, "Chemical")], [Span(0, 10, "Disease")])
     assert scores.relaxed.total == Counts(fp=1, fn=1)
 
@@ -190,8 +188,8 @@ def test_gold_against_itself_is_perfect(pairs) -> None:
     assert scores.strict.total.f1 == (1.0 if spans else 0.0)
 
 
-def test_thousands_of_crossing_spans_are_matched_at_once() -> None:
-    # One long chain: every gold span is found half a word too late. Nothing may be quadratic.
+def test_thousands_of_crossing_spans_are_matched() -> None:
+    # One long chain: each prediction starts half a word late. The time must not be quadratic.
     text = "word " * 20_000
     gold = [Span(5 * i, 5 * i + 5, "x") for i in range(20_000)]
     predicted = [Span(5 * i + 2, 5 * i + 7, "x") for i in range(19_999)]
@@ -217,7 +215,7 @@ tag_pairs = st.integers(1, 3).flatmap(
 @example((TagSet(("x",)), [[]]))
 @example((TagSet(("x",)), [[(0, 0)]]))
 @example((TagSet(("x",)), [[(2, 0)], [(1, 1)]]))  # an I- tag may not go on across documents
-def test_strict_scores_equal_those_of_seqeval(case) -> None:
+def test_strict_scores_equal_seqeval(case) -> None:
     tag_set, pairs = case
     names = tag_set.tag_names
     tags = [[[names[pair[side]] for pair in tagged] for tagged in pairs] for side in (0, 1)]
@@ -235,7 +233,7 @@ def assert_equal_to_seqeval(scores: Scores, tags: list[list[list[str]]]) -> None
     """Overall and by label: precision, recall, F1 and support."""
     labels = sorted({label for label, _ in scores.strict.cells})
     if not labels:
-        return  # seqeval has no figure for nothing at all
+        return  # seqeval has no scores for an empty corpus
     options = {"scheme": IOB2, "zero_division": 0}
     *ratios, support = precision_recall_fscore_support(*tags, average="micro", **options)
     ours = scores.strict.total
@@ -248,7 +246,7 @@ def assert_equal_to_seqeval(scores: Scores, tags: list[list[list[str]]]) -> None
         assert ours.gold == support
 
 
-def test_a_predicted_overlap_is_two_predictions() -> None:
+def test_overlapping_predictions_count_twice() -> None:
     gold = [Span(0, 10, "Chemical")]
     predicted = list(starmap(Span, [(0, 10, "Chemical"), (0, 21, "Chemical")]))
     assert score_spans(TEXT, gold, predicted).strict.total == Counts(1, 1, 1, 0)

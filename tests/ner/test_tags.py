@@ -1,4 +1,4 @@
-"""Laws of the tags: spans that encoding keeps, words that it masks, and decoding."""
+"""Properties of tags: kept spans, masked words, and decoding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,14 +18,14 @@ from tests.odd_documents import texts
 from tests.spans import decode
 
 TAGS = TagSet(("Chemical", "Disease"))
-FOREIGN = "Gene"  # a label outside the label set
+UNKNOWN_LABEL = "Gene"  # a label outside the label set
 B_CHEMICAL, I_CHEMICAL, B_DISEASE, I_DISEASE = 1, 2, 3, 4
 TEXT = "Aspirin-induced asthma attack"  # words: Aspirin - induced asthma attack
 
 
 @st.composite
-def stretches(draw: st.DrawFn, text: str) -> tuple[int, int]:
-    """A stretch of a text: some words in a row, or from anywhere to anywhere."""
+def ranges(draw: st.DrawFn, text: str) -> tuple[int, int]:
+    """A range of a text: consecutive words, or any two offsets."""
     words = word_offsets(text)
     if words and draw(st.booleans()):
         first = draw(st.integers(0, len(words) - 1))
@@ -37,15 +37,15 @@ def stretches(draw: st.DrawFn, text: str) -> tuple[int, int]:
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    """Any spans and unknown stretches: overlapping, foreign, cutting words, white space, twice."""
+    """Any spans and masked ranges: overlapping, repeated, blank, inside words, unknown labels."""
     text = draw(texts | st.text(max_size=20))
     if not text:
         return Document("empty", text)
-    labels = st.sampled_from((*TAGS.labels, FOREIGN))
-    places = st.lists(st.tuples(stretches(text), labels), max_size=6)
+    labels = st.sampled_from((*TAGS.labels, UNKNOWN_LABEL))
+    places = st.lists(st.tuples(ranges(text), labels), max_size=6)
     spans = tuple(Span(start, end, label) for (start, end), label in draw(places))
     twice = spans[: draw(st.integers(0, 1))]
-    unknown = draw(st.lists(stretches(text), max_size=2))
+    unknown = draw(st.lists(ranges(text), max_size=2))
     return Document("odd", text, spans + twice, masked_ranges=tuple(unknown))
 
 
@@ -57,13 +57,13 @@ def kept_of(document: Document, tagged: TaggedWords) -> set[Span]:
     return set(document.spans) - set(map(span_of, tagged.dropped))
 
 
-def has_no_white_space_at_its_edges(document: Document, span: Span) -> bool:
+def is_stripped(document: Document, span: Span) -> bool:
     covered = document.span_text(span)
     return covered == covered.strip()
 
 
-def without_white_space(document: Document, span: Span) -> Span:
-    """The span without white space at its edges."""
+def stripped(document: Document, span: Span) -> Span:
+    """The span, stripped of white space."""
     covered = document.span_text(span)
     start = span.start + len(covered) - len(covered.lstrip())
     return Span(start, start + len(covered.strip()), span.label)
@@ -78,22 +78,22 @@ def touches(word: tuple[int, int], start: int, end: int) -> bool:
     return not set(range(*word)).isdisjoint(range(start, end))
 
 
-def named(tags: Sequence[int]) -> str:
+def tag_names(tags: Sequence[int]) -> str:
     """Tags as text, with ? for IGNORED."""
     return " ".join("?" if tag == IGNORE_INDEX else TAGS.tag_names[tag] for tag in tags)
 
 
 @given(documents())
 @example(Document("wide", "a b", (Span(0, 2, "Chemical"), Span(1, 3, "Disease"))))
-def test_decoding_gives_every_kept_span(document: Document) -> None:
+def test_decoding_returns_every_kept_span(document: Document) -> None:
     tagged = TAGS.encode(document)
-    kept = [without_white_space(document, span) for span in kept_of(document, tagged)]
+    kept = [stripped(document, span) for span in kept_of(document, tagged)]
     assert decode(TAGS, tagged.tags, tagged.words) == sorted(kept)
 
 
 @given(documents())
-def test_a_span_is_either_kept_or_dropped(document: Document) -> None:
-    spans = {span for span in document.spans if has_no_white_space_at_its_edges(document, span)}
+def test_each_span_is_kept_or_dropped(document: Document) -> None:
+    spans = {span for span in document.spans if is_stripped(document, span)}
     tagged = TAGS.encode(replace(document, spans=tuple(spans)))
     decoded = decode(TAGS, tagged.tags, tagged.words)
     assert sorted([*decoded, *map(span_of, tagged.dropped)]) == sorted(spans)
@@ -102,7 +102,7 @@ def test_a_span_is_either_kept_or_dropped(document: Document) -> None:
 @given(documents())
 @example(Document("twice", TEXT, (Span(0, 7, "Chemical"), Span(0, 7, "Chemical"))))
 @example(Document("lost twice", TEXT, (Span(0, 3, "Chemical"), Span(0, 3, "Chemical"))))
-def test_a_dropped_span_is_reported_once_with_its_text_and_document(document: Document) -> None:
+def test_dropped_span_is_reported_once_with_text_and_document(document: Document) -> None:
     lost = TAGS.encode(document).dropped
     spans = [span_of(entry) for entry in lost]
     assert len(set(spans)) == len(spans)
@@ -117,18 +117,18 @@ def test_a_dropped_span_is_reported_once_with_its_text_and_document(document: Do
 @example(Document("left", TEXT, (Span(1, 7, "Chemical"),)))
 @example(Document("right", TEXT, (Span(0, 6, "Chemical"),)))
 @example(Document("space", TEXT, (Span(15, 16, "Chemical"),)))
-@example(Document("foreign", TEXT, (Span(0, 7, FOREIGN),)))
+@example(Document("foreign", TEXT, (Span(0, 7, UNKNOWN_LABEL),)))
 @example(Document("shorter", TEXT, (Span(0, 7, "Chemical"), Span(0, 15, "Disease"))))
 @example(Document("chain", TEXT, (Span(0, 15, "Disease"), Span(8, 22, "Chemical"))))
-@example(  # the foreign span is the longest, yet it keeps no other span out
-    Document("foreign and shorter", TEXT, (Span(0, 15, FOREIGN), Span(0, 7, "Chemical")))
+@example(  # the span of an unknown label is the longest, but drops no other
+    Document("foreign and shorter", TEXT, (Span(0, 15, UNKNOWN_LABEL), Span(0, 7, "Chemical")))
 )
-def test_a_span_is_dropped_for_a_true_reason_only(document: Document) -> None:
+def test_drop_reason_is_true(document: Document) -> None:
     tagged = TAGS.encode(document)
     kept = kept_of(document, tagged)
 
     def reasons(span: Span) -> set[str]:
-        """All reasons that hold for a span; a span ahead of it is longer, or as long and first."""
+        """All valid reasons to drop a span. A longer span has priority; then the first."""
         rank = (span.start - span.end, span.start, span.label)
         ahead = [one for one in kept if (one.start - one.end, one.start, one.label) < rank]
         shared = [one for one in ahead if code_points(document, one) & code_points(document, span)]
@@ -144,11 +144,11 @@ def test_a_span_is_dropped_for_a_true_reason_only(document: Document) -> None:
     assert [span for span in kept if reasons(span)] == []
     for entry in tagged.dropped:
         others = reasons(span_of(entry)) - {"overlap"}
-        # A span that could not be kept on its own has not lost to another one.
+        # A span that is invalid on its own is not dropped as overlapping.
         assert entry.reason in (others or {"overlap"} & reasons(span_of(entry)))
 
 
-def test_of_equally_long_spans_the_first_stays_in_whatever_order_they_come() -> None:
+def test_first_of_equally_long_spans_is_kept() -> None:
     first, last = Span(0, 3, "Chemical"), Span(4, 7, "Chemical")
     lost = [Span(0, 3, "Disease"), Span(2, 5, "Chemical")]
     for spans in permutations([first, *lost, last]):
@@ -157,8 +157,8 @@ def test_of_equally_long_spans_the_first_stays_in_whatever_order_they_come() -> 
         assert [span_of(entry) for entry in tagged.dropped] == lost
 
 
-def test_of_two_labels_on_the_same_word_the_first_by_name_stays() -> None:
-    """On so many words that the order in which a set gives its members cannot pass by chance."""
+def test_first_label_by_name_is_kept_on_same_word() -> None:
+    """Many words, because the random order of a set would pass on few."""
     places = [(start, start + 1) for start in range(0, 40, 2)]
     spans = tuple(Span(*place, label) for place in places for label in reversed(TAGS.labels))
     tagged = TAGS.encode(Document("pairs", "x " * 20, spans))
@@ -167,7 +167,7 @@ def test_of_two_labels_on_the_same_word_the_first_by_name_stays() -> None:
 
 
 @given(documents(), st.randoms(use_true_random=False))
-def test_order_repetition_and_scores_of_spans_change_nothing(document: Document, chance) -> None:
+def test_encoding_ignores_order_duplicates_and_scores(document: Document, chance) -> None:
     scored = [replace(span, score=0.5) for span in document.spans]
     spans = [*document.spans, *scored]
     chance.shuffle(spans)
@@ -177,7 +177,7 @@ def test_order_repetition_and_scores_of_spans_change_nothing(document: Document,
 @given(documents())
 @example(Document("unknown", TEXT, (Span(0, 7, "Chemical"),), masked_ranges=((0, 3), (16, 20))))
 @example(Document("lost", TEXT, (Span(0, 8, "Chemical"), Span(7, 22, "Disease"))))
-def test_a_word_is_tagged_if_a_kept_span_covers_it_and_ignored_if_only_others_touch_it(
+def test_words_of_dropped_spans_are_ignored(
     document: Document,
 ) -> None:
     tagged = TAGS.encode(document)
@@ -195,7 +195,7 @@ def test_a_word_is_tagged_if_a_kept_span_covers_it_and_ignored_if_only_others_to
 
 
 @given(documents())
-def test_encoded_tags_may_follow_one_another(document: Document) -> None:
+def test_encoded_tags_are_legal_bio(document: Document) -> None:
     tagged = TAGS.encode(document)
     assert list(tagged.words) == word_offsets(document.text)
     for previous, tag in zip((None, *tagged.tags), tagged.tags, strict=False):
@@ -217,17 +217,17 @@ def test_encoded_tags_may_follow_one_another(document: Document) -> None:
             "? B-Disease I-Disease I-Disease O",
             ["overlap"],
         ),
-        ([(0, 7, FOREIGN)], "? O O O O", ["label unknown"]),
-        ([(0, 8, FOREIGN), (0, 7, "Chemical")], "B-Chemical ? O O O", ["label unknown"]),
+        ([(0, 7, UNKNOWN_LABEL)], "? O O O O", ["label unknown"]),
+        ([(0, 8, UNKNOWN_LABEL), (0, 7, "Chemical")], "B-Chemical ? O O O", ["label unknown"]),
         ([(1, 7, "Chemical")], "? O O O O", ["edge inside a word"]),
         ([(6, 9, "Chemical")], "? ? ? O O", ["edge inside a word"]),
         ([(16, 28, "Disease")], "O O O ? ?", ["edge inside a word"]),
         ([(15, 16, "Disease")], "O O O O O", ["no words"]),
     ],
 )
-def test_spans_as_tags(spans: list[tuple[int, int, str]], tags: str, reasons: list[str]) -> None:
+def test_spans_to_tags(spans: list[tuple[int, int, str]], tags: str, reasons: list[str]) -> None:
     tagged = TAGS.encode(Document("", TEXT, tuple(starmap(Span, spans))))
-    assert named(tagged.tags) == tags
+    assert tag_names(tagged.tags) == tags
     assert [lost.reason for lost in tagged.dropped] == reasons
 
 
@@ -240,20 +240,20 @@ def test_spans_as_tags(spans: list[tuple[int, int, str]], tags: str, reasons: li
         ((28, 29), "B-Chemical O O O ?"),
     ],
 )
-def test_masked_ranges_as_tags(unknown: tuple[int, int], tags: str) -> None:
+def test_masked_ranges_to_tags(unknown: tuple[int, int], tags: str) -> None:
     document = Document("", TEXT, (Span(0, 7, "Chemical"),), masked_ranges=(unknown,))
     tagged = TAGS.encode(document)
-    assert named(tagged.tags) == tags
+    assert tag_names(tagged.tags) == tags
     assert tagged.dropped == ()
 
 
 @pytest.mark.parametrize("text", ["", " \r\n\t\u2028"])
-def test_a_text_without_words_has_no_tags(text: str) -> None:
+def test_text_without_words_has_no_tags(text: str) -> None:
     assert TAGS.encode(Document("", text)) == TaggedWords((), (), ())
     assert decode(TAGS, (), ()) == []
 
 
-def test_an_inside_tag_follows_only_its_own_label() -> None:
+def test_inside_tag_follows_only_its_own_label() -> None:
     table = {  # columns: O, B-Chemical, I-Chemical, B-Disease, I-Disease
         None: "yes yes no yes no",
         OUTSIDE: "yes yes no yes no",
@@ -275,19 +275,19 @@ def seqeval_chunks(tags: Sequence[int]) -> list[tuple[int, int, str]]:
     return [(entity.start, entity.end, entity.tag) for entity in entities]
 
 
-def test_chunks_are_those_of_seqeval_for_all_short_sequences() -> None:
+def test_entities_equal_seqeval_for_all_short_sequences() -> None:
     for length in range(5):
         for tags in product((*range(len(TAGS)), IGNORE_INDEX), repeat=length):
-            assert list(TAGS.entities(tags)) == seqeval_chunks(tags), named(tags)
+            assert list(TAGS.entities(tags)) == seqeval_chunks(tags), tag_names(tags)
 
 
 @given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORE_INDEX)), max_size=30))
-def test_chunks_are_those_of_seqeval(tags: list[int]) -> None:
+def test_entities_equal_seqeval(tags: list[int]) -> None:
     assert list(TAGS.entities(tags)) == seqeval_chunks(tags)
 
 
 @given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORE_INDEX)), max_size=12))
-def test_an_inside_tag_in_a_forbidden_place_counts_as_outside(tags: list[int]) -> None:
+def test_illegal_inside_tag_counts_as_outside(tags: list[int]) -> None:
     legal: list[int] = []
     for tag in tags:
         legal.append(tag if TAGS.may_follow(tag, legal[-1] if legal else None) else OUTSIDE)
@@ -301,14 +301,14 @@ def test_an_inside_tag_in_a_forbidden_place_counts_as_outside(tags: list[int]) -
 
 
 @given(st.lists(st.sampled_from(range(len(TAGS))), max_size=12))
-def test_legalized_tags_begin_an_entity_where_none_goes_on(tags: list[int]) -> None:
+def test_legalized_tags_begin_an_entity_at_illegal_inside_tag(tags: list[int]) -> None:
     legal = TAGS.legalize(tags)
     for previous, given_tag, tag in zip([None, *legal], tags, legal, strict=False):
         assert TAGS.may_follow(tag, previous)
         assert tag == (given_tag if TAGS.may_follow(given_tag, previous) else given_tag - 1)
 
 
-def test_decoded_spans_have_the_offsets_of_their_words() -> None:
+def test_decoded_spans_have_word_offsets() -> None:
     tags = [B_CHEMICAL, OUTSIDE, I_CHEMICAL, B_DISEASE, I_DISEASE]
     assert decode(TAGS, tags, word_offsets(TEXT)) == [
         Span(0, 7, "Chemical"),
@@ -331,19 +331,19 @@ def test_tag_ids_and_names_agree(labels: list[str]) -> None:
     assert [tag for tag in (IGNORE_INDEX, *range(len(tag_set))) if tag_set.is_inside(tag)] == inside
 
 
-def test_tag_ids_are_in_the_order_of_the_label_set() -> None:
+def test_tag_ids_follow_label_order() -> None:
     """Model versions store their weights in this order."""
     assert TAGS.tag_names == ("O", "B-Chemical", "I-Chemical", "B-Disease", "I-Disease")
 
 
 @pytest.mark.parametrize("labels", [(), ("",), ("Chemical", ""), ("Chemical", "Gene", "Chemical")])
-def test_a_label_set_has_labels_none_of_them_empty_or_repeated(
+def test_empty_or_repeated_labels_are_refused(
     labels: tuple[str, ...],
 ) -> None:
     with pytest.raises(LabelError):
         TagSet(labels)
 
 
-def test_a_label_outside_the_set_has_no_tag() -> None:
+def test_unknown_label_has_no_tag() -> None:
     with raises(LabelError, "label-unknown"):
-        TAGS.begin_tag(FOREIGN)
+        TAGS.begin_tag(UNKNOWN_LABEL)

@@ -7,7 +7,7 @@ from tests.odd_documents import texts
 
 
 @given(texts)
-def test_a_position_is_inside_a_word_if_a_word_goes_over_it(text: str) -> None:
+def test_is_inside_word(text: str) -> None:
     words = word_offsets(text)
     for position in range(-1, len(text) + 2):
         over = any(start < position < end for start, end in words)
