@@ -1,4 +1,4 @@
-"""CoNLL: every scheme is read alike, and word tags survive a round trip."""
+"""CoNLL files: tagging schemes, columns and round trips."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ TRUTH = [("Acute renal failure", "D"), ("lithium", "C"), ("aspirin", "C")]
         (("I-D", "I-D", "E-D", "E-C", "E-C", "O"), 3),  # broken IOBES
     ],
 )
-def test_every_scheme_is_read_alike(read, tags: tuple[str, ...], orphans: int) -> None:
+def test_tagging_schemes_are_read_alike(read, tags: tuple[str, ...], orphans: int) -> None:
     corpus = read(rows(*tags))
     assert covered(corpus.documents[0]) == TRUTH
     assert corpus.documents[0].text == " ".join(WORDS)
@@ -57,7 +57,7 @@ def test_every_scheme_is_read_alike(read, tags: tuple[str, ...], orphans: int) -
     assert {warning.kind for warning in corpus.warnings} <= {"I- without B-"}
 
 
-def test_an_inside_tag_after_o_begins_an_entity(read) -> None:
+def test_inside_tag_after_o_begins_an_entity(read) -> None:
     (document,) = read(rows("B-D", "O", "I-D", "O", "I-C", "I-D")).documents
     assert covered(document) == [
         ("Acute", "D"), ("failure", "D"), ("aspirin", "C"), ("again", "D")
@@ -73,14 +73,14 @@ def test_an_inside_tag_after_o_begins_an_entity(read) -> None:
         "-DOCSTART- -X- O\nEU -X- _ B-ORG\nrejects -X- _ O\n\nPeter -X- _ B-PER\n\n",
     ],
 )
-def test_columns_marks_and_line_ends(read, content: str) -> None:
+def test_columns_comments_and_line_ends(read, content: str) -> None:
     documents = read(content).documents
     assert [document.id for document in documents] == ["some#1", "some#2"]
     assert [document.text for document in documents] == ["EU rejects", "Peter"]
     assert [covered(document) for document in documents] == [[("EU", "ORG")], [("Peter", "PER")]]
 
 
-def test_several_docstarts_group_sentences(read) -> None:
+def test_docstart_lines_group_sentences(read) -> None:
     corpus = read(
         "-DOCSTART- -X- O\n\nEU B-ORG\nrejects O\n\nPeter B-PER\n\n"
         "-DOCSTART- -X- O\n\nLisbon B-LOC\n"
@@ -89,13 +89,13 @@ def test_several_docstarts_group_sentences(read) -> None:
     assert covered(corpus.documents[0]) == [("EU", "ORG"), ("Peter", "PER")]
 
 
-def test_brackets_and_labels_with_blanks_do_not_confuse(read) -> None:
+def test_brackets_and_labels_with_spaces(read) -> None:
     (document,) = read("[\tO\n{\tB-gene or\tB-Gene or gene product\n").documents
     assert covered(document) == [("{", "Gene or gene product")]
 
 
 @pytest.mark.parametrize("row", ["word", "word\tnoun", "\tO", "word\tB-", "word\tX-D"])
-def test_rows_without_token_or_tag_are_refused_with_their_line(read, row: str) -> None:
+def test_rows_without_token_or_tag_are_refused_with_line_number(read, row: str) -> None:
     good = "word\tO\n" * 30
     with raises(FormatError, "conll-row-without-tag") as raised:
         read(f"{good}{row}\n")
@@ -103,7 +103,7 @@ def test_rows_without_token_or_tag_are_refused_with_their_line(read, row: str) -
 
 
 @given(odd_documents())
-def test_word_tags_come_back(tmp_path_factory: pytest.TempPathFactory, document: Document) -> None:
+def test_word_tags_round_trip(tmp_path_factory: pytest.TempPathFactory, document: Document) -> None:
     path = tmp_path_factory.mktemp("odd") / "x.conll"
     tags = TagSet(LABELS)
     told = tags.encode(document)
@@ -126,14 +126,14 @@ def test_word_tags_come_back(tmp_path_factory: pytest.TempPathFactory, document:
 @pytest.mark.parametrize(
     "text", ["\ufeff", "\ufeffa", "# a", "[ b", "{ b", '{"a": 1}', "-DOCSTART-"]
 )
-def test_a_file_may_begin_with_any_word(tmp_path: Path, text: str) -> None:
+def test_first_word_may_be_anything(tmp_path: Path, text: str) -> None:
     write_documents([Document("1", text)], tmp_path / "x.conll", "conll")
     (back,) = read_corpus([tmp_path / "x.conll"]).documents
     words = [text[start:end] for start, end in word_offsets(text)]
     assert back.text.split(" ") == words
 
 
-def test_a_label_that_breaks_lines_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_label_with_line_break_is_refused(tmp_path: Path) -> None:
     document = Document("1", "Aspirin", (Span(0, 7, "a\nb"),))
     with raises(OutputError, "label-not-for-conll"):
         write_documents([document], tmp_path / "x.conll", "conll")
@@ -141,7 +141,7 @@ def test_a_label_that_breaks_lines_is_refused_in_one_sentence(tmp_path: Path) ->
 
 
 @given(st.text(st.sampled_from("ab \t\n\r\0\x0b\x85\u2028-O"), min_size=1, max_size=4))
-def test_a_label_comes_back_or_is_refused(
+def test_label_round_trips_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, label: str
 ) -> None:
     path = tmp_path_factory.mktemp("odd") / "x.conll"

@@ -1,4 +1,4 @@
-"""Label Studio exports, JSON and JSON_MIN: who and what is read, and what is not."""
+"""Label Studio exports, JSON and JSON_MIN: annotators, offsets and dropped content."""
 
 import json
 from dataclasses import replace
@@ -45,7 +45,7 @@ def truth_of(name: str) -> dict[str, Document]:
     return {document.id: document for document in documents}
 
 
-def test_an_export_of_label_studio_itself() -> None:
+def test_real_json_export() -> None:
     """Made by Label Studio 1.23.2: three annotators, a cancelled one, ground truth, a draft."""
     corpus = read_corpus([SAMPLES / "label_studio.json"])
     gold = truth_of("bc5cdr.jsonl")
@@ -54,7 +54,7 @@ def test_an_export_of_label_studio_itself() -> None:
     assert len(corpus.documents) == 6
     for name in ("10342929", "4008111", "3403780", "354896"):
         assert (by_pmid[name].text, by_pmid[name].spans) == (gold[name].text, gold[name].spans)
-    assert "2522601" not in by_pmid  # only a draft: not annotated is not the same as empty
+    assert "2522601" not in by_pmid  # only a draft: not annotated, so not read
     assert [lost.text for lost in corpus.dropped] == ["sinus", "sinus bradycardia."]
     assert judged(corpus) == {
         "cancelled annotation": 1,
@@ -64,14 +64,14 @@ def test_an_export_of_label_studio_itself() -> None:
     }
 
 
-def test_json_min_of_label_studio_itself() -> None:
+def test_real_json_min_export() -> None:
     """The same project; JSON_MIN knows neither cancelled annotations nor ground truth."""
     whole = {one.id: one for one in read_corpus([SAMPLES / "label_studio.json"]).documents}
     corpus = read_corpus([SAMPLES / "label_studio_min.json"])
     assert [source.format for source in corpus.sources] == ["Label Studio JSON_MIN"]
     assert [document.id for document in corpus.documents] == list(whole)
     different = [document.id for document in corpus.documents if document != whole[document.id]]
-    assert different == ["15"]  # two annotators disagree, and the mark of the truth is gone
+    assert different == ["15"]  # two annotators disagree, and JSON_MIN lacks the ground truth mark
     odd = next(document for document in corpus.documents if "😀" in document.text)
     assert [odd.span_text(span) for span in odd.spans] == [
         "Naloxone",
@@ -81,7 +81,7 @@ def test_json_min_of_label_studio_itself() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["majority", "latest", "all"])
-def test_both_exports_agree_on_every_strategy(strategy: Any) -> None:
+def test_exports_agree_for_every_annotator_strategy(strategy: Any) -> None:
     options = ReadOptions(annotator_policy=strategy)
     exports = [read_corpus([SAMPLES / name], options) for name in
                ("label_studio.json", "label_studio_min.json")]  # fmt: skip
@@ -103,7 +103,7 @@ def drawn(text: str, *spans: Span, utf16: bool) -> dict[str, Any]:
 
 
 @given(odd_documents(), st.booleans())
-def test_tasks_come_back_as_documents(
+def test_tasks_round_trip(
     tmp_path_factory: pytest.TempPathFactory, document: Document, utf16: bool
 ) -> None:
     path = tmp_path_factory.mktemp("odd") / "export.json"
@@ -112,13 +112,13 @@ def test_tasks_come_back_as_documents(
     corpus = read_corpus([path])
     assert corpus.dropped == ()
     if utf16 and "offsets ambiguous" in judged(corpus):
-        return  # one task alone cannot tell; that is said
+        return  # one task cannot decide, which is reported
     assert judged(corpus).keys() <= {"UTF-16 offsets" if utf16 else "offsets ambiguous"}
     assert [one.spans for one in corpus.documents] == [document.spans]
 
 
 @given(odd_documents(), st.booleans(), st.booleans())
-def test_what_one_task_cannot_tell_its_export_does(
+def test_offset_unit_is_taken_from_the_whole_export(
     tmp_path_factory: pytest.TempPathFactory, document: Document, utf16: bool, first: bool
 ) -> None:
     telling = task(ASTRAL, drawn(ASTRAL, Span(2, 10, "Chemical"), utf16=utf16), number="telling")
@@ -143,7 +143,7 @@ REPEATED = "😀😀 a a"  # from 5 to 6: the second a in code points, the first
         ([True, False], 5, {"offsets ambiguous": 1, "UTF-16 offsets": 1}),
     ],
 )
-def test_offsets_that_fit_both_ways_are_never_used_silently(
+def test_ambiguous_offset_units_are_reported(
     read, others: list[bool], start: int, kinds: dict[str, int]
 ) -> None:
     repeated = task(REPEATED, annotation(region(REPEATED, 5, 6, "Gene")))
@@ -156,13 +156,13 @@ def test_offsets_that_fit_both_ways_are_never_used_silently(
     assert judged(corpus) == kinds
 
 
-def test_the_whole_export_is_told_once_though_read_twice(read) -> None:
+def test_offset_unit_is_reported_once(read) -> None:
     repeated = task(REPEATED, annotation(region(REPEATED, 5, 6, "Gene")))
     unlabelled = task(ASTRAL, drawn(ASTRAL, utf16=False), drafts=[{}], number=2)
     assert judged(read(repeated, unlabelled)) == {"draft": 1, "offsets ambiguous": 1}
 
 
-def test_json_min_pools_what_its_offsets_count_too(read) -> None:
+def test_json_min_offset_unit_is_taken_from_the_whole_export(read) -> None:
     def item(text: str, start: int, end: int, covered: str, number: int) -> dict[str, Any]:
         spans = [{"start": start, "end": end, "text": covered, "labels": ["Gene"]}]
         who = {"annotator": "a@example.com", "annotation_id": number, "lead_time": 1.0}
@@ -174,7 +174,7 @@ def test_json_min_pools_what_its_offsets_count_too(read) -> None:
     assert judged(read(item(REPEATED, 5, 6, "a", 1))) == {"offsets ambiguous": 1}
 
 
-def test_an_old_export_says_completions_and_skipped(read) -> None:
+def test_old_export_with_completions_and_skipped(read) -> None:
     old = {
         "id": 3,
         "data": {"text": TEXT},
@@ -188,14 +188,14 @@ def test_an_old_export_says_completions_and_skipped(read) -> None:
     assert judged(corpus) == {"cancelled annotation": 1}
 
 
-def test_empty_is_annotated_and_unannotated_is_not(read) -> None:
+def test_empty_annotation_counts_as_annotated(read) -> None:
     corpus = read(task(TEXT, annotation(), number=1), task("Other.", number=2))
     assert corpus.documents == (Document("1", TEXT),)
     assert judged(corpus) == {"task without annotation": 1}
 
 
 @pytest.mark.parametrize(("drafts", "count"), [(3, 1), ({"id": 1}, 1), ([{}, {}], 2), ([], 0)])
-def test_drafts_of_any_shape_are_skipped_and_counted(read, drafts: Any, count: int) -> None:
+def test_drafts_are_skipped_and_counted(read, drafts: Any, count: int) -> None:
     corpus = read(task(TEXT, annotation(NALOXONE), drafts=drafts))
     assert [len(document.spans) for document in corpus.documents] == [1]
     assert judged(corpus) == ({"draft": count} if count else {})
@@ -212,7 +212,7 @@ def test_other_controls_and_relations_are_ignored(read) -> None:
     assert (corpus.dropped, corpus.warnings) == ((), ())
 
 
-def test_several_controls_are_merged_and_counted_without_a_config(read) -> None:
+def test_controls_are_merged_and_counted_without_config(read) -> None:
     parts = region(TEXT, 0, 59, "Title", from_name="parts")
     tasks = task(TEXT, annotation(NALOXONE, parts))
     assert judged(read(tasks)) == {"several controls": 1}
@@ -221,7 +221,7 @@ def test_several_controls_are_merged_and_counted_without_a_config(read) -> None:
     assert [warning.examples for warning in corpus.warnings] == [("1: parts",)]
 
 
-def test_a_config_says_what_labels_are_and_in_which_order(read) -> None:
+def test_config_sets_labels_and_their_order(read) -> None:
     labelled = annotation(NALOXONE, region(TEXT, 49, 58, "CHEM"), region(TEXT, 22, 38, "Gene"))
     corpus = read(task(TEXT, labelled), config=CONFIG)
     assert corpus.labels == ("CHEM", "Disease")
@@ -229,26 +229,26 @@ def test_a_config_says_what_labels_are_and_in_which_order(read) -> None:
     assert [(lost.label, lost.reason) for lost in corpus.dropped] == [("Gene", "label unknown")]
 
 
-def test_without_a_config_labels_are_sorted(read) -> None:
+def test_labels_are_sorted_without_config(read) -> None:
     corpus = read(task(TEXT, annotation(region(TEXT, 0, 8, "b"), region(TEXT, 49, 58, "a"))))
     assert corpus.labels == ("a", "b")
 
 
-def test_a_control_may_have_any_name(read) -> None:
+def test_control_may_have_any_name(read) -> None:
     odd = region(TEXT, 49, 58, "Chemical", from_name=["label"])
     corpus = read(task(TEXT, annotation(NALOXONE, odd)))
     assert len(corpus.documents[0].spans) == 2
     assert judged(corpus) == {"several controls": 1}
 
 
-def test_what_else_is_in_the_data_comes_along(read) -> None:
+def test_other_data_fields_become_metadata(read) -> None:
     wide = task(TEXT, annotation(NALOXONE))
     wide["data"] |= {"pmid": "227508", "year": 1979, "scores": [0.5]}
     corpus = read(wide)
     assert corpus.documents[0].meta == {"pmid": "227508", "year": 1979, "scores": [0.5]}
 
 
-def test_a_region_points_to_its_text(read) -> None:
+def test_text_field_is_found_by_region(read) -> None:
     other = {**NALOXONE, "to_name": "abstract"}
     wide = task("A title", annotation(other))
     wide["data"]["abstract"] = TEXT
@@ -284,13 +284,13 @@ def test_annotators_may_be_objects(read) -> None:
         ),
     ],
 )
-def test_bad_exports_are_refused_in_one_sentence(read, tasks: list[Any], code: str) -> None:
+def test_bad_exports_are_refused(read, tasks: list[Any], code: str) -> None:
     with raises(FormatError, code) as raised:
         read(*tasks)
     assert "\n" not in str(raised.value)
 
 
-def test_json_min_keeps_to_the_control_of_the_config(read) -> None:
+def test_json_min_uses_control_of_config(read) -> None:
     spans = [{"start": 0, "end": 8, "text": "Naloxone", "labels": ["Chemical"]}]
     item = {
         "text": TEXT,
@@ -318,6 +318,6 @@ def test_json_min_without_annotations_is_refused(read) -> None:
 
 
 @pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
-def test_texts_that_are_not_in_the_export_cannot_be_learned(stored: TextEncoding) -> None:
+def test_url_and_base64_texts_are_refused(stored: TextEncoding) -> None:
     with raises(FormatError, "text-not-in-task"):
         ReadOptions(label_config=replace(CONFIG, text_encoding=stored))

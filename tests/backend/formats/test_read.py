@@ -1,4 +1,4 @@
-"""Reading: formats told apart by content, bad input refused in a sentence, ids made unique."""
+"""Reading of corpora: detected formats, refused input and unique ids."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def judged(corpus: Corpus) -> dict[str, int]:
     return {warning.kind: warning.count for warning in corpus.warnings}
 
 
-def test_exports_are_streamed_by_the_fast_parser() -> None:
+def test_exports_are_streamed_by_c_parser() -> None:
     assert ijson.backend == "yajl2_c"
 
 
@@ -75,13 +75,13 @@ def test_exports_are_streamed_by_the_fast_parser() -> None:
 )
 @pytest.mark.parametrize("mark", ["", "\ufeff", "\n \n"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_formats_are_told_by_content(read, content: str, form: str, mark: str, end: str) -> None:
+def test_format_is_detected_by_content(read, content: str, form: str, mark: str, end: str) -> None:
     corpus = read(mark + content.replace("\n", end))
     assert [source.format for source in corpus.sources] == [form]
     assert [len(document.text) > 8 for document in corpus.documents] == [True]
 
 
-def test_files_of_several_formats_are_one_corpus(read) -> None:
+def test_files_of_several_formats_make_one_corpus(read) -> None:
     other = {**LINE, "id": "x", "text": "Aspirin."}
     corpus = read(lines(LINE), json.dumps(EXPORTED), "Lithium\tB-Drug\n", lines(other))
     assert [source.document_count for source in corpus.sources] == [1, 1, 1, 1]
@@ -125,7 +125,7 @@ def test_files_of_several_formats_are_one_corpus(read) -> None:
         (lines(document("1", "a", "\ud83d")), "half-a-character"),
     ],
 )
-def test_bad_input_is_refused_in_one_sentence(read, content: str | bytes, code: str) -> None:
+def test_bad_input_is_refused(read, content: str | bytes, code: str) -> None:
     with raises(FormatError, code) as raised:
         read(content)
     assert "0.txt" in str(raised.value)
@@ -146,7 +146,7 @@ def test_bad_input_is_refused_in_one_sentence(read, content: str | bytes, code: 
         ('{"a":\n"\\udc00"}', "7"),
     ],
 )
-def test_the_position_of_a_broken_byte_is_named(read, content: str | bytes, position: str) -> None:
+def test_invalid_byte_is_reported_with_position(read, content: str | bytes, position: str) -> None:
     with pytest.raises(FormatError) as raised:
         read(content)
     assert position in re.findall(r"(?:byte|position) ([\d,]*\d)", str(raised.value))
@@ -171,7 +171,7 @@ def test_the_position_of_a_broken_byte_is_named(read, content: str | bytes, posi
     ],
 )
 @pytest.mark.parametrize("indent", [None, 2])
-def test_files_of_other_tools_are_named(read, content: Any, tool: str, indent: int | None) -> None:
+def test_foreign_file_formats_are_named(read, content: Any, tool: str, indent: int | None) -> None:
     with raises(FormatError, "format-unknown") as raised:
         read(json.dumps(content, indent=indent))
     assert tool in str(raised.value)
@@ -187,13 +187,13 @@ def test_files_of_other_tools_are_named(read, content: Any, tool: str, indent: i
         ("annotation_id,annotator,created_at,id,label,lead_time,text\n", "Label Studio CSV"),
     ],
 )
-def test_text_of_other_tools_is_named(read, content: str, tool: str) -> None:
+def test_foreign_text_formats_are_named(read, content: str, tool: str) -> None:
     with raises(FormatError, "format-unknown") as raised:
         read(content)
     assert tool in str(raised.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with raises(InputError, "file-unreadable"):
         read_corpus([tmp_path / "no.json"])
     with raises(InputError, "file-unreadable"):
@@ -202,7 +202,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_corpus([])
 
 
-def test_a_pipe_is_told_to_become_a_file() -> None:
+def test_pipe_is_refused_with_advice() -> None:
     reading, writing = os.pipe()
     os.write(writing, lines(LINE).encode())
     os.close(writing)
@@ -211,7 +211,7 @@ def test_a_pipe_is_told_to_become_a_file() -> None:
     os.close(reading)
 
 
-def test_reading_needs_nothing_heavy() -> None:
+def test_reading_imports_no_heavy_library() -> None:
     heavy = ("torch", "transformers", "label_studio_sdk", "numpy", "pydantic")
     found = f"[one for one in {heavy} if one in sys.modules]"
     script = f"import sys, tagalong.training.corpus; print({found})"
@@ -221,7 +221,7 @@ def test_reading_needs_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_two_million_characters_are_a_document_like_any_other(read) -> None:
+def test_document_of_two_million_characters(read) -> None:
     text = "naloxone 😀 " * 200_000
     spans = [{"start": len(text) - 11, "end": len(text) - 3, "label": "Chemical"}]
     long = {"id": "long", "text": text, "entities": spans}
@@ -233,13 +233,13 @@ def test_two_million_characters_are_a_document_like_any_other(read) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\r\n", "😀", "😀 👩\u200d⚕️", "\0"])
-def test_texts_of_blanks_emoji_or_nul_are_documents(read, text: str) -> None:
+def test_texts_of_spaces_emoji_or_nul_are_documents(read, text: str) -> None:
     corpus = read(lines({"text": text, "entities": []}), json.dumps([task(text, annotation())]))
     assert [one.text for one in corpus.documents] == [text, text]
 
 
 @pytest.mark.parametrize("shift", range(12))
-def test_a_pair_across_two_pieces_of_a_file_is_whole(read, shift: int) -> None:
+def test_surrogate_pair_across_chunks_is_decoded(read, shift: int) -> None:
     start = json.dumps([task("@", annotation())]).index("@")
     padding = "x" * (CHUNK_BYTES - start - 30 + shift)  # an escaped pair takes 12 bytes
     text = f"{padding}{'😀' * 4}"
@@ -249,13 +249,13 @@ def test_a_pair_across_two_pieces_of_a_file_is_whole(read, shift: int) -> None:
         read(json.dumps([task(f"{padding}😀😀\ud83d😀", annotation())]))
 
 
-def test_a_backslash_before_a_u_is_no_escape(read) -> None:
+def test_escaped_backslash_before_u_is_no_escape(read) -> None:
     (one,) = read(json.dumps([task("\\ud83d", annotation())])).documents
     assert one.text == "\\ud83d"
 
 
 @pytest.mark.parametrize("content", ["word\tO\n", lines({"text": "a", "entities": []})])
-def test_an_id_from_the_name_of_a_file_can_be_written(tmp_path: Path, content: str) -> None:
+def test_id_from_file_name_can_be_written(tmp_path: Path, content: str) -> None:
     path = tmp_path / os.fsdecode(b"\xff.txt")
     try:
         path.write_text(content)
@@ -274,7 +274,7 @@ def test_predictions_are_read_with_a_warning(read, tmp_path: Path) -> None:
     assert (told, said.spans) == (Document("1", "Naloxone."), (Span(0, 8, "Chemical"),))
 
 
-def test_predictions_need_no_version_but_entities(tmp_path: Path) -> None:
+def test_predictions_need_entities_but_no_version(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text(lines(LINE))
     assert [said.version for _, said in read_predictions(path)] == ["unknown"]
@@ -283,7 +283,7 @@ def test_predictions_need_no_version_but_entities(tmp_path: Path) -> None:
         read_predictions(path)
 
 
-def test_a_place_in_the_queue_is_no_confidence(tmp_path: Path) -> None:
+def test_queue_score_is_not_a_confidence(tmp_path: Path) -> None:
     result = [{**region("Naloxone.", 0, 8, "Chemical"), "score": 0.9}]
     prediction = {"model_version": "enc-1", "score": -0.05, "result": result}
     path = tmp_path / "p.json"
@@ -292,13 +292,13 @@ def test_a_place_in_the_queue_is_no_confidence(tmp_path: Path) -> None:
     assert (said.version, said.score) == ("enc-1", 1.0)
 
 
-def test_the_same_document_twice_is_one(read) -> None:
+def test_duplicate_document_is_read_once(read) -> None:
     corpus = read(lines(document("1", "a"), document("2", "a"), document("1", "a")))
     assert [one.id for one in corpus.documents] == ["1", "2"]
     assert judged(corpus) == {"duplicate document": 1}
 
 
-def test_an_id_used_for_another_text_is_made_unique(read) -> None:
+def test_reused_id_is_made_unique(read) -> None:
     corpus = read(
         lines(document("1", "a"), document("1#2", "b"), document("1", "c")),
         lines(document("1", "d"), document("1", "a"), document("1", "c"), document("1#3", "e")),
@@ -308,14 +308,14 @@ def test_an_id_used_for_another_text_is_made_unique(read) -> None:
     assert judged(corpus) == {"duplicate document": 2, "id used again": 3}
 
 
-def test_a_text_annotated_again_is_kept_beside_the_first(read) -> None:
+def test_second_annotation_of_a_text_is_kept(read) -> None:
     corpus = read(lines(document("1", "a"), document("1", "a", "B")))
     assert [(one.id, one.spans[0].label) for one in corpus.documents] == [("1", "A"), ("1#2", "B")]
     assert judged(corpus) == {"annotated again": 1}
 
 
 @given(st.lists(odd_documents(), min_size=1, max_size=5), st.randoms())
-def test_the_fingerprint_knows_content_only(
+def test_fingerprint_depends_on_content_only(
     documents: list[Document], chance: random.Random
 ) -> None:
     shuffled = chance.sample(documents, len(documents))
@@ -328,7 +328,7 @@ def test_the_fingerprint_knows_content_only(
     assert compute_fingerprint([more, *documents[1:]]) != compute_fingerprint(documents)
 
 
-def test_a_fingerprint_stays_the_same_for_ever() -> None:
+def test_fingerprint_is_pinned() -> None:
     corpus = read_corpus([SAMPLES / "bc5cdr.jsonl"])
     expected = "38fd2833431822841877385a42d22d35ae36ff645d0bd62e941abd4847e8e9ea"
     assert corpus.fingerprint == expected
@@ -336,7 +336,7 @@ def test_a_fingerprint_stays_the_same_for_ever() -> None:
 
 
 @given(st.lists(odd_documents(), max_size=4, unique_by=lambda one: one.id))
-def test_json_lines_and_tasks_come_back(
+def test_json_lines_and_tasks_round_trip(
     tmp_path_factory: pytest.TempPathFactory, documents: list[Document]
 ) -> None:
     folder = tmp_path_factory.mktemp("odd")
@@ -347,4 +347,4 @@ def test_json_lines_and_tasks_come_back(
             corpus = read_corpus([path])
             assert corpus.documents == tuple(documents)
             assert corpus.dropped == ()
-            assert judged(corpus).keys() <= {"offsets ambiguous"}  # of a task, and harmless here
+            assert judged(corpus).keys() <= {"offsets ambiguous"}  # harmless here

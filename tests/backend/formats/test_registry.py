@@ -1,4 +1,4 @@
-"""The registry: every format serves every reader, and what is written in one is read back."""
+"""The format registry: each format works with every reader and round-trips."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_new_entry_is_known_to_every_reader_and_named_in_help(bar: Path) -> None:
+def test_new_format_is_known_to_readers_and_help(bar: Path) -> None:
     corpus = read_corpus([bar])
     assert [source.format for source in corpus.sources] == ["bars"]
     with open_source(bar) as source:
@@ -71,7 +71,7 @@ def test_a_new_entry_is_known_to_every_reader_and_named_in_help(bar: Path) -> No
 @pytest.mark.parametrize(
     "name", ["label_studio.json", "label_studio_min.json", "bc5cdr.jsonl", "label_studio.conll"]
 )
-def test_the_texts_of_annotated_files_can_be_predicted(name: str) -> None:
+def test_annotated_files_can_be_predicted(name: str) -> None:
     annotated = {one.id: one.text for one in read_corpus([SAMPLES / name]).documents}
     with open_source(SAMPLES / name) as source:
         items = list(source)
@@ -82,7 +82,7 @@ def test_the_texts_of_annotated_files_can_be_predicted(name: str) -> None:
 
 
 @pytest.mark.parametrize("option", list(WRITERS))
-def test_what_is_written_is_read_by_every_reader(tmp_path: Path, option: str) -> None:
+def test_written_files_are_read_by_every_reader(tmp_path: Path, option: str) -> None:
     path = tmp_path / "1.x"
     write_documents(DOCUMENTS, path, option)
     assert read_corpus([path]).documents == DOCUMENTS
@@ -90,7 +90,7 @@ def test_what_is_written_is_read_by_every_reader(tmp_path: Path, option: str) ->
         assert [item.document and item.document.text for item in source] == [
             one.text for one in DOCUMENTS
         ]
-    if option == "label-studio":  # tasks hold annotations or predictions, and know which
+    if option == "label-studio":  # tasks say whether they have annotations or predictions
         with raises(FormatError, "task-without-prediction"):
             read_predictions(path)
         return
@@ -98,7 +98,7 @@ def test_what_is_written_is_read_by_every_reader(tmp_path: Path, option: str) ->
 
 
 @pytest.mark.parametrize(("name", "option"), [("p.json", "label-studio"), ("p.jsonl", "jsonl")])
-def test_predictions_are_written_and_read_back(tmp_path: Path, name: str, option: str) -> None:
+def test_predictions_round_trip(tmp_path: Path, name: str, option: str) -> None:
     writer = choose_prediction_writer(tmp_path / name)
     assert writer is WRITERS[option]
     assert writer.serialize_prediction is not None
@@ -109,11 +109,11 @@ def test_predictions_are_written_and_read_back(tmp_path: Path, name: str, option
     assert read_predictions(tmp_path / name) == [(document, prediction)]
 
 
-def test_any_other_ending_means_json_lines(tmp_path: Path) -> None:
+def test_other_suffixes_mean_json_lines(tmp_path: Path) -> None:
     assert choose_prediction_writer(tmp_path / "p.conll") is WRITERS["jsonl"]
 
 
-def test_half_written_json_is_refused_as_texts_too(tmp_path: Path) -> None:
+def test_truncated_json_is_refused_as_texts_too(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text(json.dumps([{"text": "a"}])[:-1] + ", NaN]")
     with raises(FormatError, "json-broken"):

@@ -1,4 +1,4 @@
-"""Writing: whole or not at all, never over what is there, and readable by those it is for."""
+"""Writing of corpora: atomic, without overwriting, and readable by other tools."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ DOCUMENT = Document(
 CONFIG = LabelConfig("ner", "body", "abstract", ("CHEM", "Disease"), {"Chemical": "CHEM"})
 
 
-def test_tasks_have_the_shape_that_label_studio_imports(tmp_path: Path) -> None:
+def test_tasks_are_importable_by_label_studio(tmp_path: Path) -> None:
     path = tmp_path / "tasks.json"
     written = write_documents([DOCUMENT], path, "label-studio", config=CONFIG)
     assert (written.document_count, written.dropped) == (1, ())
@@ -38,7 +38,7 @@ def test_tasks_have_the_shape_that_label_studio_imports(tmp_path: Path) -> None:
         assert (item["from_name"], item["to_name"], item["type"]) == ("ner", "body", "labels")
 
 
-def test_predictions_become_predictions(tmp_path: Path) -> None:
+def test_predictions_are_written_as_predictions(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     entity = {"start": 0, "end": 5, "label": "Disease", "score": 0.5}
     line = {"id": "1", "text": TEXT, "entities": [entity], "score": 0.25, "model_version": "enc-1"}
@@ -53,7 +53,7 @@ def test_predictions_become_predictions(tmp_path: Path) -> None:
     assert "annotations" not in task
 
 
-def test_conll_tells_what_it_cannot_hold(tmp_path: Path) -> None:
+def test_conll_reports_dropped_content(tmp_path: Path) -> None:
     path = tmp_path / "x.conll"
     blank = Document("d2", " \n ")
     written = write_documents([DOCUMENT, blank, Document("d3", "None.")], path, "conll")
@@ -68,7 +68,7 @@ def test_conll_tells_what_it_cannot_hold(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
+def test_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("precious")
     with raises(OutputError, "output-exists"):
@@ -78,7 +78,7 @@ def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
     assert read_corpus([path]).documents == (DOCUMENT,)
 
 
-def test_only_files_are_ever_replaced(tmp_path: Path) -> None:
+def test_only_files_are_replaced(tmp_path: Path) -> None:
     with raises(OutputError, "output-exists"):
         write_documents([DOCUMENT], tmp_path, "jsonl", overwrite=True)
 
@@ -88,7 +88,7 @@ def failing() -> Iterator[str]:
     raise OSError(28, "No space left on device")
 
 
-def test_nothing_is_half_written(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_partial_file(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     second.write_text("old")
     with raises(OutputError, "output-unwritable"):
@@ -97,14 +97,14 @@ def test_nothing_is_half_written(tmp_path: Path) -> None:
     assert second.read_text() == "old"
 
 
-def test_folders_are_made_and_a_file_in_their_way_is_told(tmp_path: Path) -> None:
+def test_parent_folders_are_created_and_file_in_the_way_is_refused(tmp_path: Path) -> None:
     write_documents([DOCUMENT], tmp_path / "a" / "b" / "c.jsonl", "jsonl")
     assert read_corpus([tmp_path / "a" / "b" / "c.jsonl"]).documents == (DOCUMENT,)
     with raises(OutputError, "output-unwritable"):
         write_documents([DOCUMENT], tmp_path / "a" / "b" / "c.jsonl" / "d.jsonl", "jsonl")
 
 
-def test_line_ends_are_those_of_the_text(tmp_path: Path) -> None:
+def test_line_ends_of_texts_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     write_documents([Document("1", "a\r\nb\u2028c")], path, "jsonl")
     assert path.read_bytes().count(b"\n") == 1

@@ -42,7 +42,7 @@ CHEMICAL, DISEASE, GENE = (f'<Label value="{name}"/>' for name in ("chemical", "
         ((GENE,), ("Chemical",), ()),
     ],
 )
-def test_a_project_misses_what_only_the_old_version_gave_it(
+def test_project_loses_labels_of_only_the_old_version(
     labels: tuple[str, ...], new: tuple[str, ...], missed: tuple[str, ...]
 ) -> None:
     found = parse_label_config(config(*labels))
@@ -59,7 +59,7 @@ CHANGE = VersionChange(
 )
 
 
-class Studio:
+class FakeLabelStudio:
     """Lists projects; a listing calls ``/setup`` of the project's backends, as Label Studio does.
 
     `here` has the projects whose backend is a running server of the journal's folder.
@@ -103,81 +103,83 @@ def journal(tmp_path: Path) -> Iterator[EventStore]:
     journal.close()
 
 
-def found(studio: Any, journal: EventStore, change: VersionChange = CHANGE) -> list[int]:
-    return [one.project for one in find_affected_projects(studio, journal, change)]
+def found(label_studio: Any, journal: EventStore, change: VersionChange = CHANGE) -> list[int]:
+    return [one.project for one in find_affected_projects(label_studio, journal, change)]
 
 
 @pytest.mark.parametrize("label_config", [config(DISEASE), config(CHEMICAL), config(GENE), IMAGES])
-def test_a_served_project_is_found_whatever_its_labels(
-    journal: EventStore, label_config: str
-) -> None:
-    studio: Any = Studio(journal, here=(1, 2))
-    studio.add(2, label_config=label_config)
-    studio.connected[1] = studio.connected[2]  # the retrained project itself does not count
+def test_served_project_is_found_with_any_labels(journal: EventStore, label_config: str) -> None:
+    label_studio: Any = FakeLabelStudio(journal, here=(1, 2))
+    label_studio.add(2, label_config=label_config)
+    label_studio.connected[1] = label_studio.connected[
+        2
+    ]  # the retrained project itself does not count
     missed = ("Disease",) if label_config == config(DISEASE) else ()
-    assert find_affected_projects(studio, journal, CHANGE) == [AffectedProject(2, "P2", missed)]
+    assert find_affected_projects(label_studio, journal, CHANGE) == [
+        AffectedProject(2, "P2", missed)
+    ]
 
 
-def test_labels_that_stay_do_not_excuse_the_change(journal: EventStore) -> None:
-    studio = Studio(journal, here=(2,))
-    studio.add(2, label_config=config(CHEMICAL, DISEASE))
+def test_project_with_unchanged_labels_is_affected(journal: EventStore) -> None:
+    label_studio = FakeLabelStudio(journal, here=(2,))
+    label_studio.add(2, label_config=config(CHEMICAL, DISEASE))
     superset = VersionChange(
         1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease", "Chemical", "Gene")
     )
-    assert found(studio, journal, superset) == [2]
+    assert found(label_studio, journal, superset) == [2]
 
 
-def test_deleted_and_disconnected_projects_do_not_count(journal: EventStore) -> None:
-    studio = Studio(journal, here=(2, 3))
+def test_deleted_and_disconnected_projects_are_not_affected(journal: EventStore) -> None:
+    label_studio = FakeLabelStudio(journal, here=(2, 3))
     for project in (2, 3):
-        studio.add(project)
-    assert found(studio, journal) == [3, 2]
-    del studio.connected[2]  # the backend was removed
-    del studio.known[0]  # project 3 was deleted
-    assert found(studio, journal) == []
+        label_studio.add(project)
+    assert found(label_studio, journal) == [3, 2]
+    del label_studio.connected[2]  # the backend was removed
+    del label_studio.known[0]  # project 3 was deleted
+    assert found(label_studio, journal) == []
 
 
-def test_the_server_of_another_folder_does_not_count_even_with_the_same_version(
+def test_server_of_another_folder_is_not_affected(
     journal: EventStore,
 ) -> None:
-    studio = Studio(journal, here=(2,))
-    studio.add(2)
-    studio.add(3)
-    assert found(studio, journal) == [2]
-    studio.here = ()  # project 2 has moved to another server as well
-    assert found(studio, journal) == []
+    label_studio = FakeLabelStudio(journal, here=(2,))
+    label_studio.add(2)
+    label_studio.add(3)
+    assert found(label_studio, journal) == [2]
+    label_studio.here = ()  # project 2 has moved to another server as well
+    assert found(label_studio, journal) == []
 
 
-def test_the_other_tier_of_the_server_does_not_count(journal: EventStore) -> None:
-    studio = Studio(journal, here=(2,), tier="llm")
-    studio.add(2)
-    assert found(studio, journal) == []
-    assert found(studio, journal, replace(CHANGE, tier="llm")) == [2]
+def test_other_tier_of_the_server_is_not_affected(journal: EventStore) -> None:
+    label_studio = FakeLabelStudio(journal, here=(2,), tier="llm")
+    label_studio.add(2)
+    assert found(label_studio, journal) == []
+    assert found(label_studio, journal, replace(CHANGE, tier="llm")) == [2]
 
 
-def test_a_server_that_is_down_counts_if_it_has_used_the_folder(journal: EventStore) -> None:
-    studio = Studio(journal, here=(2,))
-    studio.add(2, state="DI", version="an earlier one")
-    studio.add(3, state="DI")
-    studio.list_for_project(2)
-    studio.here = ()
-    assert found(studio, journal) == [2]
+def test_stopped_server_of_the_folder_is_affected(journal: EventStore) -> None:
+    label_studio = FakeLabelStudio(journal, here=(2,))
+    label_studio.add(2, state="DI", version="an earlier one")
+    label_studio.add(3, state="DI")
+    label_studio.list_for_project(2)
+    label_studio.here = ()
+    assert found(label_studio, journal) == [2]
 
 
-def test_without_a_journal_every_backend_of_the_version_counts(tmp_path: Path) -> None:
+def test_without_event_store_every_backend_of_the_version_is_affected(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").mkdir()
     unreadable = EventStore(tmp_path / "journal.sqlite")
-    studio = Studio(unreadable)
-    studio.add(2)
-    studio.add(3, version="v0")
-    assert found(studio, unreadable) == [2]
+    label_studio = FakeLabelStudio(unreadable)
+    label_studio.add(2)
+    label_studio.add(3, version="v0")
+    assert found(label_studio, unreadable) == [2]
 
 
-def test_nobody_is_asked_if_no_version_is_served(journal: EventStore) -> None:
+def test_no_request_without_served_version(journal: EventStore) -> None:
     assert found(None, journal, replace(CHANGE, version="")) == []
 
 
-def test_the_reason_names_the_projects_and_the_ways_out() -> None:
+def test_reason_names_projects_and_remedies() -> None:
     others = [AffectedProject(2, "Two", ("Disease", "Drug")), AffectedProject(3, "Three", ())]
     reason = hold_back_reason(CHANGE, others, "project-1-x")
     assert reason.startswith("v1 also serves project 2 (Two) and project 3 (Three), and all")

@@ -33,7 +33,7 @@ CONFIG = parse_label_config(
 VERSION = "enc-2"
 
 
-class Studio:
+class FakeLabelStudio:
     """The part of Label Studio that a queue uses, in memory.
 
     Every task has a prediction of an earlier version, with a place in the queue of that version.
@@ -113,93 +113,100 @@ class Studio:
         self.stored[prediction - 1] = replace(self.stored[prediction - 1], score=score)
 
 
-def queue_up(studio: Any, tasks: Sequence[int]) -> None:
+def queue_up(label_studio: Any, tasks: Sequence[int]) -> None:
     chosen = [(Document(str(task), "Naloxone."), Prediction((), 0.5, VERSION)) for task in tasks]
-    project = ConnectedProject(studio, 1, CONFIG, RateLimitedRetry(requests_per_second=1e9))
+    project = ConnectedProject(label_studio, 1, CONFIG, RateLimitedRetry(requests_per_second=1e9))
     assert queue_tasks(project, chosen, version=VERSION) == 7
 
 
-def test_a_second_queue_comes_before_what_is_left_of_the_first() -> None:
-    studio = Studio(10)
-    studio._add(1, [{"task": 9, "model_version": VERSION, "score": 2e-6, "result": []}])
-    queue_up(studio, [5, 4, 3, 2, 1])
-    assert studio.served() == [5, 4, 3, 2, 1, 9]  # 9 is not chosen, and has a model's own score
-    studio.annotated |= {5, 4}
-    queue_up(studio, [7, 2, 8])
-    assert studio.served() == [7, 2, 8, 3, 1, 9]
-    assert len(studio.stored) == 10 + 8  # each task has one prediction of the version
-    studio.annotated |= {7, 2, 8, 3, 1, 9}
-    queue_up(studio, [6])
-    assert studio.served() == [6]
+def test_second_queue_precedes_rest_of_first() -> None:
+    label_studio = FakeLabelStudio(10)
+    label_studio._add(1, [{"task": 9, "model_version": VERSION, "score": 2e-6, "result": []}])
+    queue_up(label_studio, [5, 4, 3, 2, 1])
+    assert label_studio.served() == [
+        5,
+        4,
+        3,
+        2,
+        1,
+        9,
+    ]  # 9 is not chosen, and has a model's own score
+    label_studio.annotated |= {5, 4}
+    queue_up(label_studio, [7, 2, 8])
+    assert label_studio.served() == [7, 2, 8, 3, 1, 9]
+    assert len(label_studio.stored) == 10 + 8  # each task has one prediction of the version
+    label_studio.annotated |= {7, 2, 8, 3, 1, 9}
+    queue_up(label_studio, [6])
+    assert label_studio.served() == [6]
 
 
-def test_what_only_some_have_annotated_comes_behind_a_new_queue_too() -> None:
-    studio = Studio(6)
-    queue_up(studio, [1, 2, 3])
-    studio.begun |= {1, 2, 3}
-    queue_up(studio, [4, 5])
-    assert studio.served() == [4, 5, 1, 2, 3]
+def test_partly_annotated_tasks_follow_a_new_queue() -> None:
+    label_studio = FakeLabelStudio(6)
+    queue_up(label_studio, [1, 2, 3])
+    label_studio.begun |= {1, 2, 3}
+    queue_up(label_studio, [4, 5])
+    assert label_studio.served() == [4, 5, 1, 2, 3]
 
 
-def test_any_number_of_queues_keeps_to_the_order_of_all() -> None:
+def test_repeated_queues_keep_one_order() -> None:
     """After 400 queues, repeated division would have reached 0."""
-    studio, chance = Studio(PAGE_SIZE + 30), random.Random(0)
+    label_studio, chance = FakeLabelStudio(PAGE_SIZE + 30), random.Random(0)
     order: list[int] = []
     for turn in range(400):
-        free = [task for task in studio.numbers if task not in studio.annotated]
+        free = [task for task in label_studio.numbers if task not in label_studio.annotated]
         chosen = chance.sample(free, 8)
-        queue_up(studio, chosen)
+        queue_up(label_studio, chosen)
         order = [*chosen, *(task for task in order if task not in chosen)]
-        assert studio.served() == order
+        assert label_studio.served() == order
         if turn % 10 == 0:
-            studio.annotated.add(order.pop(0))
+            label_studio.annotated.add(order.pop(0))
 
 
 @given(st.integers(1, 5_000))
-def test_a_score_says_how_many_tasks_are_left(count: int) -> None:
+def test_score_encodes_number_of_remaining_tasks(count: int) -> None:
     shown = [f"{100 * score:.2f}" for score in places(count)]  # by Label Studio, with a %
     assert shown == [f"-{left}.00" for left in range(count, 0, -1)]
     assert all(one < other for one, other in pairwise(places(count)))
 
 
-def test_no_place_can_be_taken_for_a_confidence() -> None:
-    studio = Studio(6)
-    queue_up(studio, [4, 2, 6])
-    assert studio.shares() == {4: -3.0, 2: -2.0, 6: -1.0}
-    studio.annotated |= {4}
-    queue_up(studio, [1, 2])  # what is left of the first queue, without 2, is behind it
-    assert studio.shares() == {4: -3.0, 1: -3.0, 2: -2.0, 6: -1.0}
-    studio.annotated |= {1, 2, 6}  # nothing is left: the count begins at 1 again
-    queue_up(studio, [3])
-    assert studio.shares()[3] == -1.0
+def test_queue_scores_are_never_confidences() -> None:
+    label_studio = FakeLabelStudio(6)
+    queue_up(label_studio, [4, 2, 6])
+    assert label_studio.shares() == {4: -3.0, 2: -2.0, 6: -1.0}
+    label_studio.annotated |= {4}
+    queue_up(label_studio, [1, 2])  # what is left of the first queue, without 2, is behind it
+    assert label_studio.shares() == {4: -3.0, 1: -3.0, 2: -2.0, 6: -1.0}
+    label_studio.annotated |= {1, 2, 6}  # nothing is left: the count begins at 1 again
+    queue_up(label_studio, [3])
+    assert label_studio.shares()[3] == -1.0
 
 
-def test_a_large_project_is_read_to_its_end() -> None:
-    studio = Studio(2 * PAGE_SIZE)
-    queue_up(studio, [2 * PAGE_SIZE])
-    queue_up(studio, [1])
-    assert studio.served() == [1, 2 * PAGE_SIZE]
+def test_large_project_is_read_to_last_page() -> None:
+    label_studio = FakeLabelStudio(2 * PAGE_SIZE)
+    queue_up(label_studio, [2 * PAGE_SIZE])
+    queue_up(label_studio, [1])
+    assert label_studio.served() == [1, 2 * PAGE_SIZE]
 
 
-def test_neither_another_version_nor_the_same_choice_again_takes_room() -> None:
-    studio = Studio(3)
-    queue_up(studio, [3, 1])
-    first = studio.stored[-2:]
+def test_other_versions_and_repeated_choices_take_no_place() -> None:
+    label_studio = FakeLabelStudio(3)
+    queue_up(label_studio, [3, 1])
+    first = label_studio.stored[-2:]
     assert [one.score for one in first] == [-0.02, -0.01]
-    queue_up(studio, [3, 1])
-    assert studio.stored[-2:] == first
+    queue_up(label_studio, [3, 1])
+    assert label_studio.stored[-2:] == first
 
 
 @pytest.mark.parametrize("score", [None, 0.0, 1e-6, 1.0])
-def test_what_was_not_chosen_has_no_place(score: float | None) -> None:
-    studio = Studio(2)
-    studio.stored.append(StoredPrediction(3, 1, VERSION, score, ()))
-    queue_up(studio, [2])
-    assert [one.score for one in studio.stored[-2:]] == [score, -0.01]
+def test_unchosen_task_keeps_its_score(score: float | None) -> None:
+    label_studio = FakeLabelStudio(2)
+    label_studio.stored.append(StoredPrediction(3, 1, VERSION, score, ()))
+    queue_up(label_studio, [2])
+    assert [one.score for one in label_studio.stored[-2:]] == [score, -0.01]
 
 
-def test_a_prediction_that_was_not_stored_is_named() -> None:
-    studio = Studio(3)
-    studio.refused = {2}
+def test_prediction_that_was_not_stored_is_named() -> None:
+    label_studio = FakeLabelStudio(3)
+    label_studio.refused = {2}
     with raises(LabelStudioError, "predictions-not-stored"):
-        queue_up(studio, [1, 2])
+        queue_up(label_studio, [1, 2])

@@ -56,35 +56,35 @@ NEW = region(TEXT, 0, 4, "CHEM", id="new", origin="manual")
 LEAD_1, LEAD_2, ILL = Span(0, 4, "CHEM"), Span(5, 9, "CHEM"), Span(10, 13, "Disease")
 
 
-def test_the_editor_names_no_version_and_what_shares_most_regions_is_at_work() -> None:
+def test_active_version_shares_most_regions() -> None:
     draft, other = {"id": 1, "result": mine("c", "d")}, {"id": 2, "result": [LEAD]}
     for kind in ("drafts", "annotations", "predictions"):
         marked = asked({"result": [*mine("c"), NEW]}, **{kind: [other, draft]})
         assert marked == InteractiveContext((LEAD_1,), (LEAD_1, LEAD_2, ILL)), kind
 
 
-def test_of_versions_that_share_as_much_the_latest_kind_is_at_work() -> None:
+def test_latest_of_equally_shared_versions_is_active() -> None:
     before, after = {"id": 1, "result": mine("c", "d")}, {"id": 2, "result": mine("c")}
     for earlier, later in (("predictions", "annotations"), ("annotations", "drafts")):
         marked = asked({"result": [*mine("c"), NEW]}, **{earlier: [before], later: [after]})
         assert marked.existing_spans == (LEAD_1, LEAD_2), later
 
 
-def test_where_nothing_tells_the_versions_apart_all_may_be_at_work() -> None:
+def test_indistinguishable_versions_may_all_be_active() -> None:
     one, two = {"id": 1, "result": mine("d")}, {"id": 2, "result": [region(TEXT, 5, 9, "Disease")]}
     marked = asked({"result": [NEW]}, annotations=[one], predictions=[two])
     assert marked.existing_spans == (LEAD_1, Span(5, 9, "Disease"), ILL)
 
 
-def test_a_version_whose_regions_would_have_been_sent_is_not_at_work() -> None:
+def test_version_without_sent_regions_is_not_active() -> None:
     one = {"id": 1, "result": mine("c", "d")}
     assert asked({"result": [NEW]}, predictions=[one]).existing_spans == (LEAD_1,)
 
 
-def test_a_region_is_drawn_once() -> None:
+def test_region_is_drawn_once() -> None:
     brought: list[str] = []
 
-    def came_before(names: Any) -> frozenset[str]:
+    def seen_regions(names: Any) -> frozenset[str]:
         before = frozenset(brought) & set(names)
         brought.extend(names)
         return before
@@ -93,7 +93,7 @@ def test_a_region_is_drawn_once() -> None:
         document = Document("1", TEXT)
         sent = {"result": list(items)}
         return read_interactive_context(
-            {}, sent, CONFIG, document, seen_regions=came_before
+            {}, sent, CONFIG, document, seen_regions=seen_regions
         ).new_spans
 
     assert ask(NEW) == (LEAD_1,)
@@ -102,18 +102,18 @@ def test_a_region_is_drawn_once() -> None:
     assert ask(NEW, *mine("c")) == (LEAD_2,)
 
 
-def test_what_is_stored_was_not_drawn_just_now() -> None:
+def test_stored_region_is_not_new() -> None:
     draft = {"id": 1, "result": mine("c")}
     assert asked({"result": [*mine("c"), NEW]}, drafts=[draft]).new_spans == (LEAD_1,)
 
 
-def test_the_newest_was_drawn_even_if_it_is_stored_already() -> None:
+def test_newest_region_is_drawn_even_if_stored() -> None:
     draft = {"id": 1, "result": [*mine("c", "d"), NEW]}
     marked = asked({"result": [*mine("c"), NEW]}, drafts=[draft])
     assert marked == InteractiveContext((LEAD_1,), (LEAD_1, LEAD_2, ILL))
 
 
-def test_guesses_are_not_drawn() -> None:
+def test_predicted_regions_are_not_drawn() -> None:
     for changes in (
         {"origin": "prediction", "score": 0.9},
         {"origin": "prediction-changed", "score": 0.9},
@@ -123,7 +123,7 @@ def test_guesses_are_not_drawn() -> None:
         assert marked == InteractiveContext((), (LEAD_1,))
 
 
-def test_an_answer_has_no_id_of_a_region_at_work() -> None:
+def test_region_ids_are_unique_per_context() -> None:
     document = Document("7", TEXT)
     spans = (LEAD_1, LEAD_2, ILL)
 
@@ -158,16 +158,16 @@ def test_an_answer_has_no_id_of_a_region_at_work() -> None:
         None,
     ],
 )
-def test_what_is_no_region_of_ours_is_left_out(item: Any) -> None:
+def test_other_regions_are_ignored(item: Any) -> None:
     assert asked({"result": [item]}) == InteractiveContext((), ())
 
 
-def test_of_several_labels_the_first_counts() -> None:
+def test_first_of_several_labels_counts() -> None:
     two = region("lead", 0, 4, "Disease", "Chemical")
     assert asked({"result": [two]}).new_spans == (Span(0, 4, "Disease"),)
 
 
-def test_regions_of_no_known_label_keep_their_place_and_are_not_copied() -> None:
+def test_regions_with_unknown_label_block_but_are_not_copied() -> None:
     for labels in ((), ("Gone",)):
         marked = asked({"result": [region("lead", 0, 4, *labels)]})
         assert marked.new_spans == ()
@@ -193,7 +193,7 @@ json_values = st.recursive(
 @given(json_values, json_values)
 @example({"drafts": [{"id": 1, "result": [LEAD]}]}, {"draft_id": True, "result": {"0": LEAD}})
 @example({"drafts": {"id": 1}}, {"draft_id": [1], "result": [[LEAD], {"value": {"labels": [[]]}}]})
-def test_any_json_is_taken(known: Any, sent: Any) -> None:
+def test_any_json_is_accepted(known: Any, sent: Any) -> None:
     document = Document("1", TEXT)
     marked = read_interactive_context(known, sent, CONFIG, document)
     assert set(marked.new_spans) <= set(marked.existing_spans)

@@ -65,11 +65,11 @@ def fetch(web: WebServer, path: str, *, scheme: str = "http", seconds: float = 2
 
 
 @pytest.mark.parametrize("path", ["/text", "/chunks", "/until-closed"])
-def test_content_comes_as_it_is(web: WebServer, path: str) -> None:
+def test_content_is_unchanged(web: WebServer, path: str) -> None:
     assert fetch(web, path) == TEXT
 
 
-def test_content_may_be_empty_or_packed(web: WebServer) -> None:
+def test_content_may_be_empty_or_compressed(web: WebServer) -> None:
     assert fetch(web, "/empty") == b""
     assert fetch(web, "/packed") == TEXT * 1000
 
@@ -89,7 +89,7 @@ def test_content_may_be_empty_or_packed(web: WebServer) -> None:
         ("/not-gzip", ""),
     ],
 )
-def test_anything_but_a_whole_answer_is_refused(web: WebServer, path: str, reason: str) -> None:
+def test_incomplete_answers_are_refused(web: WebServer, path: str, reason: str) -> None:
     web.requests.clear()
     with raises(InputError, "fetch-failed") as refusal:
         fetch(web, path)
@@ -100,13 +100,13 @@ def test_anything_but_a_whole_answer_is_refused(web: WebServer, path: str, reaso
 
 
 @pytest.mark.parametrize("path", ["/slow-status", "/slow-header", "/slow-body", "/slow-chunk"])
-def test_the_time_limit_is_for_all_of_it(web: WebServer, path: str) -> None:
-    """Every byte arrives soon, so no limit on single reads would end this."""
+def test_time_limit_covers_the_whole_request(web: WebServer, path: str) -> None:
+    """Each byte arrives soon, so a limit on single reads would not end the request."""
     with raises(InputError, "fetch-timeout"):
         fetch(web, path, seconds=0.3)
 
 
-def test_many_failed_requests_block_no_slot(web: WebServer) -> None:
+def test_failed_requests_free_their_slots(web: WebServer) -> None:
     fetcher = Fetcher(max_bytes=100, timeout_seconds=20.0)
     for path in ("/missing", "/huge", "/nothing"):
         for _ in range(MAX_CONCURRENT_FETCHES):
@@ -115,7 +115,7 @@ def test_many_failed_requests_block_no_slot(web: WebServer) -> None:
     assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
 
 
-def test_threads_that_were_left_end_and_make_room(web: WebServer) -> None:
+def test_abandoned_threads_end_and_free_slots(web: WebServer) -> None:
     fetcher = Fetcher(max_bytes=100, timeout_seconds=0.3)
     before = active_count()
     for _ in range(3):
@@ -126,14 +126,14 @@ def test_threads_that_were_left_end_and_make_room(web: WebServer) -> None:
     assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
 
 
-def test_an_unused_port_is_reported(web: WebServer) -> None:
+def test_unused_port_is_reported(web: WebServer) -> None:
     with serve_pages({}) as gone:
         address = parse_web_address(f"http://{gone.host}/")
     with raises(InputError, "fetch-failed"):
         Fetcher(max_bytes=100, timeout_seconds=20.0).fetch(address, {})
 
 
-def test_a_certificate_must_be_one_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_untrusted_certificate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_pages(PAGES, pem=str(PEM)) as web:
         with raises(InputError, "fetch-failed"):
             fetch(web, "/text", scheme="https")
@@ -141,13 +141,13 @@ def test_a_certificate_must_be_one_that_is_trusted(monkeypatch: pytest.MonkeyPat
         assert fetch(web, "/text", scheme="https") == TEXT
 
 
-def test_an_address_of_ipv6_is_asked_by_its_name() -> None:
+def test_ipv6_address_is_fetched() -> None:
     with serve_pages(PAGES, name="::1") as web:
         assert fetch(web, "/text") == TEXT
         assert web.requests[0][1]["Host"] == web.host
 
 
-def test_neither_proxies_nor_stored_passwords_are_used(
+def test_proxies_and_netrc_are_ignored(
     web: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret")
@@ -169,12 +169,12 @@ def test_neither_proxies_nor_stored_passwords_are_used(
         ("HTTPS://A.Org/B?c=D#e", "a.org", 443, "/B?c=D"),
         ("http://[::1]:8080/x y", "[::1]", 8080, "/x%20y"),
         ("http://bücher.example/é", "xn--bcher-kva.example", 80, "/%C3%A9"),
-        # What stands before "#" or "?" is the host, whatever comes behind.
+        # The host ends at "#" or "?".
         ("http://evil#@allowed/", "evil", 80, "/"),
         ("http://evil?@allowed/", "evil", 80, "/?@allowed/"),
     ],
 )
-def test_an_address_is_read(text: str, host: str, port: int, path: str) -> None:
+def test_address_is_parsed(text: str, host: str, port: int, path: str) -> None:
     address = parse_web_address(text)
     assert (address.host, address.port, address.path) == (host, port, path)
 
@@ -208,7 +208,7 @@ def test_an_address_is_read(text: str, host: str, port: int, path: str) -> None:
         "http://user:secret@allowed/",
     ],
 )
-def test_other_addresses_are_refused_and_not_quoted(text: str) -> None:
+def test_invalid_addresses_are_refused_without_quoting_them(text: str) -> None:
     with pytest.raises(InputError) as refusal:
         parse_web_address(text)
     assert "allowed" not in str(refusal.value)
@@ -249,7 +249,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
         ("bücher.example", "http://xn--bcher-kva.example/", True),
     ],
 )
-def test_only_the_very_host_and_port_are_allowed(allowed: str, text: str, meant: bool) -> None:
+def test_only_the_exact_host_and_port_is_allowed(allowed: str, text: str, meant: bool) -> None:
     assert parse_web_address(text).is_allowed({parse_allowed_host(allowed)}) == meant
 
 

@@ -1,4 +1,4 @@
-"""Interactive requests: mentions are found, and no region of a person is overwritten."""
+"""Interactive requests: mentions are found, and annotators' regions are kept."""
 
 from dataclasses import replace
 
@@ -40,58 +40,58 @@ def found(
     return [(span.start, span.end, span.label) for span in added]
 
 
-def test_the_same_string_is_marked_wherever_it_is_a_word() -> None:
+def test_drawn_string_is_marked_at_every_word() -> None:
     assert found(TEXT, Span(10, 18, "CHEM")) == [(20, 28, "CHEM"), (60, 68, "CHEM")]
     assert found(TEXT, Span(0, 8, "CHEM")) == []
 
 
-def test_a_string_cut_out_of_a_word_is_found_where_it_is_a_word() -> None:
+def test_part_of_a_word_is_found_where_it_is_a_word() -> None:
     text = "anti-antigen anti antigen"
     assert found(text, Span(5, 9, "CHEM")) == [(0, 4, "CHEM"), (13, 17, "CHEM")]
 
 
-def test_lower_case_never_moves_an_offset() -> None:
+def test_lowercasing_never_shifts_offsets() -> None:
     text = "İİ cisplatin İ cisplatin CISPLATIN"
     assert found(text, Span(3, 12, "CHEM")) == [(15, 24, "CHEM")]
 
 
-def test_strings_are_no_patterns() -> None:
+def test_drawn_strings_are_not_regular_expressions() -> None:
     text = "(R)-a.b (R)-axb (R)-a.b"
     assert found(text, Span(0, 7, "CHEM")) == [(16, 23, "CHEM")]
 
 
 @pytest.mark.parametrize("string", [",", "+", "😀", " ", " a", "a ", "\n", "--"])
-def test_marks_and_blanks_are_not_looked_for(string: str) -> None:
+def test_punctuation_and_spaces_are_not_searched(string: str) -> None:
     text = f"{string}x{string}x"
     assert found(text, Span(0, len(string), "CHEM")) == []
 
 
-def test_a_passage_is_not_looked_for() -> None:
+def test_long_passage_is_not_searched() -> None:
     for length, times in ((MAX_MENTION_CHARACTERS, 1), (MAX_MENTION_CHARACTERS + 1, 0)):
         text = "x" * length + " " + "x" * length
         assert len(found(text, Span(0, length, "CHEM"))) == times
 
 
-def test_what_was_drawn_with_two_labels_is_not_looked_for() -> None:
+def test_string_with_two_labels_is_not_searched() -> None:
     text = "lead lead lead"
     assert found(text, Span(0, 4, "CHEM"), Span(5, 9, "Disease")) == []
 
 
-def test_the_longest_goes_first_and_then_the_first() -> None:
+def test_longest_then_first_mention_takes_precedence() -> None:
     text = "breast cancer cell line; cancer cell line; breast cancer; breast cancer cell line"
     cell_line, breast_cancer = Span(25, 41, "CHEM"), Span(43, 56, "Disease")
     assert found(text, cell_line, breast_cancer) == [(7, 23, "CHEM"), (65, 81, "CHEM")]
     assert found("a a a a", Span(0, 3, "CHEM")) == [(4, 7, "CHEM")]
 
 
-def test_a_shorter_mention_takes_the_place_that_a_longer_one_does_not_fit() -> None:
+def test_shorter_mention_is_marked_where_longer_overlaps() -> None:
     text = "a b c, a b, a b c"
     spans = (Span(0, 5, "CHEM"), Span(7, 10, "Disease"))
     taken = Span(16, 17, "Disease")
     assert found(text, *spans, existing=(taken,)) == [(12, 15, "Disease")]
 
 
-def test_strings_that_begin_alike_do_not_hide_each_other() -> None:
+def test_strings_with_common_prefix_are_both_found() -> None:
     text = "a, a b, a b d e, a c, a d, a b d x, a bc, a b dd"
     spans = (Span(0, 1, "CHEM"), Span(3, 6, "CHEM"), Span(8, 15, "CHEM"), Span(17, 20, "CHEM"))
     assert [text[start:end] for start, end, _ in found(text, *spans)] == [
@@ -102,12 +102,12 @@ def test_strings_that_begin_alike_do_not_hide_each_other() -> None:
     ]
 
 
-def test_of_what_the_model_found_the_longest_stays() -> None:
+def test_longest_model_span_is_kept() -> None:
     predicted = (Span(0, 3, "Disease"), Span(2, 13, "CHEM"), Span(2, 5, "Disease"))
     assert found("lead lead ill", predicted=predicted) == [(2, 13, "CHEM")]
 
 
-def test_mentions_go_before_what_the_model_found_and_regions_before_both() -> None:
+def test_regions_precede_mentions_and_mentions_precede_model() -> None:
     text = "naloxone naloxone reverses naloxone"
     predicted = (
         Span(9, 26, "Disease", 0.9),
@@ -119,14 +119,14 @@ def test_mentions_go_before_what_the_model_found_and_regions_before_both() -> No
     assert added == [(9, 17, "CHEM"), (18, 26, "Disease")]
 
 
-def test_copies_are_sure_and_the_model_keeps_its_scores() -> None:
+def test_copies_have_score_1_and_model_spans_keep_scores() -> None:
     document = Document("1", "lead lead ill")
     predicted = (Span(10, 13, "Disease", 0.25),)
     added = suggest_spans(document, predicted, drawn(document.text, Span(0, 4, "CHEM")))
     assert [span.score for span in added] == [MENTION_SCORE, 0.25]
 
 
-def test_nothing_drawn_is_the_model_alone() -> None:
+def test_without_drawn_regions_only_model_spans() -> None:
     assert found("lead ill", predicted=(Span(5, 8, "Disease"),)) == [(5, 8, "Disease")]
     assert found("", predicted=(Span(0, 8, "Disease"),)) == []
 
@@ -146,7 +146,7 @@ def calls(draw: st.DrawFn) -> tuple[Document, tuple[Span, ...], InteractiveConte
 
 
 @given(calls())
-def test_what_is_added_never_overlaps(
+def test_added_spans_never_overlap(
     call: tuple[Document, tuple[Span, ...], InteractiveContext],
 ) -> None:
     document, predicted, marked = call
@@ -200,7 +200,7 @@ def test_no_mention_is_missed(call: tuple[Document, tuple[Span, ...], Interactiv
 
 
 @given(calls())
-def test_asking_again_adds_nothing(
+def test_second_request_adds_nothing(
     call: tuple[Document, tuple[Span, ...], InteractiveContext],
 ) -> None:
     document, predicted, marked = call
@@ -210,7 +210,7 @@ def test_asking_again_adds_nothing(
 
 
 @given(calls())
-def test_the_answer_is_valid(call: tuple[Document, tuple[Span, ...], InteractiveContext]) -> None:
+def test_answer_is_valid(call: tuple[Document, tuple[Span, ...], InteractiveContext]) -> None:
     document, predicted, marked = call
     names = {"Chemical": "CHEM"}
     spans = tuple(
@@ -222,7 +222,7 @@ def test_the_answer_is_valid(call: tuple[Document, tuple[Span, ...], Interactive
 
 
 def test_thousands_of_regions_in_a_long_text() -> None:
-    """Without a clock: the naive search would never finish here."""
+    """Measures no time: the naive search would not end here."""
     text = "a " * 100_000
     nested = [Span(0, 2 * i + 1, "CHEM") for i in range(MAX_MENTION_CHARACTERS // 2)]
     whole = [Span(i, len(text) - i, "CHEM") for i in range(5_000)]

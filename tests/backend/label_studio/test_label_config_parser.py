@@ -24,19 +24,19 @@ def view(*tags: str) -> str:
     return f"<View>{''.join(tags)}</View>"
 
 
-def test_our_own_config() -> None:
+def test_demo_config() -> None:
     config = read_label_config(OURS)
     assert (config.control, config.object, config.data_key) == ("label", "text", "text")
     assert config.labels == ("Chemical", "Disease")
 
 
-def test_an_alias_is_the_name_and_a_value_stands_for_it() -> None:
+def test_alias_is_stored_and_value_matches_too() -> None:
     config = parse_label_config(view(LABELS, TEXT, '<Choices name="c" toName="text"/>'))
     spellings = {"Chemical": "CHEM", "CHEM": "CHEM", "Disease": "Disease"}
     assert config == LabelConfig("label", "text", "abstract", ("CHEM", "Disease"), spellings)
 
 
-def test_a_name_is_itself_even_where_it_is_the_value_of_another_label() -> None:
+def test_name_takes_precedence_over_value_of_another_label() -> None:
     swapped = (
         '<Labels name="l" toName="text"><Label value="A" alias="B"/><Label value="B" alias="C"/>'
         "</Labels>"
@@ -46,7 +46,7 @@ def test_a_name_is_itself_even_where_it_is_the_value_of_another_label() -> None:
     assert config.names_by_spelling == {"A": "B", "B": "B", "C": "C"}
 
 
-def test_several_controls_need_a_name() -> None:
+def test_several_controls_need_the_control_option() -> None:
     other = '<Labels name="parts" toName="text"><Label value="Title"/></Labels>'
     both = view(LABELS, other, TEXT)
     assert parse_label_config(both, control="parts").labels == ("Title",)
@@ -58,13 +58,13 @@ def test_several_controls_need_a_name() -> None:
     assert "'no'" in str(refusal.value)
 
 
-def test_of_several_controls_the_one_over_the_text_is_taken() -> None:
+def test_control_of_the_text_is_chosen() -> None:
     other = '<Labels name="parts" toName="image"><Label value="Title"/></Labels>'
     image = '<Image name="image" value="$image"/>'
     assert parse_label_config(view(other, image, LABELS, TEXT)).control == "label"
 
 
-def test_many_controls_do_not_make_a_long_message() -> None:
+def test_message_with_many_controls_is_short() -> None:
     many = (LABELS.replace('"label"', f'"{i}"') for i in range(100))
     with raises(FormatError, "label-config-control-not-unique") as refusal:
         parse_label_config(view(*many, TEXT))
@@ -82,12 +82,12 @@ def test_many_controls_do_not_make_a_long_message() -> None:
         ('encoding="base64unicode"', "base64unicode"),
     ],
 )
-def test_how_the_data_hold_the_text(attributes: str, stored: str) -> None:
+def test_text_key_of_task_data(attributes: str, stored: str) -> None:
     config = parse_label_config(view(LABELS, TEXT.replace("value=", attributes + " value=")))
     assert config.text_encoding == stored
 
 
-def test_labels_say_what_models_call_them() -> None:
+def test_predicted_values_map_to_labels() -> None:
     labels = (
         '<Labels name="l" toName="text"><Label value="Chemical" alias="CHEM" '
         'predicted_values=" drug,, Chemical ,1"/><Label value="Disease" predicted_values="1, ill"/>'
@@ -98,7 +98,7 @@ def test_labels_say_what_models_call_them() -> None:
     assert config.predicted_values == {"drug": "CHEM", "Chemical": "CHEM", "ill": "Disease"}
 
 
-def test_a_config_is_parsed_once_and_cannot_be_changed() -> None:
+def test_config_is_cached_and_immutable() -> None:
     config = parse_label_config(view(LABELS, TEXT))
     assert parse_label_config(view(LABELS, TEXT)) is config
     assert parse_label_config(view(LABELS, TEXT), control="label") == config
@@ -125,7 +125,9 @@ ATTACKS = {
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 @pytest.mark.parametrize("disguise", ["", "UTF-16LE", "UTF-16BE", "bytes of UTF-16", "mark"])
-def test_declarations_are_refused_unread(attack: str, disguise: str, tmp_path: Path) -> None:
+def test_doctype_declarations_are_refused_unread(
+    attack: str, disguise: str, tmp_path: Path
+) -> None:
     path = tmp_path / "secret"
     path.write_text(SECRET)
     config = view(LABELS, TEXT).replace("Disease", "&x;" if "ENTITY x" in attack else "&e9;")
@@ -145,13 +147,13 @@ def test_declarations_are_refused_unread(attack: str, disguise: str, tmp_path: P
     assert SECRET not in str(refusal.value)
 
 
-def test_comments_and_instructions_are_passed_over() -> None:
+def test_comments_and_processing_instructions_are_ignored() -> None:
     odd = '<?a name="b" toName="c"?><!-- {"data": 1} -->'
     xml = odd + view(odd, "<![CDATA[ ]]>", LABELS, TEXT) + odd
     assert parse_label_config(xml).labels == ("CHEM", "Disease")
 
 
-def test_a_config_of_thousands_of_labels_is_read_and_a_longer_one_refused() -> None:
+def test_config_length_limit() -> None:
     labels = "".join(f'<Label value="Label {i}"/>' for i in range(5000))
     many = f'<Labels name="l" toName="text">{labels}</Labels>'
     assert len(parse_label_config(view(many, TEXT)).labels) == 5000
@@ -177,7 +179,7 @@ def elements(draw: st.DrawFn, depth: int = 3) -> str:
 @given(st.one_of(elements(), st.text(), st.text(alphabet="<>!?&;[]-/= \n\"'aA\0\ufeff"), NAMES))
 @example("<x xmlns='y' name='text' toName='text'/>")
 @example("\ud800")
-def test_nothing_but_a_sentence_ever_comes_of_a_bad_config(xml: str) -> None:
+def test_any_bad_config_raises_one_sentence(xml: str) -> None:
     try:
         config = parse_label_config(xml)
     except FormatError as refusal:
@@ -188,7 +190,7 @@ def test_nothing_but_a_sentence_ever_comes_of_a_bad_config(xml: str) -> None:
         assert set(config.names_by_spelling.values()) == set(config.labels)
 
 
-def test_a_hypertext_beside_the_text_does_not_matter() -> None:
+def test_hypertext_beside_text_is_ignored() -> None:
     beside = '<HyperText name="h" value="$h"/><Choices name="c" toName="h"/>'
     assert parse_label_config(view(LABELS, TEXT, beside)).object == "text"
 
@@ -236,20 +238,20 @@ ENCODING = "unsupported-text-encoding"
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_advice(xml: str, code: str, value: str) -> None:
+def test_unusable_configs_are_refused_with_advice(xml: str, code: str, value: str) -> None:
     with raises(FormatError, code) as refusal:
         parse_label_config(xml)
     assert value in str(refusal.value)
 
 
-def test_files_may_have_a_declaration_and_a_byte_order_mark(tmp_path: Path) -> None:
+def test_files_may_have_xml_declaration_and_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "config.xml"
     declared = '<?xml version="1.0" encoding="UTF-8"?>\n' + view(LABELS, TEXT)
     path.write_text(declared, encoding="utf-8-sig")
     assert read_label_config(path) == parse_label_config(view(LABELS, TEXT))
 
 
-def test_a_bad_file_is_named(tmp_path: Path) -> None:
+def test_bad_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "config.xml"
     path.write_bytes(b"<View>\xff</View>")
     with raises(FormatError, "label-config-not-utf8"):

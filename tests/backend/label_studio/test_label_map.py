@@ -29,23 +29,23 @@ def project(*labels: str) -> LabelConfig:
         (['value="Chemical"'], "CHEMICAL", "Chemical"),
         (['value="Chemical" alias="X"'], "chemical", "X"),
         (['value="Straße"'], "STRASSE", "Straße"),
-        # What a person says goes before what looks alike.
+        # A predicted value precedes a similar name.
         (['value="Drug" predicted_values="Chemical"', 'value="Chemical"'], "Chemical", "Drug"),
         (['value="Drug" alias="D" predicted_values="a, Chemical"'], "Chemical", "D"),
         # An alias goes before a value.
         (['value="A" alias="B"', 'value="B" alias="C"'], "B", "B"),
-        # Exactly before alike.
+        # An exact match precedes one that ignores case.
         (['value="DISEASE"', 'value="Disease"'], "Disease", "Disease"),
-        # Alike in two ways is no answer, but alike in two spellings of one label is.
+        # Two labels match: no result. Two spellings of one label match: the label.
         (['value="DISEASE"', 'value="Disease"'], "disease", None),
         (['value="DISEASE" alias="Disease"'], "disease", "Disease"),
-        # Claimed twice is not claimed.
+        # A name that two labels claim belongs to neither.
         (['value="A" predicted_values="x"', 'value="B" predicted_values="x"'], "x", None),
         (['value="A" predicted_values="b"', 'value="B" predicted_values="b"'], "b", "B"),
         (['value="Chemical"'], "Disease", None),
     ],
 )
-def test_which_label_is_meant(labels: list[str], model: str, name: str | None) -> None:
+def test_label_matching(labels: list[str], model: str, name: str | None) -> None:
     found = map_labels([model], project(*labels))
     assert found.project_labels == ({} if name is None else {model: name})
     assert found.unmapped == (() if name is not None else (model,))
@@ -65,7 +65,7 @@ def projects(draw: st.DrawFn) -> LabelConfig:
 
 
 @given(odd_documents(), projects(), st.lists(st.sampled_from(WORDS), max_size=5))
-def test_only_labels_of_the_project_come_out_and_nothing_disappears(
+def test_mapped_labels_are_project_labels_and_dropped_are_counted(
     document: Document, config: LabelConfig, model: list[str]
 ) -> None:
     label_map = map_labels(model, config)
@@ -95,7 +95,7 @@ def test_only_labels_of_the_project_come_out_and_nothing_disappears(
 
 
 @given(projects(), st.lists(st.sampled_from(WORDS), max_size=5))
-def test_what_a_project_claims_it_gets(config: LabelConfig, model: list[str]) -> None:
+def test_predicted_values_take_precedence(config: LabelConfig, model: list[str]) -> None:
     names = map_labels(model, config).project_labels
     assert all(
         names[label] == config.predicted_values[label]
@@ -104,7 +104,7 @@ def test_what_a_project_claims_it_gets(config: LabelConfig, model: list[str]) ->
     )
 
 
-def test_a_label_that_the_model_never_declared_is_lost_too() -> None:
+def test_undeclared_label_is_dropped_too() -> None:
     document = Document("1", "naloxone")
     prediction = Prediction((Span(0, 8, "Odd", 0.9),), 0.9, "v")
     after = map_labels(["Chemical"], project('value="Chemical"')).apply(document, prediction)

@@ -47,7 +47,7 @@ SCORES = st.one_of(st.floats(), st.floats(0, 1))
 
 
 @given(odd_documents(), SCORES)
-def test_results_are_valid_and_say_the_same(document: Document, score: float) -> None:
+def test_results_are_valid_and_round_trip(document: Document, score: float) -> None:
     spans = tuple(Span(span.start, span.end, span.label, score) for span in document.spans)
     item = prediction_to_label_studio(document, Prediction(spans, score, "enc-1"), CONFIG)
     assert INTERFACE.validate_prediction(item, return_errors=True) == []
@@ -65,9 +65,7 @@ def test_results_are_valid_and_say_the_same(document: Document, score: float) ->
 
 
 @given(odd_documents(), st.lists(st.sampled_from(["chemical", "Disease", "Gene", "x"])))
-def test_whatever_a_model_calls_things_the_result_is_valid(
-    document: Document, labels: list[str]
-) -> None:
+def test_result_is_valid_for_any_label_names(document: Document, labels: list[str]) -> None:
     called = labels or ["Disease"]
     spans = tuple(
         replace(span, label=called[i % len(called)]) for i, span in enumerate(document.spans)
@@ -80,12 +78,12 @@ def test_whatever_a_model_calls_things_the_result_is_valid(
     assert {one["score"] for one in item["result"]} <= {1.0}
 
 
-def test_an_id_that_no_encoding_can_write_does_no_harm() -> None:
+def test_id_with_surrogate_is_handled() -> None:
     document = Document("\ud800", "naloxone", (Span(0, 8, "Chemical"),))
     assert result_from_spans(document, document.spans, DEFAULT_LABEL_CONFIG)[0]["id"]
 
 
-def test_the_same_spans_get_the_same_ids_and_twice_is_once() -> None:
+def test_region_ids_are_deterministic_and_duplicates_are_merged() -> None:
     document = Document("1", "naloxone", (Span(0, 8, "Chemical"),))
     once = result_from_spans(document, document.spans, DEFAULT_LABEL_CONFIG)
     assert once == result_from_spans(document, document.spans * 2, DEFAULT_LABEL_CONFIG)
@@ -104,7 +102,7 @@ def test_the_same_spans_get_the_same_ids_and_twice_is_once() -> None:
         ({"title": "a", "text": "b"}, None, "body", "text"),
     ],
 )
-def test_where_the_text_is(
+def test_text_field_of_a_task(
     data: dict[str, Any], key: str | None, hint: str | None, found: str
 ) -> None:
     assert find_text_key(data, "task 1", key=key, hint=hint) == found
@@ -121,7 +119,7 @@ def test_where_the_text_is(
         (None, None, "no texts"),
     ],
 )
-def test_an_ambiguous_task_is_refused(data: object, key: str | None, value: str) -> None:
+def test_ambiguous_task_is_refused(data: object, key: str | None, value: str) -> None:
     code = "task-without-text" if key else "task-text-not-unique"
     with raises(FormatError, code) as refusal:
         find_text_key(data, "task 1", key=key)
@@ -129,7 +127,7 @@ def test_an_ambiguous_task_is_refused(data: object, key: str | None, value: str)
 
 
 @pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
-def test_offsets_of_texts_that_are_elsewhere_cannot_be_learned(stored: TextEncoding) -> None:
+def test_url_and_base64_texts_are_refused(stored: TextEncoding) -> None:
     require_plain_text(CONFIG)
     with raises(FormatError, "text-not-in-task"):
         require_plain_text(replace(CONFIG, text_encoding=stored))
@@ -157,7 +155,7 @@ def test_hypertext_is_refused_with_advice() -> None:
             is_span_result({"type": kind, "value": {**value, "labels": ["A"]}}, "task 1")
 
 
-def test_regions_are_taken_as_they_are() -> None:
+def test_regions_are_read_unchanged() -> None:
     item = region("naloxone", 0, 8, "Chemical", "Drug")
     assert is_span_result(item, "task 1")
     assert raw_span_from_value(item["value"], "task 1") == RawSpan(
@@ -176,7 +174,7 @@ def test_regions_are_taken_as_they_are() -> None:
         {"start": 0, "end": 2, "labels": [7]},
     ],
 )
-def test_regions_of_other_shapes_are_refused(value: dict[str, Any]) -> None:
+def test_malformed_regions_are_refused(value: dict[str, Any]) -> None:
     code = "region-labels-not-text" if value["start"] == 0 else "region-offsets-not-integers"
     with raises(FormatError, code):
         raw_span_from_value(value, "task 1")

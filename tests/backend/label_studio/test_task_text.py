@@ -43,11 +43,11 @@ def document(value: Any, stored: TextEncoding = "text", **options: Any) -> Docum
 @given(texts)
 @example(ODD)
 @example("")
-def test_a_text_stays_as_it_is(text: str) -> None:
+def test_text_is_unchanged(text: str) -> None:
     assert document(text) == Document("7", text)
 
 
-def test_tasks_imported_from_plain_text_have_no_key() -> None:
+def test_tasks_imported_from_plain_text_have_undefined_key() -> None:
     task = {"id": 7, "data": {"$undefined$": "a"}}
     assert TaskTextReader().read_document(task, CONFIG).text == "a"
     task["data"]["abstract"] = "b"
@@ -69,14 +69,14 @@ def test_tasks_imported_from_plain_text_have_no_key() -> None:
         (["abstract"], "its data have nothing"),
     ],
 )
-def test_a_task_without_a_text_is_named_and_so_are_its_keys(data: object, value: str) -> None:
+def test_task_without_text_error_names_task_and_keys(data: object, value: str) -> None:
     with raises(FormatError, "task-without-text") as refusal:
         TaskTextReader().read_document({"id": 7, "data": data}, CONFIG)
     assert value in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
 
-def test_half_a_character_is_refused() -> None:
+def test_lone_surrogate_is_refused() -> None:
     with pytest.raises(FormatError, match=r"task 7 has half a character, \\ud83d"):
         document("secret \ud83d")
 
@@ -105,10 +105,10 @@ def test_any_task_is_a_document_or_refused(task: dict[str, Any], stored: TextEnc
 
 @given(texts)
 @example(ODD)
-def test_base64_is_decoded_as_the_editor_does(text: str) -> None:
+def test_base64_is_decoded_as_in_the_editor(text: str) -> None:
     encoded = b64encode(text.encode()).decode()
     assert document(encoded, "base64unicode").text == text
-    # The plain kind knows bytes only: what the annotator sees, and counts, is one for each.
+    # The encoding "base64" decodes to bytes: the editor shows and counts one character per byte.
     assert document(encoded, "base64").text == text.encode().decode("latin-1")
 
 
@@ -116,30 +116,30 @@ def test_base64_is_decoded_as_the_editor_does(text: str) -> None:
     ("value", "text"),
     [("YQ==", "a"), ("YQ", "a"), (" Y\nQ =\t=\r\f", "a"), ("YR==", "a"), ("", ""), ("YWE=", "aa")],
 )
-def test_base64_may_be_as_loose_as_in_a_browser(value: str, text: str) -> None:
+def test_base64_is_decoded_as_leniently_as_in_a_browser(value: str, text: str) -> None:
     assert document(value, "base64").text == text
 
 
 @pytest.mark.parametrize("value", ["Y", "YQ=", "YQ===", "=", "Y=Q=", "YQ-_", "é", "YQ\u00a0", "\0"])
-def test_what_a_browser_does_not_decode_is_refused(value: str) -> None:
+def test_base64_that_a_browser_rejects_is_refused(value: str) -> None:
     with raises(InputError, "text-not-base64"):
         document(value, "base64")
 
 
-def test_base64_of_something_else_than_utf8_is_refused() -> None:
+def test_base64_of_non_utf8_is_refused() -> None:
     with raises(InputError, "text-not-utf8"):
         document(b64encode(b"caf\xe9").decode(), "base64unicode")
 
 
-def test_a_text_is_fetched_from_a_host_that_is_allowed(web: WebServer) -> None:
+def test_text_is_fetched_from_allowed_host(web: WebServer) -> None:
     options: dict[str, Any] = {"allowed_hosts": frozenset({web.host})}
-    # The first of the marks is none of the text, for a browser.
+    # A browser drops the byte order mark.
     assert document(f"http://{web.host}/a", "url", **options).text == ODD.removeprefix("\ufeff")
     assert document(f"http://{web.host}/mark", "url", **options).text == "\ufeffab"
     assert document(f"http://{web.host}/latin", "url", **options).text == "caf\ufffd \ufffd"
 
 
-def test_hosts_are_compared_without_case(web: WebServer) -> None:
+def test_hosts_are_compared_case_insensitively(web: WebServer) -> None:
     port = web.server_address[1]
     options: dict[str, Any] = {"allowed_hosts": frozenset({f"LocalHost:{port}"})}
     assert document(f"http://LOCALHOST:{port}/mark", "url", **options).text == "\ufeffab"
@@ -173,9 +173,7 @@ def test_hosts_are_compared_without_case(web: WebServer) -> None:
         {"allowed_hosts": frozenset({"allowed"}), "label_studio_url": "http://allowed/"},
     ],
 )
-def test_nothing_is_asked_of_any_other_host(
-    web: WebServer, address: str, options: dict[str, Any]
-) -> None:
+def test_other_hosts_get_no_request(web: WebServer, address: str, options: dict[str, Any]) -> None:
     web.requests.clear()
     port = web.server_address[1]
     with pytest.raises(InputError) as refusal:
@@ -185,7 +183,7 @@ def test_nothing_is_asked_of_any_other_host(
     assert "secret" not in str(refusal.value)
 
 
-def test_a_refusal_says_the_host_and_not_the_path(web: WebServer) -> None:
+def test_refusal_names_host_but_not_path(web: WebServer) -> None:
     address = f"http://{web.host}/away?key=secret"
     with raises(InputError, "text-host-not-allowed"):
         document(address, "url")
@@ -194,7 +192,7 @@ def test_a_refusal_says_the_host_and_not_the_path(web: WebServer) -> None:
     assert "secret" not in str(refusal.value)
 
 
-def test_files_of_label_studio_are_read_with_its_key(web: WebServer) -> None:
+def test_label_studio_files_are_fetched_with_key(web: WebServer) -> None:
     options: dict[str, Any] = {
         "allowed_hosts": frozenset({web.host}),
         "label_studio_url": f"http://{web.host}/",
@@ -207,7 +205,7 @@ def test_files_of_label_studio_are_read_with_its_key(web: WebServer) -> None:
     assert "secret" not in repr(TaskTextReader(**options))
 
 
-def test_the_key_is_sent_to_no_other_host(web: WebServer) -> None:
+def test_key_is_sent_to_no_other_host(web: WebServer) -> None:
     with serve_pages({"/a": Page(b"other")}) as other:
         hosts = frozenset({web.host, other.host})
         for home in (f"http://{web.host}", f"https://{other.host}"):
@@ -222,7 +220,7 @@ def test_the_key_is_sent_to_no_other_host(web: WebServer) -> None:
         assert not any("Authorization" in headers for _, headers in other.requests)
 
 
-def test_files_of_label_studio_need_its_address_and_leave(web: WebServer) -> None:
+def test_label_studio_files_need_url_and_permission(web: WebServer) -> None:
     web.requests.clear()
     with raises(InputError, "label-studio-url-missing"):
         document("/data/upload/1/a.txt", "url", allowed_hosts=frozenset({web.host}))
@@ -231,7 +229,7 @@ def test_files_of_label_studio_need_its_address_and_leave(web: WebServer) -> Non
     assert web.requests == []
 
 
-def test_mistakes_in_the_settings_show_at_the_start() -> None:
+def test_invalid_settings_fail_at_startup() -> None:
     with raises(InputError, "invalid-allowed-host"):
         TaskTextReader(frozenset({"http://files.example.org"}))
     with raises(InputError, "invalid-web-address"):

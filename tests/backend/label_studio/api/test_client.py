@@ -107,14 +107,14 @@ def failure(act: Callable[[], object]) -> LabelStudioError:
     return raised.value
 
 
-def test_a_legacy_token_is_sent_as_it_is(server: Server) -> None:
+def test_legacy_token_is_sent_unchanged(server: Server) -> None:
     with server.connect(f" {KEY}\n") as asking:
         assert asking.whoami().email == "somebody@localhost"
         assert asking.connection.key_type == "legacy"
     assert server.requests == [Request("GET", "/api/current-user/whoami", f"Token {KEY}", None)]
 
 
-def test_a_personal_token_is_exchanged_once_for_a_short_lived_one(server: Server) -> None:
+def test_personal_token_is_exchanged_once_for_access_token(server: Server) -> None:
     personal, server.issued = token("refresh", 9999), token("access", 300)
     with server.connect(personal, "/prefix/") as asking:
         asking.whoami()
@@ -128,7 +128,7 @@ def test_a_personal_token_is_exchanged_once_for_a_short_lived_one(server: Server
     assert server.requests[1].key == f"Bearer {server.issued}"
 
 
-def test_a_short_lived_token_that_has_run_out_is_renewed(server: Server) -> None:
+def test_expired_access_token_is_renewed(server: Server) -> None:
     server.issued = token("access", -10)
     with server.connect(token("refresh", 9999)) as asking:
         asking.whoami()
@@ -136,7 +136,7 @@ def test_a_short_lived_token_that_has_run_out_is_renewed(server: Server) -> None
     assert [request.path for request in server.requests].count("/api/token/refresh/") == 2
 
 
-def test_a_personal_token_that_is_refused_is_reported(server: Server) -> None:
+def test_refused_personal_token_is_reported(server: Server) -> None:
     personal = token("refresh", 9999)
     server.answers((401, {"detail": "Token is blacklisted", "code": "token_not_valid"}))
     error = failure(server.connect(personal).whoami)
@@ -147,7 +147,7 @@ def test_a_personal_token_that_is_refused_is_reported(server: Server) -> None:
     assert failure(server.connect(personal).whoami).kind == "foreign"
 
 
-def test_a_personal_token_that_has_expired_is_not_even_sent(server: Server) -> None:
+def test_expired_personal_token_is_not_sent(server: Server) -> None:
     error = failure(lambda: server.connect(token("refresh", -10)))
     assert error.kind == "key"
     assert_error(error, "label-studio-key")
@@ -155,7 +155,7 @@ def test_a_personal_token_that_has_expired_is_not_even_sent(server: Server) -> N
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "naïve", "line\nbreak", "nul\0"])
-def test_a_key_that_cannot_be_one_is_refused_unquoted(key: str) -> None:
+def test_malformed_key_is_refused_without_quoting_it(key: str) -> None:
     error = failure(lambda: connect("http://127.0.0.1", key))
     assert error.kind == "key"
     assert not key.strip() or key not in str(error)
@@ -181,7 +181,7 @@ def test_a_key_that_cannot_be_one_is_refused_unquoted(key: str) -> None:
         (200, {"user": 1}, "foreign", ""),
     ],
 )
-def test_each_refusal_is_one_sentence(
+def test_refusals_are_one_sentence(
     status: int, body: Any, kind: str, value: str, server: Server
 ) -> None:
     server.answers((status, body))
@@ -200,7 +200,7 @@ def test_the_key_is_never_quoted(server: Server) -> None:
     assert KEY not in str(error)
 
 
-def test_a_long_reason_is_cut(server: Server) -> None:
+def test_long_reason_is_truncated(server: Server) -> None:
     server.answers((400, {"detail": "x" * 10_000}))
     assert len(str(failure(server.connect().whoami))) < 1000
 
@@ -213,7 +213,7 @@ def test_a_long_reason_is_cut(server: Server) -> None:
         ("", "foreign", ""),
     ],
 )
-def test_the_key_goes_nowhere_else(location: str, kind: str, value: str, server: Server) -> None:
+def test_key_is_not_sent_on_redirects(location: str, kind: str, value: str, server: Server) -> None:
     server.headers["Location"] = location
     server.answers((302, ""))
     error = failure(server.connect().whoami)
@@ -224,21 +224,21 @@ def test_the_key_goes_nowhere_else(location: str, kind: str, value: str, server:
 
 
 @pytest.mark.parametrize("trouble", [(503, "busy"), (429, ""), (500, {"detail": "no"}), (0, "")])
-def test_trouble_that_passes_is_waited_for(trouble: tuple[int, Any], server: Server) -> None:
+def test_temporary_errors_are_retried(trouble: tuple[int, Any], server: Server) -> None:
     server.answers(trouble, trouble, (200, WHO))
     assert server.connect().whoami().id == 1
     assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_a_refusal_is_not_asked_for_again(status: int, server: Server) -> None:
+def test_refusals_are_not_retried(status: int, server: Server) -> None:
     server.answers((status, {"detail": "no"}))
     failure(server.connect().whoami)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("trouble", [(503, "busy"), (0, "")])
-def test_what_makes_something_is_not_done_twice(trouble: tuple[int, Any], server: Server) -> None:
+def test_creating_requests_are_not_retried(trouble: tuple[int, Any], server: Server) -> None:
     server.answers(trouble)
     asking = server.connect()
     error = failure(lambda: asking.tasks.add(7, [{"data": {"text": "x"}}]))
@@ -246,7 +246,7 @@ def test_what_makes_something_is_not_done_twice(trouble: tuple[int, Any], server
     assert len(server.requests) == 1
 
 
-def test_an_unused_port_is_reported() -> None:
+def test_unused_port_is_reported() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening
         error = failure(connect(f"http://127.0.0.1:{unused.getsockname()[1]}", KEY).whoami)
@@ -255,7 +255,7 @@ def test_an_unused_port_is_reported() -> None:
     assert error.kind == "unreachable"
 
 
-def test_a_timeout_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -266,15 +266,13 @@ def test_a_timeout_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_error(error, "label-studio-slow")
 
 
-def test_a_proxy_is_not_asked_for_this_machine(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loopback_bypasses_proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert server.connect().whoami().id == 1
 
 
-def test_lists_are_read_to_their_last_page(server: Server) -> None:
+def test_lists_are_read_to_last_page(server: Server) -> None:
     tasks = [{"id": i, "data": {"text": "x"}, "total_predictions": 0} for i in range(5)]
     server.answers((200, {"tasks": tasks[:3], "total": 5}), (200, {"tasks": tasks[3:], "total": 5}))
     found = list(server.connect().tasks.iterate_for_project(7))
@@ -285,7 +283,7 @@ def test_lists_are_read_to_their_last_page(server: Server) -> None:
     assert list(server.connect().tasks.iterate_for_project(7)) == []
 
 
-def test_a_title_is_meant_exactly(server: Server) -> None:
+def test_title_is_matched_exactly(server: Server) -> None:
     project = {"label_config": "<View/>", "show_collab_predictions": True, "model_version": None}
     found = [project | {"id": 1, "title": "Demo"}, project | {"id": 2, "title": "Demo two"}]
     server.answers((200, {"results": found, "count": 2}))
@@ -293,7 +291,7 @@ def test_a_title_is_meant_exactly(server: Server) -> None:
     assert (kept.id, kept.model_version) == (1, "")
 
 
-def test_a_change_of_a_backend_sends_what_label_studio_checks_it_with(server: Server) -> None:
+def test_backend_update_sends_url_and_project(server: Server) -> None:
     server.answers((200, BACKEND))
     asking = server.connect()
     asking.ml_backends.update(MLBackend.from_json(BACKEND), title="enc-2")
@@ -315,7 +313,7 @@ def test_a_change_of_a_backend_sends_what_label_studio_checks_it_with(server: Se
     }
 
 
-def test_a_backend_that_is_down_is_not_connected() -> None:
+def test_backend_that_is_down_is_not_connected() -> None:
     states = {"CO": True, "TR": True, "PR": True, "DI": False, "ER": False}
     found = {
         state: MLBackend.from_json(BACKEND | {"state": state}).is_connected for state in states
@@ -323,7 +321,7 @@ def test_a_backend_that_is_down_is_not_connected() -> None:
     assert found == states
 
 
-def test_predictions_are_requested_for_all_or_for_some(server: Server) -> None:
+def test_predictions_are_requested_for_all_or_some_tasks(server: Server) -> None:
     asking = server.connect()
     asking.predictions.retrieve(7)
     asking.predictions.retrieve(7, [3, 5])
@@ -357,7 +355,7 @@ def test_feature_flags_are_read_from_their_page(server: Server) -> None:
         ("http://[::1]:8080/api/", "http://[::1]:8080"),
     ],
 )
-def test_addresses_are_cut_to_what_is_meant(typed: str, meant: str) -> None:
+def test_addresses_are_normalized(typed: str, meant: str) -> None:
     assert normalize_url(typed) == meant
     assert normalize_url(meant) == meant
 
@@ -376,13 +374,13 @@ def test_addresses_are_cut_to_what_is_meant(typed: str, meant: str) -> None:
         f"http://{'a' * 64}.example",
     ],
 )
-def test_what_is_no_address_is_refused_unquoted(typed: str) -> None:
+def test_invalid_address_is_refused_without_quoting_it(typed: str) -> None:
     error = failure(lambda: connect(typed, KEY))
     assert error.kind == "address"
     assert "secret" not in str(error)
 
 
-def test_an_address_that_cannot_be_asked_is_reported() -> None:
+def test_unusable_address_is_reported() -> None:
     error = failure(connect("http://a\0b", KEY).whoami)
     assert error.kind == "address"
 

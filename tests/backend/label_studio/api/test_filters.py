@@ -65,7 +65,7 @@ filters = st.fixed_dictionaries(
 
 
 @given(filters)
-def test_it_selects_the_same_tasks(filters: dict[str, Any]) -> None:
+def test_rewritten_filter_selects_the_same_tasks(filters: dict[str, Any]) -> None:
     found = without_lists(filters)
     if found is not None:
         assert unknown_operators(found) == []
@@ -75,7 +75,7 @@ def test_it_selects_the_same_tasks(filters: dict[str, Any]) -> None:
 @pytest.mark.parametrize("conjunction", ["and", "or"])
 @pytest.mark.parametrize("operator", ["in_list", "not_in_list"])
 @given(values=st.lists(numbers, min_size=1))
-def test_a_list_alone_is_always_rewritten(
+def test_single_list_filter_is_always_rewritten(
     conjunction: str, operator: str, values: list[int]
 ) -> None:
     filters = {"conjunction": conjunction, "items": [filter_item("id", operator, values)]}
@@ -85,19 +85,19 @@ def test_a_list_alone_is_always_rewritten(
 
 
 @given(filters)
-def test_what_the_page_knows_stays_as_it_is(filters: dict[str, Any]) -> None:
+def test_supported_filters_are_unchanged(filters: dict[str, Any]) -> None:
     if not unknown_operators(filters) and len(filters["items"]) > 1:
         assert without_lists(filters) == filters
 
 
 @given(st.lists(st.sampled_from(UNIVERSE), unique=True))
-def test_some_tasks_are_shown_and_no_others(ids: list[int]) -> None:
+def test_filter_shows_only_the_given_tasks(ids: list[int]) -> None:
     ids = [one for one in ids if one]  # no task has id 0
     assert [task for task in shown(filter_by_ids(ids)) if task] == sorted(ids)
     assert unknown_operators(filter_by_ids(ids)) == []
 
 
-def test_no_filter_is_longer_than_the_database_takes() -> None:
+def test_filter_length_stays_below_database_limit() -> None:
     ids = list(range(1, MAX_FILTER_ITEMS + 2))
     assert len(filter_by_ids(ids)["items"]) == MAX_FILTER_ITEMS
     assert without_lists(match_all(filter_item("id", "in_list", ids))) is None
@@ -124,6 +124,6 @@ def test_filters_without_an_equivalent(filters: dict[str, Any]) -> None:
     assert without_lists(filters) is None
 
 
-def test_a_tab_without_filters_has_nothing_unknown() -> None:
+def test_tab_without_filters_has_no_unknown_filter() -> None:
     assert unknown_operators({}) == []
     assert "in_list" not in PAGE_OPERATORS

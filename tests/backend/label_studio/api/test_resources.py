@@ -35,9 +35,7 @@ def sent(server: ScriptedServer) -> list[Any]:
     return [asked.body["data"] for asked in server.script.requests if asked.method != "GET"]
 
 
-def test_the_text_is_visible_in_a_new_tab(
-    server: ScriptedServer, studio: LabelStudioClient
-) -> None:
+def test_new_tab_shows_the_text(server: ScriptedServer, studio: LabelStudioClient) -> None:
     assert studio.views.create_or_update(7, "Review", filter_by_ids([4, 2])).title == "Review"
     first, second = sent(server)
     assert (first["title"], first["filters"]["items"]) == ("Default", [])
@@ -52,7 +50,7 @@ def test_the_text_is_visible_in_a_new_tab(
     assert first["hiddenColumns"] == second["hiddenColumns"] == hidden
 
 
-def test_a_column_is_added_to_the_list_and_not_beside_an_open_task(
+def test_column_is_added_to_list_but_not_to_open_task(
     server: ScriptedServer, studio: LabelStudioClient
 ) -> None:
     studio.views.create_or_update(7, "Next", filter_by_ids([4]), columns=["predictions_score"])
@@ -61,7 +59,7 @@ def test_a_column_is_added_to_the_list_and_not_beside_an_open_task(
     assert "tasks:predictions_score" in hidden["labeling"]
 
 
-def test_a_tab_of_that_title_is_changed(server: ScriptedServer, studio: LabelStudioClient) -> None:
+def test_existing_tab_is_updated(server: ScriptedServer, studio: LabelStudioClient) -> None:
     there = [{"id": 3, "data": {"title": "Review"}}]
     server.script.answers[f"GET {VIEWS}"] = (200, there)
     studio.views.create_or_update(7, "Review", filter_by_ids([4]))
@@ -70,7 +68,9 @@ def test_a_tab_of_that_title_is_changed(server: ScriptedServer, studio: LabelStu
     assert f"PATCH {VIEWS}3/" in server.script.paths()
 
 
-def test_other_filters_leave_all_else(server: ScriptedServer, studio: LabelStudioClient) -> None:
+def test_changing_filters_keeps_other_settings(
+    server: ScriptedServer, studio: LabelStudioClient
+) -> None:
     kept = {"title": "Mine", "ordering": ["-tasks:id"], "hiddenColumns": {}, "gridWidth": 4}
     view = View(3, "Mine", kept | {"selectedItems": {"all": True}})
     studio.views.refilter(7, view, filter_by_ids([1]))
