@@ -49,7 +49,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TIER_SPECS, TOY, TierSpec(loaders=(f"{__name__}:load_toy",)))
 
 
-def test_a_drafted_tier_may_run_on_openvino(
+def test_drafted_tier_may_run_on_openvino(
     monkeypatch: pytest.MonkeyPatch, version: Path, tmp_path: Path
 ) -> None:
     received: dict[str, object] = {}
@@ -71,11 +71,11 @@ def test_a_drafted_tier_may_run_on_openvino(
         service.close()
 
 
-def test_every_tier_of_the_data_model_is_served() -> None:
+def test_every_tier_is_served() -> None:
     assert TIER_SPECS.keys() == set(TIERS)
 
 
-def test_a_registered_tier_is_loaded_and_served(registered, version: Path, tmp_path: Path) -> None:
+def test_registered_tier_is_loaded_and_served(registered, version: Path, tmp_path: Path) -> None:
     assert load_tier(version).version == version.name
     assert load_version(ModelStore(version.parents[1]), TOY).version == version.name
     with serve_app(settings_in(tmp_path), load=None) as client:
@@ -88,14 +88,14 @@ def test_a_registered_tier_is_loaded_and_served(registered, version: Path, tmp_p
     assert f'tagalong_tasks_predicted_total{{tier="{TOY}"}} 1.0' in metrics.splitlines()
 
 
-def test_a_registered_tier_predicts_a_batch(registered, version: Path) -> None:
+def test_registered_tier_predicts_a_batch(registered, version: Path) -> None:
     models = choose_models(ModelStore(version.parents[1]), TOY, load=load_version)
     assert (models.first_pass.version, models.second_pass) == (version.name, None)
     (prediction,) = models.first_pass.tier.predict([Document("1", ABSTRACT)])
     assert prediction.spans
 
 
-def test_a_tier_without_a_loader_is_refused(version: Path) -> None:
+def test_tier_without_loader_is_refused(version: Path) -> None:
     with pytest.raises(VersionInvalid) as raised:
         load_tier(version)
     assert raised.value.code == "unknown-tier"

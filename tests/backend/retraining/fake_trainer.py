@@ -1,4 +1,4 @@
-"""Trains nothing: ends a training as its argument says, as a process of its own would."""
+"""Trainer process that trains nothing and ends in the way that its argument names."""
 
 import os
 import signal
@@ -12,12 +12,12 @@ from tagalong.backend.retraining.job_store import JobStore
 
 def main() -> None:
     models, how, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[4])
-    runs = JobStore(models)
-    run = runs.read_job(number)
-    assert run is not None
-    with runs.lock(run.project, run.tier) as ours:
+    jobs = JobStore(models)
+    job = jobs.read_job(number)
+    assert job is not None
+    with jobs.lock(job.project, job.tier) as ours:
         assert ours
-        runs.set_pid(number, os.getpid())
+        jobs.set_pid(number, os.getpid())
         marks = models / "marks"
         with marks.open("a") as file:
             file.write(f"{number}\n")
@@ -29,7 +29,7 @@ def main() -> None:
             time.sleep(60)
         elif how == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
-        runs.finish(number, JobState.REJECTED, JobResult("as it should be"))
+        jobs.finish(number, JobState.REJECTED, JobResult("as it should be"))
 
 
 if __name__ == "__main__":

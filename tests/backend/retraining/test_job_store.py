@@ -1,4 +1,4 @@
-"""What is known of trainings: one waits, one runs, and what has ended stays as it ended."""
+"""The store of retraining jobs: one waiting, one running, finished ones unchanged."""
 
 import sqlite3
 import subprocess
@@ -33,71 +33,71 @@ OUTCOME = JobResult(
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Iterator[JobStore]:
-    runs = JobStore(tmp_path / "models")
-    yield runs
-    runs.close()
+def jobs(tmp_path: Path) -> Iterator[JobStore]:
+    jobs = JobStore(tmp_path / "models")
+    yield jobs
+    jobs.close()
 
 
-def known(runs: JobStore, number: int) -> Job:
-    run = runs.read_job(number)
-    assert run is not None
-    return run
+def read_job(jobs: JobStore, number: int) -> Job:
+    job = jobs.read_job(number)
+    assert job is not None
+    return job
 
 
-def test_one_waits_and_answers_for_all_that_ask(runs: JobStore) -> None:
-    first = runs.enqueue(7, "encoder", reason="the train button", last_event_id=3)
-    assert runs.enqueue(7, "encoder", reason="9 annotations", last_event_id=12) == first
-    assert runs.enqueue(7, "encoder", reason="the train button", last_event_id=5) == first
-    assert known(runs, first).last_event_id == 12
-    assert known(runs, first).reason == "the train button"
-    assert runs.enqueue(7, "llm", reason="the train button") != first
-    assert runs.enqueue(8, "encoder", reason="the train button") != first
-    assert runs.read_last_event_ids("encoder") == {7: 12, 8: 0}
+def test_one_waiting_job_serves_all_requests(jobs: JobStore) -> None:
+    first = jobs.enqueue(7, "encoder", reason="the train button", last_event_id=3)
+    assert jobs.enqueue(7, "encoder", reason="9 annotations", last_event_id=12) == first
+    assert jobs.enqueue(7, "encoder", reason="the train button", last_event_id=5) == first
+    assert read_job(jobs, first).last_event_id == 12
+    assert read_job(jobs, first).reason == "the train button"
+    assert jobs.enqueue(7, "llm", reason="the train button") != first
+    assert jobs.enqueue(8, "encoder", reason="the train button") != first
+    assert jobs.read_last_event_ids("encoder") == {7: 12, 8: 0}
 
 
-def test_events_while_one_runs_lead_to_one_more(runs: JobStore) -> None:
-    first = runs.enqueue(7, "encoder", reason="x", last_event_id=3)
-    runs.mark_running(first)
-    second = runs.enqueue(7, "encoder", reason="x", last_event_id=4)
+def test_events_during_a_job_queue_one_more(jobs: JobStore) -> None:
+    first = jobs.enqueue(7, "encoder", reason="x", last_event_id=3)
+    jobs.mark_running(first)
+    second = jobs.enqueue(7, "encoder", reason="x", last_event_id=4)
     assert second != first
-    assert runs.enqueue(7, "encoder", reason="x", last_event_id=5) == second
-    assert [run.id for run in runs.list_active()] == [first, second]
-    with pytest.raises(StateFileError):  # of one project and tier, one runs
-        runs.mark_running(second)
-    runs.finish(first, JobState.REJECTED, OUTCOME)
-    runs.mark_running(second)
-    answering = [runs.find_for_event(7, event) for event in (1, 3, 4, 5, 6)]
-    assert [run and run.id for run in answering] == [first, first, second, second, None]
+    assert jobs.enqueue(7, "encoder", reason="x", last_event_id=5) == second
+    assert [job.id for job in jobs.list_active()] == [first, second]
+    with pytest.raises(StateFileError):  # only one job of a project and tier runs
+        jobs.mark_running(second)
+    jobs.finish(first, JobState.REJECTED, OUTCOME)
+    jobs.mark_running(second)
+    answering = [jobs.find_for_event(7, event) for event in (1, 3, 4, 5, 6)]
+    assert [job and job.id for job in answering] == [first, first, second, second, None]
 
 
-def test_what_has_ended_stays_as_it_ended(runs: JobStore) -> None:
-    number = runs.enqueue(7, "encoder", reason="x")
-    runs.mark_running(number)
-    runs.set_status_message(number, "epoch 1 of 9")
-    assert known(runs, number).status_message == "epoch 1 of 9"
-    runs.finish(number, JobState.PROMOTED, OUTCOME)
-    ended = known(runs, number)
+def test_finished_job_does_not_change(jobs: JobStore) -> None:
+    number = jobs.enqueue(7, "encoder", reason="x")
+    jobs.mark_running(number)
+    jobs.set_status_message(number, "epoch 1 of 9")
+    assert read_job(jobs, number).status_message == "epoch 1 of 9"
+    jobs.finish(number, JobState.PROMOTED, OUTCOME)
+    ended = read_job(jobs, number)
     assert ended.result == OUTCOME
     assert ended.ended_at is not None
     assert ended.status_message == ""
-    runs.finish(number, JobState.FAILED, JobResult("no"))
-    runs.mark_running(number)
-    assert known(runs, number) == ended
-    assert runs.request_cancel(7) == 0
+    jobs.finish(number, JobState.FAILED, JobResult("no"))
+    jobs.mark_running(number)
+    assert read_job(jobs, number) == ended
+    assert jobs.request_cancel(7) == 0
 
 
-def test_what_is_decided_outlives_its_process(runs: JobStore) -> None:
-    number = runs.enqueue(7, "encoder", reason="x")
-    runs.mark_running(number)
-    runs.write_decision(number, OUTCOME)
-    runs.mark_running(number)  # it was killed, and is begun again
-    again = known(runs, number)
+def test_decision_survives_its_process(jobs: JobStore) -> None:
+    number = jobs.enqueue(7, "encoder", reason="x")
+    jobs.mark_running(number)
+    jobs.write_decision(number, OUTCOME)
+    jobs.mark_running(number)  # it was killed and restarted
+    again = read_job(jobs, number)
     assert (again.state, again.attempts, again.result) == (JobState.RUNNING, 2, OUTCOME)
 
 
-def test_a_lock_ends_with_its_process(runs: JobStore, tmp_path: Path) -> None:
-    number = runs.enqueue(7, "encoder", reason="x")
+def test_lock_ends_with_its_process(jobs: JobStore, tmp_path: Path) -> None:
+    number = jobs.enqueue(7, "encoder", reason="x")
     program = (
         "import sys\nfrom pathlib import Path\n"
         "from tagalong.backend.retraining.job_store import JobStore\n"
@@ -113,26 +113,26 @@ def test_a_lock_ends_with_its_process(runs: JobStore, tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "True\n"
-    assert runs.is_locked(known(runs, number))
+    assert jobs.is_locked(read_job(jobs, number))
     process.kill()
     process.communicate()
-    assert not runs.is_locked(known(runs, number))
+    assert not jobs.is_locked(read_job(jobs, number))
 
 
-def test_no_training_fails_for_a_note_that_cannot_be_written(tmp_path: Path) -> None:
-    runs = JobStore(tmp_path)
-    number = runs.enqueue(7, "encoder", reason="x")
+def test_unwritable_status_message_fails_no_job(tmp_path: Path) -> None:
+    jobs = JobStore(tmp_path)
+    number = jobs.enqueue(7, "encoder", reason="x")
     with closing(sqlite3.connect(server_state_dir(tmp_path) / "runs.sqlite")) as other:
-        other.execute("BEGIN IMMEDIATE")  # as a backup or a stalled disk would
-        runs.set_status_message(number, "training, epoch 1 of 9")
+        other.execute("BEGIN IMMEDIATE")  # as during a backup or a disk stall
+        jobs.set_status_message(number, "training, epoch 1 of 9")
         other.rollback()
-    assert known(runs, number).status_message == ""
-    runs.set_status_message(number, "training, epoch 2 of 9")
-    assert known(runs, number).status_message == "training, epoch 2 of 9"
-    runs.close()
+    assert read_job(jobs, number).status_message == ""
+    jobs.set_status_message(number, "training, epoch 2 of 9")
+    assert read_job(jobs, number).status_message == "training, epoch 2 of 9"
+    jobs.close()
 
 
-def test_a_file_that_cannot_be_used_says_what_that_costs(tmp_path: Path) -> None:
+def test_unusable_file_error_names_consequences(tmp_path: Path) -> None:
     server_state_dir(tmp_path).mkdir(parents=True)
     (server_state_dir(tmp_path) / "runs.sqlite").write_text("something else altogether" * 99)
     with raises(StateFileError, "state-file-unusable") as raised:
@@ -157,11 +157,11 @@ def test_a_file_that_cannot_be_used_says_what_that_costs(tmp_path: Path) -> None
         notes=st.lists(st.text()).map(tuple),
     )
 )
-def test_an_outcome_comes_back_from_json(outcome: JobResult) -> None:
+def test_result_round_trips_through_json(outcome: JobResult) -> None:
     assert JobResult.from_json(outcome.to_json()) == outcome
 
 
-# What the release before wrote: its tables, and a job in each of the forms that a row can have.
+# Written by the previous release: its tables, and a job in each state.
 OLD_SCHEMA = """
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL, tier TEXT NOT NULL,
@@ -187,14 +187,14 @@ OLD_ROWS = [
 ]  # fmt: skip
 
 
-def test_the_jobs_of_the_release_before_are_read_and_carried_on(tmp_path: Path) -> None:
+def test_jobs_of_the_previous_release_are_read_and_continued(tmp_path: Path) -> None:
     path = server_state_dir(tmp_path) / "runs.sqlite"
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as old:
         old.executescript(OLD_SCHEMA)
         old.executemany(f"INSERT INTO runs VALUES ({', '.join('?' * 13)})", OLD_ROWS)
-    runs = JobStore(tmp_path)
-    done, running = known(runs, 1), known(runs, 2)
+    jobs = JobStore(tmp_path)
+    done, running = read_job(jobs, 1), read_job(jobs, 2)
     assert done == Job(
         *(1, 7, "encoder", "the train button", 12, JobState.REJECTED, 2, 0, False),
         requested_at=datetime(2026, 11, 22, 20, 13, tzinfo=UTC),
@@ -213,10 +213,10 @@ def test_the_jobs_of_the_release_before_are_read_and_carried_on(tmp_path: Path) 
     )
     assert (running.pid, running.cancel_requested, running.attempts) == (4242, True, 1)
     assert (running.status_message, running.ended_at) == ("epoch 1 of 9", None)
-    assert runs.read_last_event_ids("encoder") == {7: 31}
+    assert jobs.read_last_event_ids("encoder") == {7: 31}
     assert done.result is not None
-    runs.finish(2, JobState.CANCELLED, done.result)
-    runs.close()
+    jobs.finish(2, JobState.CANCELLED, done.result)
+    jobs.close()
     with closing(sqlite3.connect(path)) as written:
         (row,) = written.execute("SELECT state, process, outcome FROM runs WHERE id = 2")
-        assert row == ("cancelled", 0, OLD_RESULT)  # to the letter, for the release before
+        assert row == ("cancelled", 0, OLD_RESULT)  # unchanged, for the previous release

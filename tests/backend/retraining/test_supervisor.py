@@ -1,4 +1,4 @@
-"""Trainings are run one at a time, and begun again when they are killed; real processes."""
+"""The supervisor runs one training process at a time, and restarts a killed one."""
 
 import os
 import signal
@@ -29,30 +29,30 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(module, "RETRY_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(module, "TERMINATION_GRACE_SECONDS", 5.0)
 
 
 @contextmanager
-def watching(
+def run_supervisor(
     models: Path,
     how: str,
     *,
     note: Callable[[Job], None] = lambda _: None,
     min_annotations: int = 0,
 ) -> Iterator[tuple[JobStore, EventStore]]:
-    """A supervisor whose trainers end as they are told."""
-    runs, journal = JobStore(models), EventStore(event_store_path(models))
+    """A supervisor of fake trainers."""
+    jobs, journal = JobStore(models), EventStore(event_store_path(models))
     command = (sys.executable, "-m", "tests.backend.retraining.fake_trainer", str(models), how)
     environment = {"PYTHONPATH": str(ROOT)}
     told = RetrainSettings(command, environment, min_annotations=min_annotations)
     log = server_state_dir(models) / "training.log"
-    watcher = Supervisor(runs, journal, told, tier="encoder", log_path=log, on_finished=note)
+    watcher = Supervisor(jobs, journal, told, tier="encoder", log_path=log, on_finished=note)
     watcher.start()
     try:
-        yield runs, journal
+        yield jobs, journal
     finally:
         watcher.close()
         journal.close()
@@ -65,155 +65,154 @@ def until(ready: Callable[[], bool], *, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def known(runs: JobStore, number: int) -> Job:
-    run = runs.read_job(number)
-    assert run is not None
-    return run
+def read_job(jobs: JobStore, number: int) -> Job:
+    job = jobs.read_job(number)
+    assert job is not None
+    return job
 
 
-def begun(models: Path) -> list[str]:
-    """Which trainings were begun, in that order."""
+def started_jobs(models: Path) -> list[str]:
+    """Ids of the started jobs, in order."""
     marks = models / "marks"
     return marks.read_text().split() if marks.exists() else []
 
 
-def submitted(number: int, project: int = 7) -> WebhookEvent:
+def annotation_event(number: int, project: int = 7) -> WebhookEvent:
     return WebhookEvent(
         "ANNOTATION_CREATED", project, (number,), (AnnotationRef(number, "2026-11-22T20:13:55Z"),)
     )
 
 
-def test_what_is_asked_for_is_run_one_after_the_other(tmp_path: Path) -> None:
-    with watching(tmp_path, "ends") as (runs, _):
-        numbers = [runs.enqueue(project, "encoder", reason="x") for project in (1, 2, 3)]
-        until(lambda: all(known(runs, number).state.is_finished for number in numbers))
-    assert begun(tmp_path) == [str(number) for number in numbers]
+def test_requested_jobs_run_one_after_the_other(tmp_path: Path) -> None:
+    with run_supervisor(tmp_path, "ends") as (jobs, _):
+        numbers = [jobs.enqueue(project, "encoder", reason="x") for project in (1, 2, 3)]
+        until(lambda: all(read_job(jobs, number).state.is_finished for number in numbers))
+    assert started_jobs(tmp_path) == [str(number) for number in numbers]
 
 
-def test_a_flood_of_events_makes_one_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_events_start_one_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trigger, "DEBOUNCE_SECONDS", 1.0)
-    with watching(tmp_path, "ends", min_annotations=5) as (runs, journal):
+    with run_supervisor(tmp_path, "ends", min_annotations=5) as (jobs, journal):
         for number in range(1000):
-            journal.write_event(submitted(number))
-        until(lambda: any(run.state.is_finished for run in runs.list_latest(limit=9)))
+            journal.write_event(annotation_event(number))
+        until(lambda: any(job.state.is_finished for job in jobs.list_latest(limit=9)))
         time.sleep(1.5)
-        [run] = runs.list_latest(limit=9)
-    assert run.reason == "1,000 new or changed annotations"
-    assert len(begun(tmp_path)) == 1
+        [job] = jobs.list_latest(limit=9)
+    assert job.reason == "1,000 new or changed annotations"
+    assert len(started_jobs(tmp_path)) == 1
 
 
-def test_a_clock_that_is_set_back_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clock_set_back_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Earlier(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Self:
             return super().now(tz) - timedelta(days=400)
 
     monkeypatch.setattr(trigger, "DEBOUNCE_SECONDS", 0.1)
-    with watching(tmp_path, "ends", min_annotations=2) as (runs, journal):
+    with run_supervisor(tmp_path, "ends", min_annotations=2) as (jobs, journal):
         for number in (1, 2):
-            journal.write_event(submitted(number))
-        until(lambda: begun(tmp_path) == ["1"] and known(runs, 1).state.is_finished)
+            journal.write_event(annotation_event(number))
+        until(lambda: started_jobs(tmp_path) == ["1"] and read_job(jobs, 1).state.is_finished)
         for module_with_clock in (runs_module, journal_module):
             monkeypatch.setattr(module_with_clock, "datetime", Earlier)
-        for number in (2, 3, 4):  # the first of them is told of a second time
-            journal.write_event(submitted(number))
-        until(lambda: begun(tmp_path) == ["1", "2"] and known(runs, 2).state.is_finished)
-        later, earlier = runs.list_latest(limit=9)
+        for number in (2, 3, 4):  # the first event is sent again
+            journal.write_event(annotation_event(number))
+        until(lambda: started_jobs(tmp_path) == ["1", "2"] and read_job(jobs, 2).state.is_finished)
+        later, earlier = jobs.list_latest(limit=9)
     assert (later.id, earlier.id) == (2, 1)
     assert later.requested_at < earlier.requested_at
     assert later.reason == "2 new or changed annotations"
 
 
-def test_a_training_that_is_killed_is_begun_again(tmp_path: Path) -> None:
-    with watching(tmp_path, "is killed once") as (runs, _):
-        number = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: begun(tmp_path) != [] and known(runs, number).pid > 0)
-        os.kill(known(runs, number).pid, signal.SIGKILL)
-        until(lambda: known(runs, number).state.is_finished)
-        assert known(runs, number).state is JobState.REJECTED
-    assert begun(tmp_path) == [str(number)] * 2
+def test_killed_training_is_restarted(tmp_path: Path) -> None:
+    with run_supervisor(tmp_path, "is killed once") as (jobs, _):
+        number = jobs.enqueue(7, "encoder", reason="x")
+        until(lambda: started_jobs(tmp_path) != [] and read_job(jobs, number).pid > 0)
+        os.kill(read_job(jobs, number).pid, signal.SIGKILL)
+        until(lambda: read_job(jobs, number).state.is_finished)
+        assert read_job(jobs, number).state is JobState.REJECTED
+    assert started_jobs(tmp_path) == [str(number)] * 2
 
 
-def test_a_training_that_always_dies_is_given_up(tmp_path: Path) -> None:
-    with watching(tmp_path, "dies") as (runs, _):
-        number = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: known(runs, number).state.is_finished)
-        run = known(runs, number)
-    assert run.state is JobState.FAILED
-    assert run.result is not None
-    assert "training.log" in run.result.reason
-    assert len(begun(tmp_path)) == MAX_ATTEMPTS
+def test_training_that_always_crashes_is_given_up(tmp_path: Path) -> None:
+    with run_supervisor(tmp_path, "dies") as (jobs, _):
+        number = jobs.enqueue(7, "encoder", reason="x")
+        until(lambda: read_job(jobs, number).state.is_finished)
+        job = read_job(jobs, number)
+    assert job.state is JobState.FAILED
+    assert job.result is not None
+    assert "training.log" in job.result.reason
+    assert len(started_jobs(tmp_path)) == MAX_ATTEMPTS
 
 
-def test_a_server_that_starts_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
-    with watching(tmp_path, "waits") as (runs, _):
-        number = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: begun(tmp_path) != [] and known(runs, number).pid > 0)
-    with watching(tmp_path, "ends") as (runs, _):
-        until(lambda: known(runs, number).state.is_finished)
-        assert known(runs, number).state is JobState.REJECTED
-    assert begun(tmp_path) == [str(number)] * 2
+def test_new_server_continues_jobs_of_the_previous_one(tmp_path: Path) -> None:
+    with run_supervisor(tmp_path, "waits") as (jobs, _):
+        number = jobs.enqueue(7, "encoder", reason="x")
+        until(lambda: started_jobs(tmp_path) != [] and read_job(jobs, number).pid > 0)
+    with run_supervisor(tmp_path, "ends") as (jobs, _):
+        until(lambda: read_job(jobs, number).state.is_finished)
+        assert read_job(jobs, number).state is JobState.REJECTED
+    assert started_jobs(tmp_path) == [str(number)] * 2
 
 
-def test_a_training_that_outlived_its_server_is_let_go_on(tmp_path: Path) -> None:
-    runs = JobStore(tmp_path)
-    number = runs.enqueue(7, "encoder", reason="x")
-    runs.mark_running(number)
-    with runs.lock(7, "encoder") as ours:  # as its process does
+def test_training_that_outlived_its_server_continues(tmp_path: Path) -> None:
+    jobs = JobStore(tmp_path)
+    number = jobs.enqueue(7, "encoder", reason="x")
+    jobs.mark_running(number)
+    with jobs.lock(7, "encoder") as ours:  # held by its process
         assert ours
-        with watching(tmp_path, "ends") as (other, _):
+        with run_supervisor(tmp_path, "ends") as (other, _):
             waiting = other.enqueue(8, "encoder", reason="x")
             time.sleep(0.5)
-            assert known(other, waiting).state is JobState.WAITING
-            assert begun(tmp_path) == []
-    runs.close()
+            assert read_job(other, waiting).state is JobState.WAITING
+            assert started_jobs(tmp_path) == []
+    jobs.close()
 
 
-def test_whoever_runs_it_its_end_is_told_once(tmp_path: Path) -> None:
-    runs = JobStore(tmp_path)
-    number = runs.enqueue(7, "encoder", reason="x")
-    runs.mark_running(number)
+def test_end_of_a_job_is_reported_once(tmp_path: Path) -> None:
+    jobs = JobStore(tmp_path)
+    number = jobs.enqueue(7, "encoder", reason="x")
+    jobs.mark_running(number)
     told: list[tuple[int, JobState]] = []
     with (
-        runs.lock(7, "encoder"),
-        watching(tmp_path, "ends", note=lambda run: told.append((run.id, run.state))) as (other, _),
+        jobs.lock(7, "encoder"),
+        run_supervisor(tmp_path, "ends", note=lambda job: told.append((job.id, job.state))) as (
+            other,
+            _,
+        ),
     ):
         after = other.enqueue(8, "encoder", reason="x")
         time.sleep(0.5)
-        runs.finish(number, JobState.PROMOTED, JobResult("it is better"))
+        jobs.finish(number, JobState.PROMOTED, JobResult("it is better"))
         until(lambda: len(told) == 2)
         time.sleep(0.3)
-    runs.close()
+    jobs.close()
     assert told == [(number, JobState.PROMOTED), (after, JobState.REJECTED)]
 
 
 @pytest.mark.parametrize("state", list(JobState)[:2])
-def test_what_nobody_wants_any_more_is_ended(tmp_path: Path, state: JobState) -> None:
-    with watching(tmp_path, "waits") as (runs, _):
-        first = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: known(runs, first).pid > 0)
-        unwanted = first if state is JobState.RUNNING else runs.enqueue(8, "encoder", reason="x")
-        assert runs.request_cancel(known(runs, unwanted).project) == 1
-        until(lambda: known(runs, unwanted).state.is_finished)
-        assert known(runs, unwanted).state is JobState.CANCELLED
-        assert known(runs, first).state.is_finished == (first == unwanted)
+def test_cancelled_training_is_stopped(tmp_path: Path, state: JobState) -> None:
+    with run_supervisor(tmp_path, "waits") as (jobs, _):
+        first = jobs.enqueue(7, "encoder", reason="x")
+        until(lambda: read_job(jobs, first).pid > 0)
+        unwanted = first if state is JobState.RUNNING else jobs.enqueue(8, "encoder", reason="x")
+        assert jobs.request_cancel(read_job(jobs, unwanted).project) == 1
+        until(lambda: read_job(jobs, unwanted).state.is_finished)
+        assert read_job(jobs, unwanted).state is JobState.CANCELLED
+        assert read_job(jobs, first).state.is_finished == (first == unwanted)
 
 
 @pytest.mark.parametrize("how", ["waits", "does not stop"])
-def test_only_the_one_that_nobody_wants_is_ended(
+def test_only_the_cancelled_training_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """The server trains for one project, and somebody in a shell for another."""
+    """The server trains for one project, and a command for another."""
     monkeypatch.setattr(module, "TERMINATION_GRACE_SECONDS", 0.5)
-    with watching(tmp_path, "waits") as (runs, _):
-        first = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: known(runs, first).pid > 0)
-        second = runs.enqueue(8, "encoder", reason="x")
-        runs.mark_running(second)
+    with run_supervisor(tmp_path, "waits") as (jobs, _):
+        first = jobs.enqueue(7, "encoder", reason="x")
+        until(lambda: read_job(jobs, first).pid > 0)
+        second = jobs.enqueue(8, "encoder", reason="x")
+        jobs.mark_running(second)
         command = [
             sys.executable,
             "-m",
@@ -222,25 +221,25 @@ def test_only_the_one_that_nobody_wants_is_ended(
             how,
         ]
         with subprocess.Popen([*command, "--run", str(second)], cwd=ROOT) as shell:
-            until(lambda: known(runs, second).pid == shell.pid)
-            until(lambda: len(begun(tmp_path)) == 2)
-            time.sleep(0.2)  # until it knows what to do when it is told to stop
-            assert runs.request_cancel(8) == 1
+            until(lambda: read_job(jobs, second).pid == shell.pid)
+            until(lambda: len(started_jobs(tmp_path)) == 2)
+            time.sleep(0.2)  # until it has its signal handler
+            assert jobs.request_cancel(8) == 1
             assert shell.wait(60) == (1 if how == "waits" else -signal.SIGKILL)
-        until(lambda: known(runs, second).state.is_finished)
-        assert known(runs, second).state is JobState.CANCELLED
+        until(lambda: read_job(jobs, second).state.is_finished)
+        assert read_job(jobs, second).state is JobState.CANCELLED
         time.sleep(0.3)
-        assert known(runs, first).state is JobState.RUNNING
-        assert begun(tmp_path) == [str(first), str(second)]  # not begun again
+        assert read_job(jobs, first).state is JobState.RUNNING
+        assert started_jobs(tmp_path) == [str(first), str(second)]  # not restarted
 
 
-def test_without_a_key_the_reason_is_told(tmp_path: Path) -> None:
-    runs, journal = JobStore(tmp_path), EventStore(event_store_path(tmp_path))
+def test_missing_key_is_reported(tmp_path: Path) -> None:
+    jobs, journal = JobStore(tmp_path), EventStore(event_store_path(tmp_path))
     told = RetrainSettings(unavailable_reason="there is no key")
-    watcher = Supervisor(runs, journal, told, tier="encoder", log_path=tmp_path / "log")
-    number = runs.enqueue(7, "encoder", reason="x")
+    watcher = Supervisor(jobs, journal, told, tier="encoder", log_path=tmp_path / "log")
+    number = jobs.enqueue(7, "encoder", reason="x")
     watcher.poll()
-    outcome = known(runs, number).result
+    outcome = read_job(jobs, number).result
     assert outcome is not None
     assert outcome.reason == "there is no key"
     watcher.close()

@@ -1,4 +1,4 @@
-"""When annotations begin a training: laws of the watch, on a clock of its own."""
+"""The retraining trigger with a fake clock."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +12,10 @@ def watch(after: int, clock: list[float]) -> Debouncer:
     return Debouncer(after, clock=lambda: clock[0])
 
 
-def test_a_flood_makes_one_training() -> None:
+def test_many_events_start_one_training() -> None:
     clock = [0.0]
     looking = watch(5, clock)
-    for event in range(1, 10_001):  # in a minute
+    for event in range(1, 10_001):  # within a minute
         clock[0] = event * 60 / 10_000
         assert not looking.is_due(1, event, event)
     clock[0] += QUIET
@@ -24,7 +24,7 @@ def test_a_flood_makes_one_training() -> None:
     assert not looking.is_due(1, 0, 0)
 
 
-def test_annotations_that_never_stop_are_reason_enough_in_the_end() -> None:
+def test_endless_annotations_start_a_training_eventually() -> None:
     clock, due = [0.0], []
     looking = watch(5, clock)
     for event in range(1, 1000):
@@ -40,7 +40,9 @@ def test_annotations_that_never_stop_are_reason_enough_in_the_end() -> None:
     counts=st.lists(st.integers(0, 60), max_size=30),
     waits=st.lists(st.floats(0, 1000), min_size=30, max_size=30),
 )
-def test_too_few_are_never_reason_enough(after: int, counts: list[int], waits: list[float]) -> None:
+def test_too_few_annotations_never_start_a_training(
+    after: int, counts: list[int], waits: list[float]
+) -> None:
     clock = [0.0]
     looking = watch(after, clock)
     for last, (count, wait) in enumerate(zip(counts, waits, strict=False), start=1):
@@ -50,7 +52,7 @@ def test_too_few_are_never_reason_enough(after: int, counts: list[int], waits: l
             assert count >= after
 
 
-def test_projects_do_not_wait_for_each_other() -> None:
+def test_projects_are_triggered_independently() -> None:
     clock = [0.0]
     looking = watch(1, clock)
     assert not looking.is_due(1, 1, 1)

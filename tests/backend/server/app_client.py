@@ -1,4 +1,4 @@
-"""A served app over a lexicon tier, asked as Label Studio asks."""
+"""A test client of the app with a lexicon tier, and requests as Label Studio sends them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ ABSTRACT = "Naloxone reverses the antihypertensive effect of clonidine 🧪."
 
 @contextmanager
 def serve_app(settings: Settings, **changes: Any) -> Iterator[FlaskClient]:
-    """The app, its encoder loaded."""
+    """Yield a test client of the app with a loaded encoder."""
     app = create_app(settings, **{"load": load_lexicon} | changes)
     service: Service = app.extensions["tagalong"]
     try:
@@ -41,7 +41,7 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 
 
 def request_for(*texts: str, xml: str = CONFIG, **changes: Any) -> dict[str, Any]:
-    """A body of `/predict`, as Label Studio 1.23 sends it."""
+    """Body of a `/predict` request of Label Studio 1.23."""
     tasks = [
         {"id": number, "data": {"text": text}, "annotations": [], "predictions": []}
         for number, text in enumerate(texts, start=1)
@@ -52,7 +52,7 @@ def request_for(*texts: str, xml: str = CONFIG, **changes: Any) -> dict[str, Any
 
 
 def regions(answer: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
-    """Text and label of every region, task by task."""
+    """Text and label of each region, by task."""
     return [
         [(item["value"]["text"], *item["value"]["labels"]) for item in result["result"]]
         for result in answer["results"]
@@ -60,18 +60,18 @@ def regions(answer: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
 
 
 def assert_valid(answer: Mapping[str, Any], xml: str = CONFIG) -> None:
-    """Label Studio's own validator takes every prediction."""
+    """Check that Label Studio's validator accepts every prediction."""
     interface = LabelInterface(xml)
     for result in answer["results"]:
         assert interface.validate_prediction(result, return_errors=True) == []
 
 
 def post_json(client: FlaskClient, path: str, body: object, **changes: Any) -> Any:
-    """Post JSON; whatever comes back must be an answer and no accident."""
+    """Post JSON."""
     return client.post(path, data=json.dumps(body), content_type="application/json", **changes)
 
 
 def assert_refused(answer: Any, status: int, code: str) -> None:
-    """An error with this code, in its pinned wording."""
+    """Check for an error with this code and its pinned message."""
     assert (answer.status_code, answer.json.get("code")) == (status, code), answer.json
     assert_wording(answer.json["error"], code)

@@ -1,4 +1,4 @@
-"""A manifest as a published version has it."""
+"""The manifest of a published version."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The protocol over HTTP: what Label Studio asks, what it is told, and what is refused."""
+"""The HTTP protocol with Label Studio: requests, answers and refusals."""
 
 import base64
 import json
@@ -51,7 +51,7 @@ def basic(username: str, password: str, encoding: str = "utf-8") -> dict[str, st
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_setup_and_predictions_name_one_version(client: FlaskClient, prefix: str) -> None:
+def test_setup_and_predictions_name_the_same_version(client: FlaskClient, prefix: str) -> None:
     body = {"project": "2.17", "schema": CONFIG, "extra_params": None}
     version = post_json(client, f"{prefix}/setup", body).get_json()["model_version"]
     answer = post_json(
@@ -63,7 +63,7 @@ def test_setup_and_predictions_name_one_version(client: FlaskClient, prefix: str
     assert client.get(f"{prefix}/health").get_json()["version"] == version
 
 
-def test_one_result_per_task_in_order_with_empty_ones(client: FlaskClient) -> None:
+def test_one_result_per_task_in_order(client: FlaskClient) -> None:
     answer = post_json(
         client, "/predict", request_for("nothing", ABSTRACT, "", "Lithium")
     ).get_json()
@@ -76,21 +76,21 @@ def test_one_result_per_task_in_order_with_empty_ones(client: FlaskClient) -> No
     assert all(0 < result["score"] <= 1 for result in answer["results"])
 
 
-def test_every_prediction_passes_label_studios_own_validator(client: FlaskClient) -> None:
+def test_predictions_pass_label_studio_validation(client: FlaskClient) -> None:
     answer = post_json(client, "/predict", request_for(ABSTRACT, "")).get_json()
     assert_valid(answer)
     for result in answer["results"]:
         assert all(item["id"] and 0 < item["score"] <= 1 for item in result["result"])
 
 
-def test_the_llm_prefix_says_that_nothing_was_published(client: FlaskClient) -> None:
+def test_llm_prefix_without_llm_version_is_refused(client: FlaskClient) -> None:
     assert client.get("/llm/health").status_code == 200
     for path, body in (("/llm/setup", {}), ("/llm/predict", request_for(ABSTRACT))):
         answer = post_json(client, path, body)
         assert answer.status_code == 503
 
 
-def test_a_running_server_goes_back_to_the_bundled_version(tmp_path: Path) -> None:
+def test_running_server_rolls_back_to_the_bundled_version(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models", bundled_root=BUNDLED_MODELS_FOLDER)
     own = publish_number(store).version
     store.promote("encoder", own)
@@ -110,7 +110,7 @@ def test_a_running_server_goes_back_to_the_bundled_version(tmp_path: Path) -> No
         assert own not in page
 
 
-def test_projects_with_different_configs_do_not_mix(client: FlaskClient) -> None:
+def test_projects_with_different_configs_are_independent(client: FlaskClient) -> None:
     drugs = CONFIG.replace('value="Chemical"', 'value="Drug" predicted_values="Chemical"')
     only = CONFIG.replace('<Label value="Disease"/>', "")
     alias = drugs.replace('value="Drug"', 'value="Drug" alias="CHEM"')
@@ -127,7 +127,7 @@ def test_projects_with_different_configs_do_not_mix(client: FlaskClient) -> None
         assert_valid(answer, xml)
 
 
-def test_what_has_no_label_is_dropped_and_shown(client: FlaskClient) -> None:
+def test_spans_without_project_label_are_dropped_and_shown(client: FlaskClient) -> None:
     only = CONFIG.replace('<Label value="Disease"/>', "")
     body = request_for("hypertension", xml=only, project="77.1")
     assert regions(post_json(client, "/predict", body).get_json()) == [[]]
@@ -137,7 +137,7 @@ def test_what_has_no_label_is_dropped_and_shown(client: FlaskClient) -> None:
     assert 'reason="label unknown"' in client.get("/metrics").get_data(as_text=True)
 
 
-def test_one_of_several_controls_is_named_in_extra_params(client: FlaskClient) -> None:
+def test_extra_params_choose_one_of_several_controls(client: FlaskClient) -> None:
     two = CONFIG.replace(
         "<Text", '<Labels name="other" toName="text"><Label value="Chemical"/></Labels><Text'
     )
@@ -157,7 +157,7 @@ def test_one_of_several_controls_is_named_in_extra_params(client: FlaskClient) -
     )
 
 
-def test_a_drawn_region_is_completed_and_never_repeated(client: FlaskClient) -> None:
+def test_drawn_region_is_completed_but_not_repeated(client: FlaskClient) -> None:
     text = "ACE2 binds ACE2; ACE2s do not. Naloxone."
     drawn = {
         "from_name": "label",
@@ -174,7 +174,7 @@ def test_a_drawn_region_is_completed_and_never_repeated(client: FlaskClient) -> 
     ]
 
 
-def test_html_is_for_browsers_and_json_for_everybody_else(client: FlaskClient) -> None:
+def test_browsers_get_html_and_others_json(client: FlaskClient) -> None:
     page = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert page.content_type.startswith("text/html")
     assert "script-src" not in page.headers["Content-Security-Policy"]
@@ -207,14 +207,12 @@ def test_html_is_for_browsers_and_json_for_everybody_else(client: FlaskClient) -
         (json.dumps({**request_for("x"), "tasks": [{}]}), 422, "no-readable-task"),
     ],
 )
-def test_bad_requests_are_refused_in_words(
-    client: FlaskClient, body: str, status: int, code: str
-) -> None:
+def test_bad_requests_are_refused(client: FlaskClient, body: str, status: int, code: str) -> None:
     answer = client.post("/predict", data=body, content_type="application/json")
     assert_refused(answer, status, code)
 
 
-def test_requests_of_any_size_meet_the_limits_of_a_real_server(tmp_path: Path) -> None:
+def test_request_size_limits(tmp_path: Path) -> None:
     with serve_app(settings_in(tmp_path)) as client:
         many = post_json(client, "/predict", request_for(*["Naloxone"] * 10_000))
         assert_refused(many, 413, "too-many-tasks")
@@ -230,7 +228,7 @@ def test_requests_of_any_size_meet_the_limits_of_a_real_server(tmp_path: Path) -
         assert len(expected) == 2
 
 
-def test_a_hypertext_config_is_refused_at_setup(client: FlaskClient) -> None:
+def test_hypertext_config_is_refused_at_setup(client: FlaskClient) -> None:
     xml = CONFIG.replace("<Text", "<HyperText")
     for path, body in (("/setup", {"schema": xml}), ("/predict", request_for("x", xml=xml))):
         answer = post_json(client, path, body)
@@ -238,7 +236,7 @@ def test_a_hypertext_config_is_refused_at_setup(client: FlaskClient) -> None:
         assert answer.json["code"] == "hypertext"
 
 
-def test_external_entities_are_never_read(client: FlaskClient, tmp_path: Path) -> None:
+def test_xml_external_entities_are_never_read(client: FlaskClient, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("Chemical")
     bomb = f'<!DOCTYPE v [<!ENTITY e SYSTEM "file://{secret}">]>' + CONFIG.replace(
@@ -247,7 +245,7 @@ def test_external_entities_are_never_read(client: FlaskClient, tmp_path: Path) -
     assert post_json(client, "/predict", request_for("Naloxone", xml=bomb)).status_code == 422
 
 
-def test_tasks_that_cannot_be_read_cost_nobody_else_anything(client: FlaskClient) -> None:
+def test_unreadable_tasks_do_not_fail_other_tasks(client: FlaskClient) -> None:
     body = request_for("Naloxone", "x" * 10_001, "Lithium")
     body["tasks"].insert(0, {"id": 9, "data": {"text": None}})
     body["tasks"].append({"id": 10})
@@ -257,14 +255,14 @@ def test_tasks_that_cannot_be_read_cost_nobody_else_anything(client: FlaskClient
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "a\x00b Naloxone", "\r\n \r", "😀" * 50, " "])
-def test_odd_texts_are_answered(client: FlaskClient, text: str) -> None:
+def test_odd_texts_are_predicted(client: FlaskClient, text: str) -> None:
     answer = post_json(client, "/predict", request_for(text, "Naloxone")).get_json()
     assert len(answer["results"]) == 2
     for item in answer["results"][0]["result"]:
         assert item["value"]["text"] == text[item["value"]["start"] : item["value"]["end"]]
 
 
-def test_texts_in_label_studios_own_files_are_fetched_with_the_key(tmp_path: Path) -> None:
+def test_label_studio_files_are_fetched_with_the_key(tmp_path: Path) -> None:
     xml = CONFIG.replace("<Text", '<Text valueType="url"')
     with serve_pages({"/data/upload/1/a.txt": Page(b"Naloxone")}) as web:
         told = settings_in(
@@ -280,7 +278,7 @@ def test_texts_in_label_studios_own_files_are_fetched_with_the_key(tmp_path: Pat
         assert web.requests[0][1]["Authorization"] == "Token legacy-token"
 
 
-def test_slow_texts_never_cost_the_whole_request(tmp_path: Path) -> None:
+def test_slow_texts_do_not_fail_the_whole_request(tmp_path: Path) -> None:
     xml = CONFIG.replace("<Text", '<Text valueType="url"')
     with serve_pages({"/a": Page(b"Naloxone")}) as web:
         hosts, limits = frozenset({web.host}), Limits(read_timeout_seconds=0.0)
@@ -301,8 +299,8 @@ def test_webhook_events_are_recorded_once(client: FlaskClient) -> None:
     assert (first.status_code, first.get_json()["status"]) == (201, "recorded")
     assert (second.status_code, second.get_json()["status"]) == (200, "known")
     job = first.get_json()["job"]
-    for known in (job, int(job)):
-        found = post_json(client, "/job_status", {"job": known}).get_json()
+    for read_job in (job, int(job)):
+        found = post_json(client, "/job_status", {"job": read_job}).get_json()
         assert found["job_status"] == "recorded"
     assert (
         post_json(client, "/webhook", {"action": "SOMETHING_NEW"}).get_json()["status"] == "ignored"
@@ -313,12 +311,12 @@ def test_webhook_events_are_recorded_once(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     "job", ["999999", "9" * 5_000, "9" * 20, 2**63, "\u0663", "\u00b2", "-1", "1.0", True, None, []]
 )
-def test_what_is_no_job_is_not_found(client: FlaskClient, job: object) -> None:
+def test_unknown_job_is_404(client: FlaskClient, job: object) -> None:
     answer = post_json(client, "/job_status", {"job": job})
     assert_refused(answer, 404, "unknown-job")
 
 
-def test_no_text_of_a_document_is_written_anywhere(
+def test_no_document_text_is_written_anywhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serve_app(settings_in(tmp_path)) as client:
@@ -339,7 +337,7 @@ def test_no_text_of_a_document_is_written_anywhere(
     assert "Mustermann" not in caplog.text + out + err
 
 
-def test_an_unforeseen_error_says_nothing_to_the_client_and_no_text_to_the_log(
+def test_unexpected_error_leaks_nothing_to_client_or_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Tier):
@@ -355,7 +353,7 @@ def test_an_unforeseen_error_says_nothing_to_the_client_and_no_text_to_the_log(
     assert "RuntimeError" in caplog.text
 
 
-def test_a_version_that_does_not_load_is_answered_with_why(tmp_path: Path) -> None:
+def test_load_failure_is_answered_with_its_reason(tmp_path: Path) -> None:
     version = ModelRegistry(tmp_path, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled").name
     load = failing(version, error=OSError("weights are gone"))
     with serve_app(settings_in(tmp_path), load=load) as client:
@@ -378,7 +376,7 @@ GUARDED = [
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
-def test_nobody_gets_in_without_the_credentials(tmp_path: Path, method: str, path: str) -> None:
+def test_requests_without_credentials_are_refused(tmp_path: Path, method: str, path: str) -> None:
     with serve_app(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
         for headers in (
             {},
@@ -393,7 +391,7 @@ def test_nobody_gets_in_without_the_credentials(tmp_path: Path, method: str, pat
             answer = client.open(path, method=method, headers=headers, data="{}")
             assert_refused(answer, 401, "wrong-credentials")
             assert answer.headers["WWW-Authenticate"].startswith("Basic")
-        for encoding in ("utf-8", "latin-1"):  # as browsers send it, and as Label Studio does
+        for encoding in ("utf-8", "latin-1"):  # browsers use UTF-8, Label Studio uses Latin-1
             headers = basic("studio", "pass:wörd", encoding)
             assert client.open(path, method=method, headers=headers, data="{}").status_code != 401
         assert client.get("/health").status_code == 200
@@ -401,9 +399,7 @@ def test_nobody_gets_in_without_the_credentials(tmp_path: Path, method: str, pat
 
 
 @pytest.mark.parametrize("path", ["/webhook", "/train"])
-def test_nobody_trains_without_the_credentials_where_there_is_no_secret(
-    tmp_path: Path, path: str
-) -> None:
+def test_training_needs_credentials_without_webhook_secret(tmp_path: Path, path: str) -> None:
     button = {"action": "START_TRAINING", "project": {"id": 1}}
     with serve_app(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
         for headers in (
@@ -413,11 +409,11 @@ def test_nobody_trains_without_the_credentials_where_there_is_no_secret(
             {WEBHOOK_SECRET_HEADER: "None"},
         ):
             assert post_json(client, path, button, headers=headers).status_code == 401
-        known = basic("studio", "pass:wörd")
-        assert post_json(client, path, button, headers=known).status_code == 201
+        read_job = basic("studio", "pass:wörd")
+        assert post_json(client, path, button, headers=read_job).status_code == 201
 
 
-def test_webhook_events_carry_a_secret_of_their_own(tmp_path: Path) -> None:
+def test_webhook_events_need_the_webhook_secret(tmp_path: Path) -> None:
     event = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": 5}]}
     guarded = settings_in(tmp_path, credentials=CREDENTIALS, webhook_secret="s3cret")
     with serve_app(guarded) as client:
@@ -439,18 +435,18 @@ def test_webhook_events_carry_a_secret_of_their_own(tmp_path: Path) -> None:
         assert post_json(client, "/webhook", button, headers=headers).status_code == 201
 
 
-def test_a_full_house_is_told_to_come_back(tmp_path: Path) -> None:
+def test_requests_above_the_concurrency_limit_get_503(tmp_path: Path) -> None:
     with serve_app(settings_in(tmp_path, limits=Limits(max_concurrent_requests=1))) as client:
-        room = client.application.extensions["tagalong"].predict_semaphore
-        assert room.acquire(blocking=False)
+        builder = client.application.extensions["tagalong"].predict_semaphore
+        assert builder.acquire(blocking=False)
         answer = post_json(client, "/predict", request_for(ABSTRACT))
         assert_refused(answer, 503, "too-many-requests")
         assert answer.headers["Retry-After"]
-        room.release()
+        builder.release()
         assert post_json(client, "/predict", request_for(ABSTRACT)).status_code == 200
 
 
-# As long as Python refuses to read as a number, and in digits of other scripts.
+# Too long for an int of Python, and digits of other scripts.
 digits = st.builds(
     str.__mul__, st.sampled_from("09\u0663"), st.integers(1, 25) | st.integers(4_290, 5_000)
 )
@@ -474,7 +470,7 @@ paths = st.builds(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(path=paths, method=st.sampled_from(["GET", "POST", "PUT"]), body=bodies)
 @example(path="/job_status", method="POST", body={"job": "9" * 5_000})
-def test_nothing_that_is_sent_is_an_accident(
+def test_any_json_gets_a_valid_answer(
     client: FlaskClient, path: str, method: str, body: object
 ) -> None:
     answer = client.open(path, method=method, data=json.dumps(body))
@@ -495,7 +491,7 @@ def test_nothing_that_is_sent_is_an_accident(
     ),
     context=json_values | st.fixed_dictionaries({"result": json_values, "draft_id": json_values}),
 )
-def test_never_fewer_results_than_tasks(
+def test_always_one_result_per_task(
     client: FlaskClient, tasks: list[dict[str, Any]], context: object
 ) -> None:
     body = {**request_for(), "tasks": tasks, "params": {"context": context}}

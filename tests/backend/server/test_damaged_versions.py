@@ -1,4 +1,4 @@
-"""A version that is cut short or removed while it serves: answers go on, and it is told why."""
+"""A served version is damaged or removed: it stays served, and the damage is reported."""
 
 import re
 import shutil
@@ -38,12 +38,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(folder: Path) -> Iterator[FlaskClient]:
-    """The real model, served from that store."""
+    """Test client of a server with the bundled model from that store."""
     with serve_app(settings_in(folder.parents[2]), load=None) as client:
-        slot = service_of(client).model_holders["encoder"]
-        assert slot.wait_for_tier(timeout_seconds=60).version == folder.name
-        slot._stopping.set()  # from now on it looks when it is told to
-        slot._poll_thread.join()
+        holder = service_of(client).model_holders["encoder"]
+        assert holder.wait_for_tier(timeout_seconds=60).version == folder.name
+        holder._stopping.set()  # from now on, only the test refreshes it
+        holder._poll_thread.join()
         yield client
 
 
@@ -59,8 +59,8 @@ def ask(client: FlaskClient) -> tuple[list[list[tuple[str, str]]], str]:
     return regions(answer.get_json()), result["model_version"]
 
 
-def told(client: FlaskClient) -> tuple[str, bool]:
-    """The page, and whether `/metrics` says that a version fails to load."""
+def read_status(client: FlaskClient) -> tuple[str, bool]:
+    """The status page, and whether `/metrics` reports a failed load."""
     service_of(client).model_holders["encoder"].refresh()
     page = client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
     metrics = client.get("/metrics").get_data(as_text=True)
@@ -68,7 +68,7 @@ def told(client: FlaskClient) -> tuple[str, bool]:
 
 
 def cut(folder: Path) -> None:
-    """As a copy does that was stopped: in place, where the weights may be mapped into memory."""
+    """Truncate in place, as an interrupted copy does. The weights may be mapped into memory."""
     with (folder / WEIGHTS).open("r+b") as file:
         file.truncate(5_000_000)
 
@@ -85,31 +85,29 @@ def lose(folder: Path) -> None:
         (shutil.rmtree, "there is no folder"),
     ],
 )
-def test_a_version_damaged_while_it_serves_goes_on_and_is_told_of(
+def test_version_damaged_while_served_stays_served_and_is_reported(
     client: FlaskClient, folder: Path, damage: Callable[[Path], None], reason: str
 ) -> None:
     before = ask(client)
     assert before[0][0]
-    page, fails = told(client)
+    page, fails = read_status(client)
     assert not fails
     assert 'class="notice"' not in page
     kept = shutil.copytree(folder, folder.parents[2] / "kept")
     damage(folder)
-    page, fails = told(client)
+    page, fails = read_status(client)
     assert fails
     assert 'class="notice"' in page
     assert re.search(reason, page)
     assert ask(client) == before
     assert client.get("/health").get_json()["version"] == folder.name
     shutil.copytree(kept, folder, dirs_exist_ok=True)
-    page, fails = told(client)
+    page, fails = read_status(client)
     assert not fails
     assert 'class="notice"' not in page
 
 
-def test_a_promoted_version_that_is_damaged_leaves_the_one_before(
-    client: FlaskClient, folder: Path
-) -> None:
+def test_damaged_promoted_version_keeps_the_previous_one(client: FlaskClient, folder: Path) -> None:
     before = ask(client)
     worse = folder.with_name(folder.name.replace("minilm", "worse"))
     shutil.copytree(folder, worse)
@@ -119,8 +117,8 @@ def test_a_promoted_version_that_is_damaged_leaves_the_one_before(
     assert current is not None
     write_current_version(
         folder.parent, current.after_promotion(worse.name)
-    )  # `promote` would refuse it
-    page, fails = told(client)
+    )  # because `promote` would refuse it
+    page, fails = read_status(client)
     assert fails
     assert worse.name in page
     assert "5,000,000" in page

@@ -1,4 +1,4 @@
-"""What an annotator does in the editor of Label Studio 1.23.2, call by call, as it was recorded."""
+"""Interactive requests as recorded from the editor of Label Studio 1.23.2."""
 
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ def region(start: int, length: int, label: str, **more: Any) -> dict[str, Any]:
     return {"id": f"r{start}", **names, "value": value, "origin": "manual", **more}
 
 
-def ask(client: FlaskClient, *sent: Any, number: int = 1, **known: Any) -> list[dict[str, Any]]:
+def ask(client: FlaskClient, *sent: Any, number: int = 1, **read_job: Any) -> list[dict[str, Any]]:
     body = request_for(TEXT, params={"context": {"result": list(sent)}})
-    body["tasks"][0] |= {"id": number, "drafts": [], **known}
+    body["tasks"][0] |= {"id": number, "drafts": [], **read_job}
     answer = post_json(client, "/predict", body).get_json()["results"][0]
     assert answer["model_version"]
     assert 0 < answer["score"] <= 1
@@ -43,7 +43,7 @@ def predicted(client: FlaskClient) -> list[dict[str, Any]]:
     return list(post_json(client, "/predict", request_for(TEXT)).get_json()["results"][0]["result"])
 
 
-def test_a_mention_that_was_deleted_does_not_come_back(client: FlaskClient) -> None:
+def test_deleted_copy_is_not_added_again(client: FlaskClient) -> None:
     drawn = region(FIRST, 4, "Disease")
     copies = ask(client, drawn)
     assert starts(copies) == [SECOND, NALOXONE, THIRD, LITHIUM]
@@ -53,20 +53,20 @@ def test_a_mention_that_was_deleted_does_not_come_back(client: FlaskClient) -> N
     assert ask(client, drawn, kept, another) == []
 
 
-def test_each_region_that_is_drawn_is_answered(client: FlaskClient) -> None:
+def test_each_drawn_region_is_completed(client: FlaskClient) -> None:
     ask(client, region(LITHIUM, 7, "Disease"))
     assert starts(ask(client, region(SECOND, 4, "Chemical"))) == [FIRST, THIRD]
 
 
-def test_the_models_own_regions_come_once(client: FlaskClient) -> None:
+def test_model_regions_are_added_once(client: FlaskClient) -> None:
     binds = region(5, 5, "Disease")
     assert starts(ask(client, binds)) == [NALOXONE, LITHIUM]
     assert ask(client, region(17, 3, "Chemical")) == []
     assert starts(ask(client, binds, number=2)) == [NALOXONE, LITHIUM]
 
 
-def test_stored_predictions_do_not_come_back(client: FlaskClient) -> None:
-    """With their ids, the editor would fail, and never ask again."""
+def test_stored_predictions_are_not_added_again(client: FlaskClient) -> None:
+    """With repeated ids, the editor fails and sends no more requests."""
     shown = predicted(client)
     stored = [{"id": 3, "result": shown}]
     assert starts(shown) == [NALOXONE, LITHIUM]
@@ -75,7 +75,7 @@ def test_stored_predictions_do_not_come_back(client: FlaskClient) -> None:
     assert not {item["id"] for item in copies} & {item["id"] for item in shown}
 
 
-def test_a_prediction_that_was_deleted_is_not_brought_again(client: FlaskClient) -> None:
+def test_deleted_prediction_is_not_added_again(client: FlaskClient) -> None:
     shown = predicted(client)
     draft = {"id": 1, "result": [{**shown[0], "origin": "prediction"}]}
     sent = [draft["result"][0], region(FIRST, 4, "Chemical")]
@@ -83,18 +83,18 @@ def test_a_prediction_that_was_deleted_is_not_brought_again(client: FlaskClient)
     assert starts(copies) == [SECOND, THIRD]
 
 
-def test_no_copy_is_laid_over_a_region_of_another_label(client: FlaskClient) -> None:
+def test_copies_do_not_overlap_regions_of_other_labels(client: FlaskClient) -> None:
     draft = {"id": 1, "result": [region(SECOND, 4, "Chemical")]}
     copies = ask(client, region(FIRST, 4, "Disease"), drafts=[draft])
     assert starts(copies) == [NALOXONE, THIRD, LITHIUM]
 
 
-def test_the_last_region_of_a_label_deleted_brings_nothing(client: FlaskClient) -> None:
+def test_deleting_the_last_region_of_a_label_adds_nothing(client: FlaskClient) -> None:
     assert ask(client) == []
 
 
 @pytest.mark.parametrize("context", [None, {}, {"result": None}])
-def test_without_regions_it_is_no_interactive_call(client: FlaskClient, context: Any) -> None:
+def test_request_without_regions_is_not_interactive(client: FlaskClient, context: Any) -> None:
     body = request_for(TEXT, params={"context": context})
     for _ in range(2):
         result = post_json(client, "/predict", body).get_json()["results"][0]["result"]

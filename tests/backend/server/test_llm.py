@@ -1,4 +1,4 @@
-"""An LLM version behind ``/llm/predict``: drafted by the encoder, measured, and never too late."""
+"""An LLM version behind ``/llm/predict``: drafts of the encoder, metrics and time limits."""
 
 import re
 import threading
@@ -37,7 +37,7 @@ from tests.tiny_llms import save_llm
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With two LLM versions on one base, the first of them current."""
+    """Two LLM versions on one base model; the first is current."""
     folder = tmp_path_factory.mktemp("llm")
     base = save_llm(folder / "base", CORPUS, initializer_range=0.15)
     store = ModelStore(folder / "models")
@@ -66,7 +66,7 @@ def metric(client: FlaskClient, name: str) -> float:
     return float(found[1])
 
 
-def test_the_llm_answers_with_the_encoders_drafts_and_says_what_it_cost(
+def test_llm_predicts_with_encoder_drafts_and_reports_cost(
     client: FlaskClient, folder: Path
 ) -> None:
     answer = post_json(client, "/llm/predict", request_for(ABSTRACT, "", ABSTRACT * 3))
@@ -87,7 +87,9 @@ def test_the_llm_answers_with_the_encoders_drafts_and_says_what_it_cost(
     assert metric(client, "tokens") > slots
 
 
-def test_a_promoted_adapter_takes_over_on_the_same_base(client: FlaskClient, folder: Path) -> None:
+def test_promoted_adapter_is_served_on_the_same_base_model(
+    client: FlaskClient, folder: Path
+) -> None:
     service = service_of(client)
     before = service.model_holders["llm"].tier
     assert before is not None
@@ -111,13 +113,13 @@ def test_a_promoted_adapter_takes_over_on_the_same_base(client: FlaskClient, fol
         store.rollback("llm")
 
 
-def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Path) -> None:
+def test_request_that_would_take_too_long_is_refused_in_advance(folder: Path) -> None:
     limits = Limits(predict_budget_seconds=2.0)
     with serve_app(settings_in(folder, limits=limits), load=None) as client:
-        slot = service_of(client).model_holders["llm"]
-        slot._first_load_done.wait(60)
-        assert slot.tier is not None
-        slot.tier.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
+        holder = service_of(client).model_holders["llm"]
+        holder._first_load_done.wait(60)
+        assert holder.tier is not None
+        holder.tier.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
         answer = post_json(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
         assert_refused(answer, 413, "model-too-slow")
         assert re.findall(r"\d+", answer.json["error"]) == ["7", "6", "100", "2"]
@@ -135,7 +137,7 @@ def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Pa
         ([30], 60, 503, "model-busy"),
     ],
 )  # fmt: skip
-def test_what_fits_is_taken_on(
+def test_request_within_the_time_limit_is_accepted(
     seconds: list[float], backlog: float, status: int | None, code: str
 ) -> None:
     if status is None:
@@ -148,7 +150,7 @@ def test_what_fits_is_taken_on(
 
 
 class Slow(Tier):
-    """A tier that takes on work and is long at it."""
+    """A tier that accepts work and is slow."""
 
     labels, version = ("Chemical",), "slow-1"
 
@@ -169,20 +171,20 @@ class Slow(Tier):
         return [Prediction((), 1.0, self.version) for _ in documents]
 
 
-def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
-    """Each would fit alone; while the first is being admitted the second asks, and must wait."""
+def test_concurrent_requests_share_the_time_budget(folder: Path) -> None:
+    """Each request fits alone, but the second arrives while the first is being admitted."""
     with serve_app(settings_in(folder), load=None) as client:
-        slot, tier = service_of(client).model_holders["llm"], Slow()
+        holder, tier = service_of(client).model_holders["llm"], Slow()
         first_is_asked, seen = threading.Event(), []
 
         def admit(seconds: Sequence[float], owed: float) -> None:
             seen.append(owed)
             first_is_asked.set()
-            time.sleep(0.2 if owed == 0 else 0)  # long enough for the other to come by
+            time.sleep(0.2 if owed == 0 else 0)  # until the other request arrives
             check_latency_budget(seconds, owed, max_seconds=2.0)
 
         def ask() -> list[Prediction]:
-            return slot.scheduler.predict(
+            return holder.scheduler.predict(
                 tier, [Document("1", ABSTRACT)] * 2, check_admission=admit
             )
 
@@ -197,7 +199,7 @@ def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
             assert raised.value.status == 503
             assert seen == [0, pytest.approx(1.8)]
             assert len(first.result(60)) == 2
-        assert len(ask()) == 2  # what was owed is paid
+        assert len(ask()) == 2  # the backlog is done
         tier.fails = True
         with pytest.raises(OutOfMemoryError):
             ask()
@@ -206,47 +208,47 @@ def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
         assert seen[2:] == pytest.approx([0, 0, 0])
 
 
-def test_time_spent_on_reading_is_not_there_for_predicting(
+def test_reading_time_reduces_prediction_time(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = Limits(predict_budget_seconds=2.0)
     with serve_app(settings_in(folder, limits=limits), load=None) as client:
-        slot = service_of(client).model_holders["llm"]
-        slot.wait_for_tier(timeout_seconds=60).throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
-        plain = slot.wait_for_tier
+        holder = service_of(client).model_holders["llm"]
+        holder.wait_for_tier(timeout_seconds=60).throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
+        plain = holder.wait_for_tier
 
         def slow(*, timeout_seconds: float) -> Any:
             time.sleep(1.5)
             return plain(timeout_seconds=timeout_seconds)
 
-        monkeypatch.setattr(slot, "wait_for_tier", slow)
+        monkeypatch.setattr(holder, "wait_for_tier", slow)
         answer = post_json(client, "/llm/predict", request_for(ABSTRACT))  # 0.9 of the 0.5 s left
         assert_refused(answer, 413, "model-too-slow")
 
 
-def test_the_pace_is_that_of_work_that_was_long_enough_to_tell() -> None:
+def test_throughput_estimate_ignores_short_work() -> None:
     pace = ThroughputEstimate()
     assert pace.estimate_seconds(1000) == 0
     pace.update(100, 0.5, reset=True)
     assert pace.estimate_seconds(200) == pytest.approx(1)
-    pace.update(2, 0.5)  # a single short text: overhead
+    pace.update(2, 0.5)  # a single short text measures overhead
     assert pace.estimate_seconds(200) == pytest.approx(1)
     for _ in range(30):
         pace.update(1000, 10)
     assert pace.estimate_seconds(200) == pytest.approx(2, rel=0.01)
 
 
-class Slot:
-    """The encoder's slot and its turns, as far as drafts know them."""
+class FakeHolder:
+    """The part of the encoder's holder and scheduler that drafts use."""
 
     def __init__(self, tier: Any, error: Exception | None = None) -> None:
         self.tier = tier
         self.scheduler = self
-        self.asked = threading.Event()
+        self.was_used = threading.Event()
         self._error = error
 
     def predict(self, tier: Any, documents: Sequence[Document]) -> list[Prediction]:
-        self.asked.set()
+        self.was_used.set()
         if self._error is not None:
             raise self._error
         found: list[Prediction] = tier.predict(documents)
@@ -254,18 +256,18 @@ class Slot:
 
 
 @pytest.mark.parametrize(
-    ("slot", "labels", "asked", "spans"),
+    ("holder", "labels", "is_used", "spans"),
     [
-        (Slot(LexiconTier("e-1")), ("Chemical",), True, 2),
-        (Slot(LexiconTier("e-1")), ("Gene",), False, 0),
-        (Slot(None), ("Chemical",), False, 0),
-        (Slot(LexiconTier("e-1"), OutOfMemoryError("full")), ("Chemical",), True, 0),
-        (Slot(LexiconTier("e-1"), RuntimeError("shut down")), ("Chemical",), True, 0),
+        (FakeHolder(LexiconTier("e-1")), ("Chemical",), True, 2),
+        (FakeHolder(LexiconTier("e-1")), ("Gene",), False, 0),
+        (FakeHolder(None), ("Chemical",), False, 0),
+        (FakeHolder(LexiconTier("e-1"), OutOfMemoryError("full")), ("Chemical",), True, 0),
+        (FakeHolder(LexiconTier("e-1"), RuntimeError("shut down")), ("Chemical",), True, 0),
     ],
 )
-def test_drafts_come_from_an_encoder_that_can_help_or_are_empty(
-    slot: Slot, labels: tuple[str, ...], asked: bool, spans: int
+def test_drafts_come_from_a_matching_encoder_or_are_empty(
+    holder: FakeHolder, labels: tuple[str, ...], is_used: bool, spans: int
 ) -> None:
-    drafts = draft(slot, labels, [Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
+    drafts = draft(holder, labels, [Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
     assert [len(prediction.spans) for prediction in drafts] == [spans] * 2
-    assert slot.asked.is_set() == asked
+    assert holder.was_used.is_set() == is_used

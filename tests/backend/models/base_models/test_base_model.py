@@ -1,4 +1,4 @@
-"""A base model loads, or its error says in one sentence what was tried."""
+"""Base models: loading, pinning and error messages."""
 
 import json
 import pickle
@@ -25,7 +25,7 @@ TAGS = ("O", "B-Chemical", "I-Chemical")
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache of the hub."""
+    """An empty Hugging Face cache."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -40,16 +40,16 @@ def cache(tmp_path, monkeypatch):
         ("nobody/no-such-model", "base-model-not-loadable", "nobody/no-such-model"),
     ],
 )
-def test_a_base_that_is_not_there(reference, code, named):
+def test_missing_base_model(reference, code, named):
     with raises(BaseModelError, code) as raised:
         BaseModelRef(reference).load_token_classifier(TAGS)
     message = str(raised.value)
     assert named in message
-    assert OFFLINE_BASE_MODEL in message  # the way out
+    assert OFFLINE_BASE_MODEL in message  # as a remedy
     assert "\n" not in message
 
 
-def test_simultaneous_loads_leave_the_default_type_of_the_process(tiny_base):
+def test_concurrent_loads_keep_default_dtype(tiny_base):
     base = BaseModelRef(str(tiny_base("mistral")))
 
     def load(number):
@@ -62,7 +62,7 @@ def test_simultaneous_loads_leave_the_default_type_of_the_process(tiny_base):
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_an_empty_folder_is_no_base(tmp_path):
+def test_empty_folder_is_no_base_model(tmp_path):
     with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef(str(tmp_path)).load_token_classifier(TAGS)
 
@@ -84,7 +84,7 @@ def test_pickled_weights_are_never_loaded(tiny_base, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
-def test_pickled_weights_on_the_hub_are_told_with_the_way_out(name, cache, tiny_base):
+def test_pickled_weights_on_the_hub_are_refused_with_advice(name, cache, tiny_base):
     folder = add_to_hub_cache("org/pickled", tiny_base("bert-uncased"), cache)
     (folder / "model.safetensors").rename(folder / name)
     base = BaseModelRef("org/pickled").with_pinned_revision()
@@ -99,29 +99,29 @@ def test_pickled_weights_on_the_hub_are_told_with_the_way_out(name, cache, tiny_
         assert "--revision" in str(raised.value)
 
 
-def test_the_pull_request_of_the_conversion_is_a_base(cache, tiny_base):
+def test_safetensors_conversion_pull_request_is_a_base_model(cache, tiny_base):
     add_to_hub_cache("org/pickled", tiny_base("bert-uncased"), cache, ref="refs/pr/7")
     base = BaseModelRef("org/pickled", "refs/pr/7").with_pinned_revision()
     assert base == BaseModelRef("org/pickled", COMMIT)
     assert base.load_token_classifier(TAGS) is not None
 
 
-def test_weights_that_are_there_and_do_not_load_are_not_called_pickles(cache, tiny_base):
+def test_unloadable_safetensors_are_not_reported_as_pickles(cache, tiny_base):
     folder = add_to_hub_cache("org/both", tiny_base("bert-uncased"), cache)
     (folder / "pytorch_model.bin").touch()
-    (folder / "config.json").write_text('{"model_type": "t5gemma"}')  # tags no tokens
+    (folder / "config.json").write_text('{"model_type": "t5gemma"}')  # not a token classifier
     with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("org/both").load_causal_lm(four_bit=False)
 
 
-def test_a_hub_id_without_weights_of_any_kind(cache, tiny_base):
+def test_hub_id_without_weights(cache, tiny_base):
     folder = add_to_hub_cache("org/empty", tiny_base("bert-uncased"), cache)
     (folder / "model.safetensors").unlink()
     with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("org/empty").load_token_classifier(TAGS)
 
 
-def test_code_that_ships_with_a_model_is_never_run(tiny_base, tmp_path):
+def test_remote_code_is_never_run(tiny_base, tmp_path):
     folder = tmp_path / "remote"
     shutil.copytree(tiny_base("bert-cased"), folder)
     touched = tmp_path / "touched"
@@ -134,12 +134,12 @@ def test_code_that_ships_with_a_model_is_never_run(tiny_base, tmp_path):
     assert not touched.exists()
 
 
-def test_another_version_of_a_package_is_refused():
+def test_other_package_version_is_refused():
     with raises(BaseModelError, "base-model-changed"):
         BaseModelRef(OFFLINE_BASE_MODEL, "9.9.9").load_config()
 
 
-def test_a_base_is_pinned_to_what_was_loaded(tiny_base, monkeypatch):
+def test_base_model_is_pinned_to_loaded_revision(tiny_base, monkeypatch):
     assert BaseModelRef(OFFLINE_BASE_MODEL).with_pinned_revision() == BaseModelRef(
         OFFLINE_BASE_MODEL, "0.1.0"
     )
@@ -151,7 +151,7 @@ def test_a_base_is_pinned_to_what_was_loaded(tiny_base, monkeypatch):
 
 
 @pytest.mark.parametrize("revision", [None, "main", COMMIT])
-def test_a_hub_id_is_pinned_to_its_commit(revision, cache, tiny_base):
+def test_hub_id_is_pinned_to_commit(revision, cache, tiny_base):
     add_to_hub_cache("org/tiny", tiny_base("bert-uncased"), cache)
     base = BaseModelRef("org/tiny", revision).with_pinned_revision()
     assert base == BaseModelRef("org/tiny", COMMIT)
@@ -160,14 +160,14 @@ def test_a_hub_id_is_pinned_to_its_commit(revision, cache, tiny_base):
     assert base.load_token_classifier(TAGS).config.num_labels == len(TAGS)
 
 
-def test_a_hub_id_that_is_not_there_cannot_be_pinned(cache):
+def test_missing_hub_id_cannot_be_pinned(cache):
     with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("nobody/no-such-model").with_pinned_revision()
     with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("no such name").with_pinned_revision()
 
 
-def test_the_head_has_one_output_per_tag(tiny_base):
+def test_classification_head_has_one_output_per_tag(tiny_base):
     model = BaseModelRef(str(tiny_base("bert-cased"))).load_token_classifier(TAGS)
     assert model.config.id2label == dict(enumerate(TAGS))
     assert model(torch.ones(1, 4, dtype=torch.long)).logits.shape == (1, 4, len(TAGS))
@@ -176,7 +176,7 @@ def test_the_head_has_one_output_per_tag(tiny_base):
 @pytest.mark.parametrize(
     "other", [("O", "B-Disease", "I-Disease"), ("O", "B-x", "I-x", "B-y", "I-y")]
 )
-def test_a_trained_head_is_not_taken_over(other, tiny_base, tmp_path):
+def test_trained_head_of_base_model_is_discarded(other, tiny_base, tmp_path):
     trained = BaseModelRef(str(tiny_base("bert-cased"))).load_token_classifier(TAGS)
     trained.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes(
@@ -190,7 +190,7 @@ def test_a_trained_head_is_not_taken_over(other, tiny_base, tmp_path):
     assert torch.equal(kept.classifier.weight, trained.classifier.weight)
 
 
-def test_a_folder_is_known_by_its_weights(tiny_base, tmp_path):
+def test_folder_is_fingerprinted_by_weights(tiny_base, tmp_path):
     folder = tmp_path / "base"
     shutil.copytree(tiny_base("bert-cased"), folder)
     base = BaseModelRef(str(folder)).with_pinned_revision()
@@ -204,16 +204,16 @@ def test_a_folder_is_known_by_its_weights(tiny_base, tmp_path):
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral"])
-def test_a_decoder_keeps_its_output_layer_out_of_the_four_bits(family, tiny_base):
+def test_output_layer_is_not_quantized(family, tiny_base):
     model = BaseModelRef(str(tiny_base(family))).load_causal_lm(four_bit=True)
     layer = model.get_decoder().layers[0].mlp.up_proj
     assert layer.weight.dtype == torch.uint8
     assert layer.weight.quant_state.nested
-    assert model.get_output_embeddings().weight.dtype == torch.float32  # as while it learns
+    assert model.get_output_embeddings().weight.dtype == torch.float32  # as in training
 
 
 @pytest.mark.parametrize("untied", [False, True])
-def test_an_output_layer_can_have_weights_of_its_own(untied, tiny_base, tmp_path):
+def test_output_layer_can_be_untied(untied, tiny_base, tmp_path):
     folder = tmp_path / "tied"
     model = BaseModelRef(str(tiny_base("llama"))).load_causal_lm(four_bit=False)
     model.config.tie_word_embeddings = True
@@ -225,7 +225,7 @@ def test_an_output_layer_can_have_weights_of_its_own(untied, tiny_base, tmp_path
     assert (head is not embeddings) == untied
 
 
-def test_a_machine_without_four_bits(tiny_base, monkeypatch):
+def test_machine_without_4bit(tiny_base, monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
     four_bit_unavailable_reason.cache_clear()
     try:
@@ -235,7 +235,7 @@ def test_a_machine_without_four_bits(tiny_base, monkeypatch):
         four_bit_unavailable_reason.cache_clear()
 
 
-def test_a_decoder_without_its_output_layer_is_refused(tiny_base, tmp_path):
+def test_decoder_without_output_layer_is_refused(tiny_base, tmp_path):
     whole = BaseModelRef(str(tiny_base("llama"))).load_causal_lm(four_bit=False)
     whole.get_decoder().save_pretrained(tmp_path)
     with raises(BaseModelError, "base-model-incomplete"):

@@ -1,4 +1,4 @@
-"""Which arithmetic runs where."""
+"""Precision modes and where they run."""
 
 import pytest
 import torch
@@ -23,13 +23,13 @@ def product(wanted: Precision) -> torch.Tensor:
 
 @pytest.fixture
 def capabilities(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
-    """What this CPU says it can do."""
+    """Sets the capabilities that this CPU reports."""
     said: dict[str, bool] = {}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: said, raising=False)
     return said
 
 
-def test_fp32_and_bf16_are_what_they_are_called_on_every_machine() -> None:
+def test_fp32_and_bf16_on_any_machine() -> None:
     assert product("fp32").dtype == torch.float32
     assert product("fp32")[0, 0] > 2.0
     assert product("bf16").dtype == torch.bfloat16
@@ -37,25 +37,27 @@ def test_fp32_and_bf16_are_what_they_are_called_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("name", BF16_CAPABILITIES)
-def test_auto_is_bf16_where_it_is_native(capabilities: dict[str, bool], name: str) -> None:
+def test_auto_is_bf16_on_native_bf16(capabilities: dict[str, bool], name: str) -> None:
     capabilities[name] = True
     assert has_bf16(CPU)
     assert product("auto").dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("said", [{}, {"avx512_bf16": False}, {"avx512_f": True, "avx2": True}])
-def test_auto_is_fp32_elsewhere(capabilities: dict[str, bool], said: dict[str, bool]) -> None:
+def test_auto_is_fp32_without_native_bf16(
+    capabilities: dict[str, bool], said: dict[str, bool]
+) -> None:
     capabilities |= said
     assert not has_bf16(CPU)
     assert product("auto").dtype == torch.float32
 
 
-def test_auto_is_fp32_where_pytorch_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_fp32_if_pytorch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not has_bf16(CPU)
 
 
-def test_the_best_arithmetic_in_8_bits_is_named(capabilities: dict[str, bool]) -> None:
+def test_int8_instruction_set_is_named(capabilities: dict[str, bool]) -> None:
     capabilities |= {"avx2": True, "avx512_f": True}
     assert int8_instruction_set() == ""
     for name in reversed(INT8_CAPABILITIES):
@@ -65,7 +67,7 @@ def test_the_best_arithmetic_in_8_bits_is_named(capabilities: dict[str, bool]) -
     assert int8_instruction_set() == "avx512_vnni"
 
 
-def test_after_the_block_all_is_as_before() -> None:
+def test_precision_context_restores_settings() -> None:
     with bf16_autocast(CPU, precision="bf16"):
         assert torch.is_autocast_enabled("cpu")
         with bf16_autocast(CPU, precision="fp32"):

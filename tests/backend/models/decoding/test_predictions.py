@@ -1,4 +1,4 @@
-"""Probabilities and confidences against their definitions."""
+"""Probabilities, confidences and label consistency against their definitions."""
 
 import numpy as np
 import pytest
@@ -23,12 +23,12 @@ LOGITS = arrays.arrays(
 
 
 @given(LOGITS, st.floats(0.25, 4))
-def test_probabilities_add_up_at_any_temperature(logits, temperature):
+def test_probabilities_sum_to_1_at_any_temperature(logits, temperature):
     assert np.exp(log_softmax(logits, temperature=temperature)).sum(axis=1) == pytest.approx(1.0)
 
 
 @given(LOGITS)
-def test_scores_are_geometric_means_in_the_unit_interval(logits):
+def test_scores_are_geometric_means_between_0_and_1(logits):
     words = word_offsets("a b c d e"[: 2 * len(logits) - 1])
     log_probs = log_softmax(logits)
     prediction = decode_prediction(words, log_probs, tag_set=TAGS, version="v")
@@ -41,7 +41,7 @@ def test_scores_are_geometric_means_in_the_unit_interval(logits):
         assert span.score == pytest.approx(expected)
 
 
-def test_a_document_without_words_is_sure_of_itself():
+def test_document_without_words_has_score_1():
     prediction = decode_prediction([], np.zeros((0, 5)), tag_set=TAGS, version="v")
     assert (prediction.spans, prediction.score, prediction.tag_confidences) == ((), 1.0, ())
 
@@ -57,14 +57,14 @@ def shared(words, consistency, *, seed=0):
 
 
 @given(WORDS, st.floats(0, 1))
-def test_what_all_words_say_together_stays(words, consistency):
+def test_label_consistency_keeps_the_sum_of_scores(words, consistency):
     before, after = shared(words, consistency)
     assert after.shape == before.shape
     assert after.sum(axis=0) == pytest.approx(before.sum(axis=0), abs=1e-4)
 
 
 @given(WORDS)
-def test_the_same_word_says_the_same_where_all_is_shared(words):
+def test_full_sharing_gives_equal_words_equal_scores(words):
     _, after = shared(words, 1.0)
     same = {"all": "all", "All": "all", "ALL": "ALL", "x": "x", "X": "x", "é": "é", "É": "é"}
     for one, scores in zip(words, after, strict=True):
@@ -74,14 +74,14 @@ def test_the_same_word_says_the_same_where_all_is_shared(words):
 
 
 @given(WORDS)
-def test_words_that_occur_once_keep_their_scores_and_marks_and_numbers_always(words):
+def test_unique_words_punctuation_and_numbers_keep_scores(words):
     before, after = shared(words, 0.5)
     for number, word in enumerate(words):
         if word in ("12", ",") or (word == "ALL" and words.count(word) == 1):
             assert after[number] == pytest.approx(before[number])
 
 
-def test_a_recurring_word_moves_towards_its_other_occurrences_by_the_share():
+def test_recurring_word_is_mixed_with_its_other_occurrences():
     before, after = shared(["all", "x", "All"], 0.25)
     mean = (before[0] + before[2]) / 2
     assert after[0] == pytest.approx(0.75 * before[0] + 0.25 * mean, abs=1e-6)
@@ -89,21 +89,21 @@ def test_a_recurring_word_moves_towards_its_other_occurrences_by_the_share():
 
 
 @given(WORDS)
-def test_order_is_no_matter(words):
+def test_label_consistency_ignores_order(words):
     before, after = shared(words, 0.5)
     text = " ".join(reversed(words))
     backwards = ScoreRefiner(0.5).smooth(text, word_offsets(text), before[::-1])
     assert backwards[::-1] == pytest.approx(after, abs=1e-5)
 
 
-def test_nothing_is_shared_by_default():
+def test_label_consistency_is_off_by_default():
     before, after = shared(["a", "a"], 0.0)
     assert after is before
     assert ScoreRefiner().transition_matrix() is None
     assert ScoreRefiner().smooth("", [], np.zeros((0, 5))).shape == (0, 5)
 
 
-def test_a_manifest_keeps_it_whole_and_older_ones_have_none():
+def test_label_consistency_round_trips_through_manifest():
     coupling = ScoreRefiner(0.3, ((0.5, -1.25), (0.0, 2.0)))
     assert ScoreRefiner.from_json({"temperature": 1.2} | coupling.to_json()) == coupling
     assert ScoreRefiner.from_json({"temperature": 1.2}) == ScoreRefiner()

@@ -1,4 +1,4 @@
-"""Viterbi against brute force, with and without words that are certain beforehand."""
+"""Viterbi against brute force, with and without certain words."""
 
 from itertools import product
 
@@ -18,7 +18,7 @@ SEQUENCES = {words: list(product(range(len(TAGS)), repeat=words)) for words in r
 
 
 def logits(most: float) -> st.SearchStrategy:
-    """Scores of a few words; with wide ones, many words leave no doubt."""
+    """Scores of a few words. A wide range makes many words certain."""
     shape = st.tuples(st.integers(1, 5), st.just(len(TAGS)))
     return arrays.arrays(np.float32, shape, elements=st.floats(-most, most, width=32))
 
@@ -49,20 +49,20 @@ def assert_best(found, log_probs, steps) -> None:
 
 
 @given(logits(8))
-def test_the_best_legal_sequence_is_found(scores):
+def test_best_legal_sequence_is_found(scores):
     log_probs = log_softmax(scores)
     found = viterbi(log_probs, legal_transitions(TAGS))
     assert_best(found, log_probs, np.zeros((len(TAGS) + 1, len(TAGS))))
 
 
 @given(st.one_of(logits(3), logits(8), logits(40)), st.one_of(transitions(0.5), transitions(3)))
-def test_the_best_legal_sequence_is_found_with_transitions(scores, steps):
+def test_best_legal_sequence_is_found_with_transitions(scores, steps):
     log_probs = log_softmax(scores)
     assert_best(viterbi(log_probs, legal_transitions(TAGS), steps), log_probs, steps)
 
 
-def test_what_leaves_no_doubt_is_not_gone_through(monkeypatch):
-    """A hundred words of which two are in doubt: those, and one for each run around them."""
+def test_certain_words_are_skipped(monkeypatch):
+    """Of a hundred words, two are uncertain: steps for those, and one for each certain run."""
     seen = []
     best_path = viterbi_module._best_path
     monkeypatch.setattr(
@@ -78,8 +78,8 @@ def test_what_leaves_no_doubt_is_not_gone_through(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_certain_words_change_nothing(seed):
-    """Sequences with words of every degree of certainty, against every step of every word."""
+def test_skipping_certain_words_changes_no_result(seed):
+    """Sequences with certain and uncertain words, against full Viterbi."""
     chance = np.random.default_rng(seed)
     scores = chance.normal(0, 3, (40, len(TAGS)))
     scores[:, 0] += chance.choice([0.0, 3.0, 6.0, 9.0, 12.0], 40)

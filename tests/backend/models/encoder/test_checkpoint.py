@@ -1,4 +1,4 @@
-"""A version's folder: what is written into it is what comes out, and nothing in it is run."""
+"""Folders of encoder versions: round trips, and no code in them is run."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def base(tiny_base: Callable[[str], Path]) -> BaseModelRef:
 
 @pytest.fixture
 def folder(base: BaseModelRef, tmp_path: Path) -> Path:
-    """What a version's folder holds, of an untrained model."""
+    """Folder of a version with an untrained model."""
     torch.manual_seed(0)
     model = base.load_token_classifier(TagSet(LABELS).tag_names)
     save_model(model, base.load_tokenizer(), tmp_path, base=base)
@@ -43,7 +43,7 @@ def folder(base: BaseModelRef, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def adapter(base: BaseModelRef, tmp_path: Path) -> Path:
-    """The same of an adapter."""
+    """Folder of a version with an untrained adapter."""
     model = base.load_token_classifier(TagSet(LABELS).tag_names)
     adapted = get_peft_model(
         model,
@@ -84,13 +84,13 @@ def logits(tier: EncoderTier) -> np.ndarray:
         ({}, "auto"),
     ],
 )
-def test_a_version_is_served_in_the_arithmetic_it_was_judged_in(
+def test_version_is_served_in_its_evaluated_precision(
     folder: Path, config: Mapping[str, Any], precision: str
 ) -> None:
     assert load(folder, **config).runner.precision == precision
 
 
-def test_the_arithmetic_of_a_version_is_used(folder: Path) -> None:
+def test_manifest_precision_is_used(folder: Path) -> None:
     exact, rounded = (
         logits(load(folder, schedule={"precision": precision})) for precision in ("fp32", "bf16")
     )
@@ -98,7 +98,7 @@ def test_the_arithmetic_of_a_version_is_used(folder: Path) -> None:
     assert (rounded != exact).any()
 
 
-def test_code_in_a_version_is_never_run_whatever_is_answered(
+def test_remote_code_in_a_version_is_never_run(
     base: BaseModelRef, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert load(adapter, base.reference).predict([Document("d", TEXT)])
@@ -115,7 +115,7 @@ def test_code_in_a_version_is_never_run_whatever_is_answered(
     with raises(VersionInvalid, "version-not-loadable"):
         load(adapter, base.reference)
     assert not trace.exists()
-    assert not sys.stdin.tell()  # nobody was asked
+    assert not sys.stdin.tell()  # no prompt was shown
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_code_in_a_version_is_never_run_whatever_is_answered(
         (PretrainedConfig(), None),
     ],
 )
-def test_positions_that_a_model_has(config: PretrainedConfig, limit: int | None) -> None:
+def test_max_positions_of_models(config: PretrainedConfig, limit: int | None) -> None:
     model = torch.nn.Module()
     model.config = config
     assert max_positions(model) == limit

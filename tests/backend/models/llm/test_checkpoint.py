@@ -1,4 +1,4 @@
-"""An LLM version loads as it was published, in every weights mode, or its error says why not."""
+"""Loading of LLM versions in every weights mode, and errors."""
 
 import logging
 import shutil
@@ -47,7 +47,7 @@ def version(base: Path, models: ModelStore) -> Path:
 
 
 @pytest.fixture
-def no_four_bit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_4bit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
     four_bit_unavailable_reason.cache_clear()
     yield
@@ -60,13 +60,15 @@ def loaded(folder: Path, **options: Any) -> LLMTier:
     return tier
 
 
-def decided(tier: LLMTier) -> list[tuple[list[int], Any]]:
+def predict_tags(tier: LLMTier) -> list[tuple[list[int], Any]]:
     words = [list(word_offsets(document.text)) for document in DOCUMENTS]
     return tier.decode_words(DOCUMENTS, words)
 
 
 def assert_agree(one: LLMTier, other: LLMTier, *, within: float) -> None:
-    for (tags, logits), (others, theirs) in zip(decided(one), decided(other), strict=True):
+    for (tags, logits), (others, theirs) in zip(
+        predict_tags(one), predict_tags(other), strict=True
+    ):
         assert tags == others
         np.testing.assert_allclose(logits, theirs, atol=within)
 
@@ -76,10 +78,10 @@ def test_only_the_adapter_is_stored(version: Path) -> None:
     assert "adapter_model.safetensors" in names
     assert "model.safetensors" not in names
     whole = sum(path.stat().st_size for path in version.glob("*.safetensors"))
-    assert whole < 400_000  # the output layer itself would be 200 kB more
+    assert whole < 400_000  # with the output layer, it would be 200 kB larger
 
 
-def test_an_adapter_says_the_same_folded_in_or_not(version: Path) -> None:
+def test_merged_and_unmerged_adapter_agree(version: Path) -> None:
     merged, adapter = loaded(version), loaded(version, weights_mode="adapter")
     assert_agree(merged, adapter, within=1e-3)
     assert not hasattr(merged.decoder.scorer.model, "peft_config")
@@ -87,8 +89,8 @@ def test_an_adapter_says_the_same_folded_in_or_not(version: Path) -> None:
     assert merged.version == adapter.version == version.name
 
 
-def test_an_adapter_on_an_output_layer_that_was_tied(base: Path, tmp_path: Path) -> None:
-    """Folded into shared weights, it would change what the model reads too."""
+def test_adapter_on_tied_output_layer(base: Path, tmp_path: Path) -> None:
+    """Merged into tied weights, the adapter would change the input embeddings too."""
     tied = tmp_path / "tied"
     shutil.copytree(base, tied)
     model = AutoModelForCausalLM.from_pretrained(base)
@@ -103,16 +105,19 @@ def test_an_adapter_on_an_output_layer_that_was_tied(base: Path, tmp_path: Path)
     assert not torch.equal(whole.get_output_embeddings().weight, model.lm_head.weight)
 
 
-def test_four_bits_are_close(version: Path) -> None:
-    exact, four_bit = decided(loaded(version)), decided(loaded(version, weights_mode="nf4"))
-    # The first word's, before a tag of its own is fed back.
+def test_4bit_weights_are_close(version: Path) -> None:
+    exact, four_bit = (
+        predict_tags(loaded(version)),
+        predict_tags(loaded(version, weights_mode="nf4")),
+    )
+    # Of the first word, before any tag is fed back.
     ours, theirs = (np.stack([logits[0] for _, logits in one]) for one in (exact, four_bit))
     assert not np.array_equal(ours, theirs)
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.6  # 4 bits of random weights are far
 
 
-def test_without_four_bits_a_version_is_served_in_more_and_says_so_once(
-    version: Path, no_four_bit: None, caplog: pytest.LogCaptureFixture
+def test_version_without_4bit_support_is_served_in_higher_precision_with_one_warning(
+    version: Path, without_4bit: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="tagalong.backend"):
         tier = loaded(version, weights_mode="nf4")
@@ -121,7 +126,7 @@ def test_without_four_bits_a_version_is_served_in_more_and_says_so_once(
     assert_agree(tier, loaded(version), within=0)
 
 
-def test_a_whole_model_is_a_version_too(base: Path, tmp_path: Path) -> None:
+def test_full_model_is_a_version(base: Path, tmp_path: Path) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), base, full=True)
     shutil.copytree(base, tmp_path / "base")
     assert (folder / "model.safetensors").is_file()
@@ -129,18 +134,18 @@ def test_a_whole_model_is_a_version_too(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", ["adapter", "nf4"])
-def test_adapters_share_one_base_and_know_nothing_of_each_other(
+def test_adapters_share_one_base_model_independently(
     weights: Any, base: Path, models: ModelStore, version: Path
 ) -> None:
     kept = BaseModelCache()
     first = loaded(version, weights_mode=weights, base_model_cache=kept)
-    alone = decided(first)
+    alone = predict_tags(first)
     second = loaded(
         publish_llm_version(models, base, seed=1), weights_mode=weights, base_model_cache=kept
     )
-    assert [tags for tags, _ in decided(second)] != [tags for tags, _ in alone]
-    for (tags, logits), (others, theirs) in zip(decided(first), alone, strict=True):
-        assert tags == others  # goes on as it was, though another one came
+    assert [tags for tags, _ in predict_tags(second)] != [tags for tags, _ in alone]
+    for (tags, logits), (others, theirs) in zip(predict_tags(first), alone, strict=True):
+        assert tags == others  # unchanged after another adapter was loaded
         assert np.array_equal(logits, theirs)
     one, other = (tier.decoder.scorer.model.get_decoder() for tier in (first, second))
     assert one.embed_tokens.weight is other.embed_tokens.weight
@@ -148,7 +153,7 @@ def test_adapters_share_one_base_and_know_nothing_of_each_other(
     assert next(layers) is next(layers)
 
 
-def test_drafts_are_taken_and_change_nothing(version: Path) -> None:
+def test_drafts_do_not_change_tags(version: Path) -> None:
     plain, drafted = loaded(version), loaded(version, drafter=LexiconTier("e-1").predict)
     assert [entry.spans for entry in plain.predict(DOCUMENTS)] == [
         entry.spans for entry in drafted.predict(DOCUMENTS)
@@ -156,7 +161,7 @@ def test_drafts_are_taken_and_change_nothing(version: Path) -> None:
     assert drafted.decoding_stats.slots == plain.decoding_stats.slots
 
 
-def test_the_base_is_gone(base: Path, tmp_path: Path) -> None:
+def test_missing_base_model(base: Path, tmp_path: Path) -> None:
     moved = tmp_path / "base"
     shutil.copytree(base, moved)
     folder = publish_llm_version(ModelStore(tmp_path / "models"), moved)
@@ -165,7 +170,7 @@ def test_the_base_is_gone(base: Path, tmp_path: Path) -> None:
         load_tier(folder, device=CPU)
 
 
-def test_the_base_is_another_one_now(base: Path, tmp_path: Path) -> None:
+def test_changed_base_model(base: Path, tmp_path: Path) -> None:
     place = tmp_path / "base"
     shutil.copytree(base, place)
     folder = publish_llm_version(ModelStore(tmp_path / "models"), place)
@@ -189,7 +194,7 @@ def test_the_base_is_another_one_now(base: Path, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_the_manifest(
+def test_weights_that_do_not_match_the_manifest(
     config: dict[str, Any], code: str, base: Path, tmp_path: Path
 ) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), base, config=config)
@@ -198,13 +203,13 @@ def test_what_does_not_fit_the_manifest(
     assert "\n" not in str(raised.value)
 
 
-def test_labels_changed_after_the_training(base: Path, tmp_path: Path) -> None:
+def test_labels_changed_after_training(base: Path, tmp_path: Path) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), base, labels=("Chemical", "Gene"))
     with raises(VersionInvalid, "version-tags-mismatch"):
         load_tier(folder, device=CPU)
 
 
-def test_a_manifest_that_says_nothing_of_the_prompt(base: Path, tmp_path: Path) -> None:
+def test_manifest_without_prompt_version(base: Path, tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models")
     folder = publish_llm_version(store, base)
     manifest = read_manifest(folder)

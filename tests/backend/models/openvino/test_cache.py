@@ -55,22 +55,22 @@ def found_in(folder: Path):
     return find_openvino_model(folder, read_manifest(folder))
 
 
-def test_a_cached_model_is_found_again_and_is_no_part_of_its_version(
+def test_cached_model_is_found_and_not_part_of_the_version(
     store: ModelStore, publish: Publish, made: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
     kept = keep(folder, made)
     assert found_in(folder) == kept
     assert kept.folder.is_relative_to(folder)
-    read_manifest(folder)  # still as it was published
+    read_manifest(folder)  # unchanged since it was published
     assert OpenVINORecord.from_json(json.loads(json.dumps(kept.record.to_json()))) == kept.record
     other = store.resolve(publish(2).version)
     assert found_in(other) is None
     shutil.copytree(kept.folder, other / ".cache" / "engine")
-    assert found_in(other) is None  # it is another version's
+    assert found_in(other) is None  # the model belongs to another version
 
 
-def test_a_newer_model_replaces_it(store: ModelStore, publish: Publish, made: Path) -> None:
+def test_newer_model_replaces_cached_one(store: ModelStore, publish: Publish, made: Path) -> None:
     folder = store.resolve(publish(1).version)
     keep(folder, made)
     (made / "engine.xml").write_text("<net>another</net>")
@@ -116,7 +116,7 @@ def resealed(path: Path, **changes: object) -> None:
         lambda home: (home / "engine.json").write_bytes(b"\xff\xfe"),
     ],
 )
-def test_a_damaged_model_is_not_used_and_can_be_cached_again(
+def test_damaged_model_is_not_used_and_can_be_replaced(
     damage: Callable[[Path], None], store: ModelStore, publish: Publish, made: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -128,7 +128,7 @@ def test_a_damaged_model_is_not_used_and_can_be_cached_again(
     assert found_in(folder) == kept
 
 
-def test_a_model_checked_in_another_arithmetic_is_not_used(
+def test_model_checked_in_other_precision_is_not_used(
     store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -142,7 +142,7 @@ def test_a_model_checked_in_another_arithmetic_is_not_used(
     assert found_in(folder) is None
 
 
-def test_a_cpu_that_openvino_does_not_know_has_no_model(
+def test_unsupported_cpu_has_no_model(
     store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -158,7 +158,7 @@ def test_a_cpu_that_openvino_does_not_know_has_no_model(
     assert found_in(folder) == kept
 
 
-def test_a_version_that_was_removed_meanwhile_does_not_come_back(
+def test_caching_does_not_recreate_a_removed_version(
     store: ModelStore, publish: Publish, made: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -170,7 +170,7 @@ def test_a_version_that_was_removed_meanwhile_does_not_come_back(
     assert not folder.exists()
 
 
-def test_a_model_of_another_release_is_not_used(
+def test_model_of_other_release_is_not_used(
     store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -179,7 +179,7 @@ def test_a_model_of_another_release_is_not_used(
     assert found_in(folder) is None
 
 
-def test_the_bundled_versions_are_not_written_to(own_cache: Path, made: Path) -> None:
+def test_bundled_versions_are_not_written_to(own_cache: Path, made: Path) -> None:
     folder = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(
         "bundled"
     )
@@ -190,11 +190,11 @@ def test_the_bundled_versions_are_not_written_to(own_cache: Path, made: Path) ->
     assert sorted(folder.rglob("*")) == before
 
 
-def test_the_model_of_a_read_only_version_is_in_the_user_cache(
+def test_model_of_read_only_version_is_in_user_cache(
     store: ModelStore, publish: Publish, made: Path, own_cache: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
-    (folder / ".cache").write_text("in the way")  # root may write whatever the mode says
+    (folder / ".cache").write_text("in the way")  # root may write to a read-only folder
     kept = keep(folder, made)
     assert kept.folder.is_relative_to(own_cache)
     assert found_in(folder) == kept

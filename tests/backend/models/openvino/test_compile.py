@@ -40,7 +40,7 @@ TEXTS = [Document("one", "aspirin"), Document("two", "Ca2+ " * 90), *DOCUMENTS]
 
 
 def publish(base: Path, store: ModelStore, **config) -> Path:
-    """A version of random weights, as it would be published after a training."""
+    """A published version with random weights."""
     tag_set, reference = TagSet(LABELS), BaseModelRef(str(base))
     torch.manual_seed(1)
     model = reference.load_token_classifier(tag_set.tag_names)
@@ -68,7 +68,7 @@ def scores_of(tier, documents):
 
 @pytest.fixture
 def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One with neither bf16 nor int8: random weights prefer a tag by less than bf16's rounding."""
+    """A CPU without bf16 and int8, because random weights differ by less than bf16's rounding."""
     for module in (compiling, cache, runner):
         monkeypatch.setattr(module, "choose_precision", lambda: "f32")
     for module in (compiling, cache):
@@ -77,17 +77,17 @@ def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quantising(older_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One with int8 and without bf16."""
+    """A CPU with int8 and without bf16."""
     for module in (compiling, cache):
         monkeypatch.setattr(module, "int8_instruction_set", lambda: "avx512_vnni")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_compiled_version_gives_the_scores_of_its_model(family: str, version, older_cpu) -> None:
+def test_compiled_version_has_the_scores_of_its_model(family: str, version, older_cpu) -> None:
     folder = version(family)
     kept = compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert kept.record.weight_format == "plain"
-    assert len(kept.record.notes) == 1  # on the missing arithmetic in 8 bits
+    assert len(kept.record.notes) == 1  # about missing int8 instructions
     manifest = read_manifest(folder)
     reference = load_encoder(folder, manifest, device=CPU)
     reference.runner.set_precision("fp32")
@@ -97,12 +97,12 @@ def test_a_compiled_version_gives_the_scores_of_its_model(family: str, version, 
     for ours, theirs in pairs:
         assert ours.shape == theirs.shape
         assert theirs == pytest.approx(ours, abs=2e-4)
-    found = load_tier(folder, device=CPU, use_openvino=True)  # the server finds it
+    found = load_tier(folder, device=CPU, use_openvino=True)  # the server uses it
     assert isinstance(found.runner, OpenVINORunner)
     assert [one.version for one in found.predict(TEXTS)] == [manifest.version] * len(TEXTS)
 
 
-def test_a_model_that_quantisation_would_spoil_is_not_quantised(
+def test_model_that_quantization_degrades_is_not_quantized(
     version, quantising, monkeypatch
 ) -> None:
     quantise = compiling._quantize
@@ -128,10 +128,10 @@ def test_a_model_that_quantisation_would_spoil_is_not_quantised(
     ).record.notes
     assert "int8" in variance
     assert "int8" in agreement
-    assert variance != agreement  # each for a reason of its own
+    assert variance != agreement  # two different reasons
 
 
-def test_a_model_that_cannot_be_quantised_is_compiled_without(
+def test_model_that_cannot_be_quantized_is_compiled_unquantized(
     version, quantising, monkeypatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -147,14 +147,14 @@ def test_a_model_that_cannot_be_quantised_is_compiled_without(
         compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
 
 
-def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypatch) -> None:
+def test_quantized_matrices_are_a_quarter_of_the_size(version, older_cpu, monkeypatch) -> None:
     folder = version("biomedbert")
     plain = compile_version(
         folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
     ).record
     monkeypatch.setattr(compiling, "int8_instruction_set", lambda: "avx512_vnni")
     for least in ("MIN_AGREEMENT", "MIN_ENTITY_AGREEMENT", "MIN_R_SQUARED"):
-        monkeypatch.setattr(check, least, 0.5)  # random weights prefer a tag by little
+        monkeypatch.setattr(check, least, 0.5)  # because random weights have small differences
     int8 = compile_version(
         folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
     ).record
@@ -165,7 +165,7 @@ def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypat
     assert sizes[0] < 0.5 * sizes[1]
 
 
-def test_the_rules_of_rejection() -> None:
+def test_rejection_rules() -> None:
     fine = OpenVINOCheck(9, 1_000, 1.0, reference_f1=0.9, f1=0.9)
     assert rejection_reason(fine) is None
     assert rejection_reason(replace(fine, f1=0.9 - MAX_F1_LOSS + 1e-9)) is None
@@ -183,7 +183,7 @@ def test_the_rules_of_rejection() -> None:
     assert rejection_reason(replace(fine, r_squared=float("nan")))
 
 
-def test_a_model_that_disagrees_with_pytorch_is_rejected_in_every_format(
+def test_model_that_disagrees_with_pytorch_is_rejected_in_every_format(
     version, quantising, monkeypatch
 ):
     folder = version()
@@ -208,8 +208,8 @@ def test_agreement_is_measured_on_entities_too(version, older_cpu) -> None:
     assert silent.agreement == pytest.approx(1 - same.entity_words / same.words)
 
 
-def test_scores_are_compared_where_all_tags_agree(version, older_cpu) -> None:
-    """Both tag every word as O, so only their scores compare them."""
+def test_scores_are_compared_if_all_tags_agree(version, older_cpu) -> None:
+    """Both tag every word as O, so only their scores differ."""
     folder = version()
     manifest = read_manifest(folder)
     reference, other = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
@@ -217,7 +217,7 @@ def test_scores_are_compared_where_all_tags_agree(version, older_cpu) -> None:
         tier.runner.model.classifier.bias.data[0] += 100.0
     same = check.compare_encoders(reference, other, DOCUMENTS)
     assert (same.agreement, same.entity_words, same.r_squared) == (1.0, 0, 1.0)
-    other.runner.model.classifier.weight.data[:] = 0.0  # the same scores, whatever it reads
+    other.runner.model.classifier.weight.data[:] = 0.0  # the same scores for any text
     blind = check.compare_encoders(reference, other, DOCUMENTS)
     assert (blind.agreement, blind.entity_words) == (1.0, 0)
     assert blind.r_squared < 0.1
@@ -228,7 +228,7 @@ def test_scores_are_compared_where_all_tags_agree(version, older_cpu) -> None:
     assert check.compare_encoders(reference, reference, one).r_squared == 1.0
 
 
-def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, older_cpu) -> None:
+def test_predictions_do_not_depend_on_order_or_batch(version, older_cpu) -> None:
     folder = version()
     compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     tier = load_tier(folder, device=CPU, use_openvino=True)
@@ -246,7 +246,7 @@ def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, 
         ({}, [Document("blank", " \n")], "openvino-without-documents"),
     ],
 )
-def test_a_version_that_cannot_be_compiled_has_an_error_code(
+def test_version_that_cannot_be_compiled_has_an_error_code(
     version, changes, judged, code: str
 ) -> None:
     folder = version(**changes)
@@ -255,7 +255,7 @@ def test_a_version_that_cannot_be_compiled_has_an_error_code(
     assert find_openvino_model(folder, read_manifest(folder)) is None
 
 
-def test_an_architecture_that_cannot_be_converted_stays_with_pytorch(version, monkeypatch) -> None:
+def test_unconvertible_architecture_stays_with_pytorch(version, monkeypatch) -> None:
     folder = version()
 
     def refuse(*_: object, **__: object) -> None:
@@ -268,7 +268,7 @@ def test_an_architecture_that_cannot_be_converted_stays_with_pytorch(version, mo
 
 
 @given(st.lists(st.integers(1, 320), max_size=80))
-def test_a_plan_reads_every_window_once_in_few_shapes(lengths: list[int]) -> None:
+def test_plan_covers_every_window_once_in_few_shapes(lengths: list[int]) -> None:
     plan = [list(batch) for batch in PLANNER.plan_batches(lengths)]
     assert sorted(place for batch in plan for place in batch) == [*range(len(lengths))]
     shapes = {(len(batch), -(-lengths[batch[0]] // 32)) for batch in plan}
@@ -279,7 +279,7 @@ def test_a_plan_reads_every_window_once_in_few_shapes(lengths: list[int]) -> Non
 
 
 @pytest.mark.parametrize("error", [OpenVINOError("no such CPU"), TypeError("limit"), MemoryError()])
-def test_pytorch_serves_a_version_whose_compiled_model_cannot_be_loaded(
+def test_pytorch_serves_if_compiled_model_cannot_be_loaded(
     version, older_cpu, monkeypatch, error: Exception
 ) -> None:
     folder = version()

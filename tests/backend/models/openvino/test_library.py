@@ -70,11 +70,11 @@ def test_nothing_is_sent_over_the_network() -> None:
     assert "NETWORK" not in ended.stderr
 
 
-def test_a_missing_library_has_an_error_code() -> None:
+def test_missing_library_has_an_error_code() -> None:
     assert run(ABSENT).stdout.strip() == "openvino-not-installed"
 
 
-def test_no_more_cpus_are_used_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_limit_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(CPUS).stdout.strip() == "1"
     usable = int(
         run(
@@ -89,13 +89,13 @@ def test_no_more_cpus_are_used_than_may_be(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("quota", "most"), [("100000 100000", 1), ("150000 100000", 2)])
-def test_the_quota_of_a_container_holds(quota: str, most: int) -> None:
+def test_container_quota_is_respected(quota: str, most: int) -> None:
     here = len(os.sched_getaffinity(0))
     assert int(run(QUOTA.format(quota)).stdout) == min(most, here)
     assert int(run(QUOTA.format("max 100000")).stdout) == here
 
 
-def test_bf16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_only_on_cpus_with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     for found, precision in (["FP32", "BF16", "INT8"], "bf16"), (["FP32", "INT8"], "f32"):
         core = SimpleNamespace(get_property=lambda *_, found=found: found)
         openvino = SimpleNamespace(Core=lambda core=core: core)

@@ -65,7 +65,7 @@ def spans(found) -> list[list[tuple[int, int, str]]]:
     return [[(one.start, one.end, one.label) for one in each.spans] for each in found]
 
 
-class Watched:
+class RecordingTier:
     """A stream that counts its batches."""
 
     def __init__(self, request) -> None:
@@ -87,7 +87,9 @@ def add_load(tier: EncoderTier, engine: OpenVINORunner, *, expected: list) -> No
     pytest.fail("no stream was added")
 
 
-def test_streams_are_added_under_load_and_change_no_prediction(folder, cpus, monkeypatch) -> None:
+def test_streams_are_added_under_load_without_changing_predictions(
+    folder, cpus, monkeypatch
+) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 3)
     cpus(CPUS)
     tier, engine = compiled_tier(folder)
@@ -96,7 +98,7 @@ def test_streams_are_added_under_load_and_change_no_prediction(folder, cpus, mon
     assert engine._stream_thread is None  # no call was concurrent
     add_load(tier, engine, expected=spans(alone))
     assert engine._stream_requests is not None
-    streams = [Watched(engine._stream_requests.get()) for _ in range(CPUS)]
+    streams = [RecordingTier(engine._stream_requests.get()) for _ in range(CPUS)]
     for stream in streams:
         engine._stream_requests.put(stream)
     assert spans(tier.predict(DOCUMENTS * 3)) == spans(alone * 3)
@@ -104,19 +106,19 @@ def test_streams_are_added_under_load_and_change_no_prediction(folder, cpus, mon
     assert engine._stream_requests.qsize() == CPUS  # all are idle again
 
 
-def test_requests_of_a_server_get_their_own_predictions_from_streams(folder, store, cpus) -> None:
+def test_concurrent_requests_get_their_own_predictions(folder, store, cpus) -> None:
     cpus(CPUS)
-    slot = ModelHolder(
+    holder = ModelHolder(
         "encoder",
         ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER),
         telemetry=Telemetry(),
         load=lambda path: compiled_tier(path)[0],
     )
-    slot.refresh()
-    tier = slot.wait_for_tier(timeout_seconds=0)
+    holder.refresh()
+    tier = holder.wait_for_tier(timeout_seconds=0)
     tier.runner.add_streams()
     assert tier.runner._stream_requests is not None
-    streams = [Watched(tier.runner._stream_requests.get()) for _ in range(CPUS)]
+    streams = [RecordingTier(tier.runner._stream_requests.get()) for _ in range(CPUS)]
     for stream in streams:
         tier.runner._stream_requests.put(stream)
     expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
@@ -124,17 +126,17 @@ def test_requests_of_a_server_get_their_own_predictions_from_streams(folder, sto
     def ask(number: int) -> None:
         for turn in range(10):
             asked = DOCUMENTS[(number + turn) % 7 :: 7][: 1 + number]
-            assert spans(slot.scheduler.predict(tier, asked)) == [expected[one] for one in asked]
+            assert spans(holder.scheduler.predict(tier, asked)) == [expected[one] for one in asked]
 
     before = sum(stream.batches for stream in streams)
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(ask, range(12)))
-    slot.close()
+    holder.close()
     assert sum(stream.batches for stream in streams) > before
     assert all(stream.batches for stream in streams)
 
 
-def test_predictions_go_on_where_no_stream_can_be_added(folder, cpus, monkeypatch, caplog) -> None:
+def test_predictions_continue_if_no_stream_can_be_added(folder, cpus, monkeypatch, caplog) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
     cpus(CPUS)
     tier, engine = compiled_tier(folder)
@@ -157,7 +159,7 @@ def test_predictions_go_on_where_no_stream_can_be_added(folder, cpus, monkeypatc
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
-def test_one_batch_of_a_command_counts_as_load(folder, cpus, count: int) -> None:
+def test_large_batch_counts_as_load(folder, cpus, count: int) -> None:
     cpus(count)
     tier, engine = compiled_tier(folder)
     asked = (DOCUMENTS * 2)[:64]
@@ -167,7 +169,7 @@ def test_one_batch_of_a_command_counts_as_load(folder, cpus, count: int) -> None
 
 
 def overwritten(path: Path) -> None:
-    """As by `cp` and `rsync --inplace`: a process that has it mapped sees the new content."""
+    """As `cp` and `rsync --inplace` do: a process that has it mapped sees the new content."""
     with path.open("r+b") as file:
         file.write(bytes(path.stat().st_size))
 
@@ -180,7 +182,7 @@ def overwritten(path: Path) -> None:
         overwritten,
     ],
 )
-def test_streams_run_the_loaded_model_after_its_files_change(
+def test_streams_use_the_loaded_model_after_files_change(
     folder, cpus, tmp_path, happens: Callable[[Path], None]
 ) -> None:
     cpus(CPUS)
@@ -219,19 +221,19 @@ while tier.runner._stream_thread is None:
 """
 
 
-def test_a_command_that_ends_while_streams_are_added_ends_well(folder) -> None:
+def test_process_exits_cleanly_while_streams_are_added(folder) -> None:
     command = [sys.executable, "-W", "ignore", "-c", ENDS_AT_ONCE, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("count", "streams"), [(1, 1), (2, 2), (64, MAX_STREAMS)])
-def test_there_are_no_more_streams_than_cpus(folder, cpus, count: int, streams: int) -> None:
+def test_no_more_streams_than_cpus(folder, cpus, count: int, streams: int) -> None:
     cpus(count)
     assert compiled_tier(folder)[1].streams == streams
 
 
-def test_one_cpu_never_has_streams(folder, cpus, monkeypatch) -> None:
+def test_no_streams_on_one_cpu(folder, cpus, monkeypatch) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
     cpus(1)
     tier, engine = compiled_tier(folder)
@@ -249,7 +251,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     return now
 
 
-def test_concurrency_lasts_for_a_moment_after_the_threshold(clock) -> None:
+def test_concurrency_is_reported_for_a_moment_after_the_threshold(clock) -> None:
     few = ConcurrencyGauge(3)
     with ExitStack() as inside:
         assert [inside.enter_context(few.track()) for _ in range(4)] == [False, False, True, True]
@@ -262,7 +264,7 @@ def test_concurrency_lasts_for_a_moment_after_the_threshold(clock) -> None:
     assert few.concurrent_batches == 3
 
 
-def test_a_call_that_fails_is_not_counted_any_more() -> None:
+def test_failed_calls_are_not_counted() -> None:
     crowded = ConcurrencyGauge(2)
     for _ in range(5):
         with suppress(ValueError), crowded.track() as is_concurrent:
@@ -270,7 +272,7 @@ def test_a_call_that_fails_is_not_counted_any_more() -> None:
             raise ValueError
 
 
-def test_concurrent_threads_are_counted_one_by_one() -> None:
+def test_concurrent_threads_are_counted() -> None:
     many, gate = ConcurrencyGauge(8), threading.Barrier(8)
 
     def come(_: int) -> bool:

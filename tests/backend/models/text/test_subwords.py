@@ -1,4 +1,4 @@
-"""Every word gets sub-words of its own, in every family of tokenizers, on every kind of text."""
+"""Sub-words of words, for every tokenizer family and any text."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_every_word_has_its_own_subwords(splitter, text):
 
 @settings(max_examples=60)
 @given(text=st.text(max_size=60))
-def test_any_text_of_unicode_keeps_the_law(tiny_base, text):
+def test_every_word_of_any_unicode_text_has_its_own_subwords(tiny_base, text):
     for family in FAMILIES:
         tokenizer = BaseModelRef(str(tiny_base(family))).load_tokenizer()
         words, subwords = split(SubWordTokenizer(tokenizer), text)
@@ -54,28 +54,28 @@ def test_any_text_of_unicode_keeps_the_law(tiny_base, text):
         assert all(subwords.subwords_per_word)
 
 
-def test_plain_text_reads_as_the_tokenizer_itself_would(splitter):
+def test_plain_text_is_tokenized_as_by_the_tokenizer(splitter):
     text = "Naloxone reverses the antihypertensive effect of clonidine"
     _, subwords = split(splitter, text)
     assert list(subwords.ids) == splitter.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def test_a_piece_over_several_words_is_taken_apart(tiny_base):
+def test_subword_across_words_is_split(tiny_base):
     splitter = SubWordTokenizer(BaseModelRef(str(tiny_base("llama"))).load_tokenizer())
     text = "failure; (Li+) toxicity, e.g. Ca2+) toxicity"
     whole = splitter.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     spanning = [text[start:end] for start, end in whole["offset_mapping"] if end - start > 1]
-    assert "+)" in spanning  # or the test would show nothing
+    assert "+)" in spanning  # else the test proves nothing
     words, subwords = split(splitter, text)
     assert len(subwords.subwords_per_word) == len(words)
 
 
-def test_a_long_word_is_read_by_its_head(splitter):
+def test_long_word_is_truncated_to_its_start(splitter):
     _, subwords = split(splitter, "aspirin" * 14 + " toxicity", max_subwords_per_word=4)
     assert subwords.subwords_per_word[0] == 4
 
 
-def test_windows_carry_first_subwords_and_special_tokens(splitter):
+def test_windows_have_first_subwords_and_special_tokens(splitter):
     text = " ".join(CORPUS[:4])
     words = word_offsets(text)
     encoder = WindowEncoder(splitter.tokenizer, WindowConfig(window=48, context=8))
@@ -94,7 +94,7 @@ def test_windows_carry_first_subwords_and_special_tokens(splitter):
     assert batch["attention_mask"].sum().item() == sum(len(window.input_ids) for window in windows)
 
 
-def test_rows_are_rounded_up_but_never_past_the_longest_window(splitter):
+def test_rows_are_padded_up_to_the_longest_window(splitter):
     encoder = WindowEncoder(
         splitter.tokenizer, WindowConfig(window=48, context=8), max_positions=44
     )

@@ -1,4 +1,4 @@
-"""The page: whole, escaped, and loading nothing, whatever the server has been through."""
+"""The status page: well-formed, escaped, and without external resources."""
 
 import re
 from dataclasses import replace
@@ -34,7 +34,7 @@ ADDRESS = "http://127.0.0.1:9090"
 
 
 def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Snapshot:
-    """A server with everything to show, and one string that came from outside."""
+    """Snapshot with every section, and one string from outside."""
     telemetry = Telemetry()
     now = datetime.now(UTC)
     manifest, failure = make_manifest(labels=("Chemical", name)), LoadFailure("bad-2", reason, now)
@@ -61,7 +61,7 @@ def render(snapshot: Snapshot, *, address: str = ADDRESS, root_path: str = "", *
     ids=["fresh", "busy", "hostile"],
 )
 @pytest.mark.parametrize("error", [None, HOSTILE])
-def test_the_page_is_whole_and_loads_nothing(snapshot: Snapshot, error: str | None) -> None:
+def test_page_is_well_formed_and_loads_nothing(snapshot: Snapshot, error: str | None) -> None:
     html = render(snapshot, event_store_error=error, events={"TASKS_CREATED": 3}, address=HOSTILE)
     page = Page(html)
     assert html.startswith("<!doctype html>")
@@ -77,7 +77,7 @@ def test_the_page_is_whole_and_loads_nothing(snapshot: Snapshot, error: str | No
     assert page.tags.count("caption") == page.tags.count("table")
 
 
-def test_what_came_from_outside_is_shown_as_it_is() -> None:
+def test_outside_strings_are_escaped() -> None:
     html = render(busy(name=HOSTILE, reason=HOSTILE))
     assert HOSTILE not in html
     assert "".join(Page(html).words).count(HOSTILE) >= 5
@@ -91,7 +91,7 @@ def test_no_name_breaks_the_page(name: str) -> None:
     html.encode()
 
 
-def test_everything_is_told() -> None:
+def test_page_shows_everything() -> None:
     text = "".join(Page(render(busy(), events={"ANNOTATION_CREATED": 1_234})).words)
     for told in (
         "Ready, with a fault",
@@ -117,14 +117,14 @@ def test_everything_is_told() -> None:
     assert "patient" not in text
 
 
-def test_a_fresh_server_says_what_to_do() -> None:
+def test_fresh_server_shows_next_steps() -> None:
     page = Page(render(Telemetry().take_snapshot()))
-    assert page.text.count(ADDRESS) == 2  # where to connect: in the head, and in the steps
+    assert page.text.count(ADDRESS) == 2  # in the head and in the steps
     assert "table" not in page.tags
 
 
 def training(state: JobState, words: str = "it is better") -> Job:
-    """A training that is where it is said to be."""
+    """A job in a state."""
     asked = datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
     strata = (
         StratumComparison("all", 40, 0.813, 0.709, -0.01, 0.21),
@@ -140,7 +140,7 @@ def training(state: JobState, words: str = "it is better") -> Job:
 
 
 @pytest.mark.parametrize("state", JobState)
-def test_a_training_is_told(state: JobState) -> None:
+def test_training_is_shown(state: JobState) -> None:
     html = render(busy(), jobs=[training(state)])
     text = Page(html).text
     assert (state.capitalize() if state != "kept" else "Not promoted") in text
@@ -152,13 +152,13 @@ def test_a_training_is_told(state: JobState) -> None:
     assert HOSTILE in "".join(Page(hostile).words)
 
 
-def test_a_journal_that_fails_is_told_instead_of_counts() -> None:
+def test_failing_event_store_is_shown_instead_of_counts() -> None:
     page = Page(render(busy(), event_store_error="it-is-gone", events={"TASKS_CREATED": 8_765}))
     assert "it-is-gone" in page.text
     assert "8,765" not in page.text
 
 
-def test_links_keep_to_the_path_of_a_proxy() -> None:
+def test_links_keep_the_root_path() -> None:
     page = Page(render(busy(), root_path="/tagalong"))
     assert "/tagalong/metrics" in page.values("href")
     assert "/tagalong/llm/versions" in page.values("href")
@@ -180,7 +180,7 @@ def test_links_keep_to_the_path_of_a_proxy() -> None:
         (busy().tiers[0], None, ("Ready, with a fault", "bad")),
     ],
 )
-def test_the_verdict_in_a_word(state, error, expected) -> None:
+def test_overall_status_word(state, error, expected) -> None:
     snapshot = replace(Telemetry().take_snapshot(), tiers=(state, TierState("llm")))
     assert summarize_status(snapshot, error) == expected
 
@@ -202,14 +202,14 @@ def test_scores_are_read_from_the_manifest() -> None:
 @pytest.mark.parametrize(
     "found", [None, 3, [], {}, {"strict_f1": "high"}, {"strict_f1": True}, {"strict_f1": 2}]
 )
-def test_what_is_no_score_is_left_out(found: object) -> None:
+def test_invalid_scores_are_left_out(found: object) -> None:
     manifest = make_manifest(scores={"dev": found, "test": DEV})
     assert [table.split for table in read_score_tables(TierState("e", manifest=manifest))] == [
         "test"
     ]
 
 
-def test_a_support_that_is_not_whole_is_not_added_up() -> None:
+def test_fractional_support_is_not_summed() -> None:
     scores = {"dev": {"strict_f1": 0.5, "by_length": {"1": 0.5, "2": 0.5}, "support": {"1": 7}}}
     manifest = make_manifest(scores=scores)
     (table,) = read_score_tables(TierState("e", manifest=manifest))

@@ -1,4 +1,4 @@
-"""What is counted: right, bounded whatever is sent, and without a word of any document."""
+"""Metrics: correct, bounded, and without document text."""
 
 import threading
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def lost(label: str, reason: str = "label unknown") -> DroppedAnnotation:
     return DroppedAnnotation(label, SECRET, reason, 0, 6, SECRET)  # type: ignore[arg-type]
 
 
-def test_a_fresh_server_shows_its_tiers_and_nothing_else() -> None:
+def test_fresh_server_shows_only_its_tiers() -> None:
     telemetry = Telemetry()
     snapshot = telemetry.take_snapshot()
     assert snapshot.tiers == (TierState("encoder"), TierState("llm"))
@@ -91,7 +91,7 @@ def test_requests_are_counted_by_route_and_status() -> None:
 
 
 @given(seconds=st.lists(st.floats(0, 100), min_size=1, max_size=60))
-def test_latencies_are_of_the_nearest_rank(seconds: list[float]) -> None:
+def test_latency_quantiles_use_nearest_rank(seconds: list[float]) -> None:
     telemetry = Telemetry()
     for took in seconds:
         telemetry.record_response("/predict", 200, took)
@@ -102,7 +102,7 @@ def test_latencies_are_of_the_nearest_rank(seconds: list[float]) -> None:
     assert sum(took < route.p95_seconds for took in seconds) * 100 < len(seconds) * 95
 
 
-def test_latencies_are_of_the_last_requests() -> None:
+def test_latency_quantiles_cover_the_last_requests() -> None:
     telemetry = Telemetry()
     for took in [60.0] * 50 + [0.25] * MAX_LATENCY_SAMPLES:
         telemetry.record_response("/predict", 200, took)
@@ -114,7 +114,7 @@ def test_latencies_are_of_the_last_requests() -> None:
     )
 
 
-def test_no_request_that_was_answered_is_in_flight(tmp_path: Path) -> None:
+def test_answered_requests_are_not_in_flight(tmp_path: Path) -> None:
     with serve_app(settings_in(tmp_path)) as client:
         for path, body in (("/predict", request_for("x")), ("/predict", []), ("/nowhere", {})):
             post_json(client, path, body)
@@ -122,7 +122,7 @@ def test_no_request_that_was_answered_is_in_flight(tmp_path: Path) -> None:
         assert value(telemetry, "tagalong_http_requests_in_flight") == 0
 
 
-def test_requests_in_flight_come_and_go() -> None:
+def test_requests_in_flight_are_counted() -> None:
     telemetry = Telemetry()
     telemetry.count_in_flight(1)
     telemetry.count_in_flight(1)
@@ -130,7 +130,7 @@ def test_requests_in_flight_come_and_go() -> None:
     assert value(telemetry, "tagalong_http_requests_in_flight") == 1
 
 
-def test_a_version_that_loads_takes_the_place_of_the_last() -> None:
+def test_loaded_version_replaces_the_previous_one() -> None:
     telemetry = Telemetry()
     first, second = make_manifest("first-1"), make_manifest("second-2")
     for state in (
@@ -150,7 +150,7 @@ def test_a_version_that_loads_takes_the_place_of_the_last() -> None:
     assert value(telemetry, "tagalong_model_load_seconds", tier="encoder") == 2.5
 
 
-def test_each_failure_to_load_is_counted_once() -> None:
+def test_load_failures_are_counted_once() -> None:
     telemetry = Telemetry()
     now = datetime.now(UTC)
     bad, worse = LoadFailure("bad-2", "it is gone", now), LoadFailure("worse-3", "it is cut", now)
@@ -162,7 +162,7 @@ def test_each_failure_to_load_is_counted_once() -> None:
         assert value(telemetry, "tagalong_model_load_failing", tier="encoder") == len(failures)
 
 
-def test_predictions_are_counted_for_their_project_and_tier() -> None:
+def test_predictions_are_counted_by_project_and_tier() -> None:
     telemetry = Telemetry()
     unread = [
         UnreadableTask("no text", "task 4 has no text"),
@@ -199,7 +199,7 @@ def test_predictions_are_counted_for_their_project_and_tier() -> None:
     assert value(telemetry, "tagalong_tasks_unread_total", reason="no text", **of_tier) == 2
 
 
-def test_tiers_of_a_project_are_kept_apart() -> None:
+def test_tiers_of_a_project_are_counted_separately() -> None:
     telemetry = Telemetry()
     telemetry.record_predictions("2", "encoder", RequestStats(1, 1))
     telemetry.record_predictions("2", "llm", RequestStats(1, 2))
@@ -207,7 +207,7 @@ def test_tiers_of_a_project_are_kept_apart() -> None:
     assert seen == [("llm", 2), ("encoder", 1)]
 
 
-def test_no_covered_text_is_kept() -> None:
+def test_no_document_text_is_kept() -> None:
     telemetry = Telemetry()
     telemetry.record_predictions(
         "2", "encoder", RequestStats(1, 0, dropped_annotations=[lost("Disease")])
@@ -216,7 +216,7 @@ def test_no_covered_text_is_kept() -> None:
     assert SECRET not in generate_latest(telemetry.registry).decode()
 
 
-def test_the_project_seen_longest_ago_makes_room() -> None:
+def test_least_recent_project_is_evicted() -> None:
     telemetry = Telemetry()
     for number in range(MAX_PROJECTS):
         telemetry.record_predictions(str(number), "encoder", RequestStats(1, 1))
@@ -228,7 +228,7 @@ def test_the_project_seen_longest_ago_makes_room() -> None:
     assert "1" not in seen
 
 
-def test_hostile_names_cannot_make_it_grow() -> None:
+def test_hostile_names_do_not_grow_memory() -> None:
     telemetry = Telemetry()
     names = [f"{number}\ud800 " * 200 for number in range(300)]
     for number, name in enumerate(names):
@@ -258,7 +258,7 @@ def test_hostile_names_cannot_make_it_grow() -> None:
     assert len(generate_latest(telemetry.registry)) < 300_000
 
 
-def test_what_is_exposed_can_be_read_by_prometheus_and_stays_small() -> None:
+def test_exposition_is_valid_prometheus_and_bounded() -> None:
     telemetry = Telemetry()
     for number in range(200):
         outcome = RequestStats(
@@ -275,7 +275,7 @@ def test_what_is_exposed_can_be_read_by_prometheus_and_stays_small() -> None:
     assert series(telemetry) == before
 
 
-def test_threads_count_at_once() -> None:
+def test_counting_is_thread_safe() -> None:
     telemetry = Telemetry()
 
     def work() -> None:
@@ -301,7 +301,7 @@ def test_threads_count_at_once() -> None:
     assert value(telemetry, "tagalong_regions_predicted_total", tier="encoder") == 2_400
 
 
-def test_a_snapshot_does_not_change_afterwards() -> None:
+def test_snapshot_is_immutable() -> None:
     telemetry = Telemetry()
     stats = RequestStats(1, 1, dropped_annotations=[lost("Disease")])
     telemetry.record_predictions("2", "encoder", stats)
@@ -312,7 +312,7 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
     assert before.projects[0].dropped_regions.total() == 1
 
 
-# The names that dashboards and alerts read: every one stays, with its labels.
+# Dashboards and alerts use these names and labels.
 SERIES = {
     "tagalong_http_requests_total": {"route", "status"},
     "tagalong_http_requests_created": {"route", "status"},
@@ -345,7 +345,7 @@ SERIES = {
 }
 
 
-def test_every_series_keeps_its_name_and_labels() -> None:
+def test_series_names_and_labels_are_pinned() -> None:
     telemetry = Telemetry()
     telemetry.record_response("/predict", 200, 0.1)
     telemetry.record_webhook_event("TASKS_CREATED")

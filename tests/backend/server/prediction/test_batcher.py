@@ -1,4 +1,4 @@
-"""What waits together is predicted together, and everybody gets their own."""
+"""The batcher predicts waiting requests together, and returns to each its own predictions."""
 
 import gc
 import threading
@@ -18,8 +18,8 @@ from tagalong.ner.errors import InputError
 from tests.lexicon_tier import LexiconTier
 
 
-class Watched:
-    """Predicts as the tier does, once it may, and keeps who was predicted together."""
+class RecordingTier:
+    """Predicts when it is allowed to, and records its batches."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Tier, list[str]]] = []
@@ -36,8 +36,8 @@ class Watched:
 
 
 @contextmanager
-def batching(threads: int = 1) -> Iterator[tuple[Batcher, Watched]]:
-    watched = Watched()
+def batching(threads: int = 1) -> Iterator[tuple[Batcher, RecordingTier]]:
+    watched = RecordingTier()
     batcher = Batcher(watched, "forward", threads=threads)
     try:
         yield batcher, watched
@@ -51,9 +51,9 @@ def texts(name: str, count: int, text: str = "Naloxone") -> list[Document]:
 
 
 def behind_one(
-    batcher: Batcher, watched: Watched, asked: Sequence[tuple[Tier, Sequence[Document]]]
+    batcher: Batcher, watched: RecordingTier, asked: Sequence[tuple[Tier, Sequence[Document]]]
 ) -> list[Future[list[Prediction]]]:
-    """Have all of them wait while one is predicted."""
+    """Queue all requests while one is predicted."""
     first = batcher.submit(LexiconTier("first"), texts("first", 1))
     assert watched.began.wait(30)
     waiting = [batcher.submit(*one) for one in asked]
@@ -69,12 +69,12 @@ def behind_one(
         ([1] * 20, [16, 4]),
         ([16, 1, 1], [16, 2]),
         ([1, 16, 1], [1, 16, 1]),
-        ([40, 1], [40, 1]),  # what asks for more by itself goes alone
+        ([40, 1], [40, 1]),  # a larger request is a batch of its own
         ([10, 10, 6], [10, 16]),
         ([0, 1], [1]),
     ],
 )
-def test_what_waits_goes_together_in_order_and_in_short_turns(
+def test_waiting_requests_are_batched_in_order_up_to_max_batch(
     counts: list[int], together: list[int]
 ) -> None:
     tier = LexiconTier("v")
@@ -102,10 +102,10 @@ def test_every_thread_takes_its_share(counts: list[int], together: list[int]) ->
         for answer in (*busy, *waiting):
             answer.result(30)
     sizes = [len(called) for _, called in watched.calls[2:]]
-    assert sorted(sizes, reverse=True) == together  # two may begin at once
+    assert sorted(sizes, reverse=True) == together  # two batches may start at once
 
 
-def test_versions_are_not_mixed() -> None:
+def test_batches_do_not_mix_versions() -> None:
     old, new = LexiconTier("old"), LexiconTier("new")
     with batching() as (batcher, watched):
         order = [old, old, new, old]
@@ -115,7 +115,7 @@ def test_versions_are_not_mixed() -> None:
     assert [tier for tier, _ in watched.calls[1:]] == [old, new, old]
 
 
-def test_who_is_predicted_with_a_bad_text_gets_an_answer() -> None:
+def test_bad_text_does_not_fail_the_rest_of_its_batch() -> None:
     tier = LexiconTier("v")
     with batching() as (batcher, watched):
         asked = [texts("a", 2), texts("b", 1, "bad"), texts("c", 1)]
@@ -127,7 +127,7 @@ def test_who_is_predicted_with_a_bad_text_gets_an_answer() -> None:
         assert len(batcher.submit(tier, texts("d", 1)).result(30)) == 1
 
 
-def test_those_who_were_answered_together_come_together_again(
+def test_clients_of_one_batch_are_batched_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scheduler_module, "MAX_QUEUE_DELAY_SECONDS", 30.0)
@@ -137,7 +137,7 @@ def test_those_who_were_answered_together_come_together_again(
         for answer in behind_one(batcher, watched, wave):
             answer.result(30)
         again = []
-        for one in wave:  # one after the other, as requests come
+        for one in wave:  # requests arrive one after the other
             again.append(batcher.submit(*one))
             time.sleep(0.05)
         for answer in again:
@@ -145,7 +145,7 @@ def test_those_who_were_answered_together_come_together_again(
     assert [len(called) for _, called in watched.calls] == [1, 3, 3]
 
 
-def test_two_threads_run_two_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_threads_predict_concurrently(monkeypatch: pytest.MonkeyPatch) -> None:
     tier, both = LexiconTier("v"), threading.Barrier(2)
 
     def meet(tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
@@ -164,7 +164,7 @@ def test_two_threads_run_two_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -
     until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
 
 
-def test_a_tier_that_has_been_replaced_is_not_kept() -> None:
+def test_replaced_tier_is_released() -> None:
     tier = LexiconTier("v")
     kept = weakref.ref(tier)
     with batching() as (batcher, watched):
@@ -175,7 +175,7 @@ def test_a_tier_that_has_been_replaced_is_not_kept() -> None:
         until(lambda: gc.collect() is not None and kept() is None)
 
 
-def test_many_at_once_get_each_their_own() -> None:
+def test_concurrent_requests_get_their_own_predictions() -> None:
     tier = LexiconTier("v")
     with batching() as (batcher, watched):
         watched.may_go_on.set()
@@ -191,7 +191,7 @@ def test_many_at_once_get_each_their_own() -> None:
     assert max(len(called) for _, called in watched.calls) <= scheduler_module.MAX_BATCH_DOCUMENTS
 
 
-def test_closed_it_finishes_what_waits_and_ends_its_threads() -> None:
+def test_close_finishes_waiting_requests_and_ends_threads() -> None:
     tier = LexiconTier("v")
     with batching() as (batcher, watched):
         answers = behind_one(batcher, watched, [(tier, texts("a", 1)), (tier, texts("b", 20))])

@@ -1,4 +1,4 @@
-"""What interactive calls brought: known again, kept apart by task, and bounded."""
+"""Regions seen in interactive requests: kept by task, and bounded."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tagalong.backend.server.prediction import handler
 from tagalong.backend.server.prediction.handler import SeenRegions
 
 
-def test_what_came_is_known_again_and_kept_apart_by_task() -> None:
+def test_seen_regions_are_kept_by_task() -> None:
     answered = SeenRegions()
     assert answered.mark_seen("1", ["a", "b", "a"]) == frozenset()
     assert answered.mark_seen("1", ["b", "c"]) == {"b"}
@@ -16,7 +16,7 @@ def test_what_came_is_known_again_and_kept_apart_by_task() -> None:
     assert answered.mark_seen("1", ["x\0y"]) == frozenset()
 
 
-def test_what_came_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oldest_seen_regions_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "MAX_SEEN_REGIONS", 3)
     answered = SeenRegions()
     answered.mark_seen("1", ["a", "b", "c"])
@@ -26,7 +26,7 @@ def test_what_came_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> No
     assert answered.mark_seen("1", ["a", "d"]) == {"a", "d"}
 
 
-def test_any_text_is_a_name() -> None:
+def test_region_id_may_be_any_text() -> None:
     answered = SeenRegions()
     answered.mark_seen("\ud800", ["\udfff" * 10_000])
     assert answered.mark_seen("\ud800", ["\udfff" * 10_000]) == {"\udfff" * 10_000}

@@ -40,7 +40,7 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 
 def found_by(folder: Path) -> list[tuple[str, str]]:
-    """The entities that the compiled version finds; random weights are close to several answers."""
+    """Entities of the compiled version. Scores of random weights are close, so it may differ."""
     tier = load_tier(folder, use_openvino=True)
     assert isinstance(tier, EncoderTier)
     assert isinstance(tier.runner, OpenVINORunner)
@@ -71,95 +71,95 @@ def test_pytorch_serves_until_the_version_is_compiled(tiny_base, tmp_path: Path)
         assert answers == [folder.name, folder.name]
         assert regions(second.json) == [found_by(folder)]
     assert find_openvino_model(folder, read_manifest(folder)) is not None
-    with serve_app(settings, load=None) as client:  # the next server has it at once
+    with serve_app(settings, load=None) as client:  # the next server uses it at once
         assert runtime(client).startswith("OpenVINO")
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_failed_build_is_not_repeated(tiny_base, tmp_path: Path) -> None:
+def test_failed_build_is_not_repeated(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     tries = tmp_path / "tries"
     failing = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x'); raise SystemExit(1)")
-    room = OpenVINOBuilder(failing, tmp_path / "engine.log")
-    tier = room.load(folder)
+    builder = OpenVINOBuilder(failing, tmp_path / "engine.log")
+    tier = builder.load(folder)
     for _ in range(30):
-        assert room.find_upgrade(folder, tier) is None
+        assert builder.find_upgrade(folder, tier) is None
         time.sleep(0.02)
     until(tries.exists)
     time.sleep(0.5)
-    assert room.find_upgrade(folder, tier) is room.find_upgrade(folder, tier) is None
+    assert builder.find_upgrade(folder, tier) is builder.find_upgrade(folder, tier) is None
     assert tries.read_text() == "x"
-    room.close()
+    builder.close()
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_closing_ends_a_running_build(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
-    room = OpenVINOBuilder(
+    builder = OpenVINOBuilder(
         (sys.executable, "-c", "import time; time.sleep(600)"), tmp_path / "engine.log"
     )
-    room.find_upgrade(folder, room.load(folder))
-    _, process = room._running_build
+    builder.find_upgrade(folder, builder.load(folder))
+    _, process = builder._running_build
     assert len(os.sched_getaffinity(process.pid)) == 1
-    room.close()
+    builder.close()
     assert process.poll() is not None
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_no_build_starts_after_closing(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
-    begun = tmp_path / "begun"
-    room = OpenVINOBuilder(
-        (sys.executable, "-c", f"open({str(begun)!r}, 'a')"), tmp_path / "engine.log"
+    started_jobs = tmp_path / "begun"
+    builder = OpenVINOBuilder(
+        (sys.executable, "-c", f"open({str(started_jobs)!r}, 'a')"), tmp_path / "engine.log"
     )
-    tier = room.load(folder)
-    room.close()
-    assert room.find_upgrade(folder, tier) is None
-    assert room._running_build is None
-    assert not begun.exists()
+    tier = builder.load(folder)
+    builder.close()
+    assert builder.find_upgrade(folder, tier) is None
+    assert builder._running_build is None
+    assert not started_jobs.exists()
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_build_works_without_a_log(tiny_base, tmp_path: Path) -> None:
+def test_build_works_without_log_file(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
-    begun = tmp_path / "begun"
-    making = (sys.executable, "-c", f"open({str(begun)!r}, 'a'); print('x')")
+    started_jobs = tmp_path / "begun"
+    making = (sys.executable, "-c", f"open({str(started_jobs)!r}, 'a'); print('x')")
     (tmp_path / "file").write_text("")
-    room = OpenVINOBuilder(making, tmp_path / "file" / "engine.log")
-    room.find_upgrade(folder, room.load(folder))
-    until(begun.exists)
-    room.close()
+    builder = OpenVINOBuilder(making, tmp_path / "file" / "engine.log")
+    builder.find_upgrade(folder, builder.load(folder))
+    until(started_jobs.exists)
+    builder.close()
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_deleted_model_is_built_again(tiny_base, tmp_path: Path) -> None:
+def test_deleted_model_is_built_again(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("biomedbert"), ModelStore(tmp_path / "models"))
-    room = OpenVINOBuilder(MAKE, tmp_path / "engine.log")
+    builder = OpenVINOBuilder(MAKE, tmp_path / "engine.log")
 
     def improved() -> Tier:
-        serving = room.load(folder)
+        serving = builder.load(folder)
         found: list[Tier] = []
-        until(lambda: found.extend(filter(None, [room.find_upgrade(folder, serving)])) or found)
+        until(lambda: found.extend(filter(None, [builder.find_upgrade(folder, serving)])) or found)
         return found[0]
 
     for _ in range(2):
         assert isinstance(improved().runner, OpenVINORunner)  # type: ignore[attr-defined]
-        shutil.rmtree(folder / ".cache")  # and the version is rolled back to, say
-        assert not isinstance(room.load(folder).runner, OpenVINORunner)  # type: ignore[attr-defined]
-    room.close()
+        shutil.rmtree(folder / ".cache")  # such as before a rollback to the version
+        assert not isinstance(builder.load(folder).runner, OpenVINORunner)  # type: ignore[attr-defined]
+    builder.close()
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_an_unusable_model_is_logged_once(tiny_base, tmp_path: Path, caplog) -> None:
+def test_unusable_model_is_logged_once(tiny_base, tmp_path: Path, caplog) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     tries = tmp_path / "tries"
     idle = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x')")
-    room = OpenVINOBuilder(idle, tmp_path / "engine.log")
-    tier = room.load(folder)
-    until(lambda: room.find_upgrade(folder, tier) or "cannot be used" in caplog.text)
+    builder = OpenVINOBuilder(idle, tmp_path / "engine.log")
+    tier = builder.load(folder)
+    until(lambda: builder.find_upgrade(folder, tier) or "cannot be used" in caplog.text)
     for _ in range(20):
-        assert room.find_upgrade(folder, tier) is None
+        assert builder.find_upgrade(folder, tier) is None
         time.sleep(0.02)
     assert caplog.text.count("cannot be used") == 1
     assert tries.read_text() == "x"
-    room.close()
+    builder.close()

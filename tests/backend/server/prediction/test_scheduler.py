@@ -1,4 +1,4 @@
-"""Turns at a tier: in order, in portions, and none waits for a whole batch of somebody else's."""
+"""The scheduler of a tier: chunks in order, and small requests between those of large ones."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,22 +14,20 @@ from tests.lexicon_tier import LexiconTier
 
 
 @pytest.fixture
-def turns() -> Iterator[RequestScheduler]:
+def scheduler() -> Iterator[RequestScheduler]:
     made = RequestScheduler("encoder", on_decoded=lambda _: None)
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("count", [0, 1, MAX_BATCH_DOCUMENTS, 3 * MAX_BATCH_DOCUMENTS + 1])
-def test_predictions_come_in_order_whatever_the_portions(
-    turns: RequestScheduler, count: int
-) -> None:
+def test_predictions_keep_order_for_any_chunk_size(scheduler: RequestScheduler, count: int) -> None:
     documents = [Document(str(n), "Naloxone " * (n % 3)) for n in range(count)]
     tier = LexiconTier("1")
-    assert turns.predict(tier, documents) == tier.predict(documents)
+    assert scheduler.predict(tier, documents) == tier.predict(documents)
 
 
-def test_a_small_request_does_not_wait_for_a_whole_batch(turns: RequestScheduler) -> None:
+def test_small_request_does_not_wait_for_a_large_one(scheduler: RequestScheduler) -> None:
     order: list[str] = []
     may_go_on = threading.Event()
 
@@ -42,12 +40,12 @@ def test_a_small_request_does_not_wait_for_a_whole_batch(turns: RequestScheduler
     tier = Slow("1")
     batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * MAX_BATCH_DOCUMENTS)]
     waiting = [
-        threading.Thread(target=turns.predict, args=(tier, documents))
+        threading.Thread(target=scheduler.predict, args=(tier, documents))
         for documents in (batch, [Document("single", "Lithium")])
     ]
     for thread in waiting:
         thread.start()
-        threading.Event().wait(0.2)  # the batch is first in the queue
+        threading.Event().wait(0.2)  # so that the large request is queued first
     may_go_on.set()
     for thread in waiting:
         thread.join(30)
@@ -55,24 +53,24 @@ def test_a_small_request_does_not_wait_for_a_whole_batch(turns: RequestScheduler
     assert len(order) == 21
 
 
-def test_a_tier_that_took_the_place_of_another_is_asked_next(turns: RequestScheduler) -> None:
+def test_replaced_tier_is_used_for_the_next_chunk(scheduler: RequestScheduler) -> None:
     documents = [Document("1", "Naloxone")]
     for version in ("1", "2", "1"):
-        assert turns.predict(LexiconTier(version), documents)[0].version == version
+        assert scheduler.predict(LexiconTier(version), documents)[0].version == version
 
 
 @pytest.mark.parametrize("was_asked", [True, False])
-def test_nothing_is_begun_once_it_is_closed(turns: RequestScheduler, was_asked: bool) -> None:
+def test_closed_scheduler_starts_no_work(scheduler: RequestScheduler, was_asked: bool) -> None:
     asked = LexiconTier("1"), [Document("1", "Naloxone")]
     if was_asked:
-        turns.predict(*asked)
-    turns.close()
+        scheduler.predict(*asked)
+    scheduler.close()
     with raises(RequestError, "server-stopping"):
-        turns.predict(*asked)
-    assert len(turns._batchers) == was_asked
+        scheduler.predict(*asked)
+    assert len(scheduler._batchers) == was_asked
 
 
-def test_a_request_in_work_is_finished_after_it_is_closed(turns: RequestScheduler) -> None:
+def test_running_request_is_finished_after_close(scheduler: RequestScheduler) -> None:
     began, may_go_on = threading.Event(), threading.Event()
 
     class Slow(LexiconTier):
@@ -84,12 +82,12 @@ def test_a_request_in_work_is_finished_after_it_is_closed(turns: RequestSchedule
     tier = Slow("1")
     documents = [Document(str(n), "Naloxone") for n in range(5 * MAX_BATCH_DOCUMENTS)]
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(turns.predict, tier, documents)
+        answer = pool.submit(scheduler.predict, tier, documents)
         assert began.wait(30)
-        turns.close()
+        scheduler.close()
         may_go_on.set()
         assert len(answer.result(30)) == len(documents)
-    (batcher,) = turns._batchers.values()
+    (batcher,) = scheduler._batchers.values()
     for thread in batcher._threads:
         thread.join(30)
         assert not thread.is_alive()
