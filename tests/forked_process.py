@@ -25,6 +25,7 @@ IMPORTED = [  # a name that does not exist is ignored; the test of this file wou
     "tagalong.backend.server.app",
     "tagalong.cli.main",
     "tagalong.training.jobs.tier_trainers",
+    "tagalong.training.llm.train",
 ]
 CONTEXT.set_forkserver_preload(IMPORTED)
 

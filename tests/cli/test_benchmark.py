@@ -32,6 +32,13 @@ TEXT = "Naloxone reverses clonidine."
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure in processes that need not import torch."""
+    monkeypatch.setattr(measure, "get_context", lambda _: CONTEXT)
+
+
+@pytest.mark.usefixtures("forked")
 def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     report = tmp_path / "report"
     evaluated = run("evaluate", "bundled", SAMPLE, "--report", tmp_path, "--json")
@@ -58,12 +65,6 @@ def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     assert quality["f1"] == json.loads(evaluated.stdout)["strict"]["f1"]
     assert (report / "report.html").is_file()
     assert (report / "report.md").is_file()
-
-
-@pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure in processes that need not import torch."""
-    monkeypatch.setattr(measure, "get_context", lambda _: CONTEXT)
 
 
 @pytest.mark.usefixtures("forked")

@@ -19,8 +19,8 @@ from tests.toy_corpus import toy_documents
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
 SETTINGS = (  # enough to learn something for certain: what finds nothing is not promoted
-    *("--epochs", "20", "--patience", "20"),
-    *("--learning-rate", "0.003", "--batch-tokens", "256", "--json"),
+    *("--epochs", "6", "--patience", "6"),
+    *("--learning-rate", "0.01", "--batch-tokens", "128", "--json"),
 )
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
