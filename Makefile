@@ -50,8 +50,8 @@ types: install  ## check types
 test: lint types  ## run lint, types and all tests; installs a Label Studio for some of them
 	$(BIN)/pytest -n 2
 
-quick: lint types  ## run the same without the tests against a real Label Studio
-	$(BIN)/pytest -n 2 --ignore=tests/end_to_end
+quick: lint types  ## run the same without slow tests and without a Label Studio
+	$(BIN)/pytest -n 2 -m "not slow" --ignore=tests/end_to_end
 
 endtoend: install  ## run only the tests against a real Label Studio, also in Chromium
 	$(BIN)/pytest -n 2 tests/end_to_end
