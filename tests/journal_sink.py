@@ -1,4 +1,4 @@
-"""A source of readable documents, and a sink that keeps everything in the journal."""
+"""A source of documents, and a sink that keeps all predictions in the journal."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,13 +9,13 @@ from tagalong.ner.document import Document, Prediction
 
 
 def make_items(documents: Iterable[Document]) -> Iterator[SourceItem]:
-    """Number the documents of a source."""
+    """Yield documents as numbered source items."""
     for position, document in enumerate(documents):
         yield SourceItem(position, document.id, document)
 
 
 class JournalSink(PredictionSink):
-    """Keeps everything in the journal, as a file's sink does."""
+    """Keeps all predictions in the journal, as a file sink does."""
 
     def serialize(self, document: Document, prediction: Prediction) -> str:
         return f"{document.id} {[span.label for span in prediction.spans]}"

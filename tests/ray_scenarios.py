@@ -1,7 +1,7 @@
-"""What the tests of Ray have run in processes of their own, which Ray may end as it likes.
+"""Functions that the Ray tests run in child processes, because Ray may end its process.
 
-Run as a program it is a cluster of two nodes with a core each: it prints its address, and ends when
-its input does.
+Run as a program, it is a cluster of two nodes with one core each. It prints its address and ends
+at the end of its input.
 """
 
 import os
@@ -36,8 +36,8 @@ Answers = list[list[Prediction | PredictionFailure]]
 lexicon = partial(LexiconTier, "lexicon-1")
 
 
-class Dying(LexiconTier):
-    """Dies with its process at one document, once; cannot read another."""
+class CrashingTier(LexiconTier):
+    """Kills its process at one document, once, and fails on another."""
 
     def __init__(self, marker: Path) -> None:
         super().__init__("lexicon-1")
@@ -53,8 +53,8 @@ class Dying(LexiconTier):
         return super().predict(documents)
 
 
-class Meeting(LexiconTier):
-    """Begins only when two nodes have, and says in its version on which it is."""
+class TwoNodeTier(LexiconTier):
+    """Waits until two nodes predict. Its version has the id of its node."""
 
     def __init__(self, path: Path) -> None:
         self._node, self._path = ray.get_runtime_context().get_node_id(), path
@@ -74,13 +74,13 @@ def chunks() -> Iterator[list[Document]]:
     )
 
 
-def answered(address: str, load: Callable[[], Tier]) -> Answers:
+def predict_on_ray(address: str, load: Callable[[], Tier]) -> Answers:
     with open_ray_engine(load, address=address) as engine:
         return list(engine(chunks()))
 
 
-def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
-    """Answers that came, and what was raised then."""
+def predict_until_source_fails(address: str) -> tuple[int, str]:
+    """Number of predictions before the source failed, and the error."""
 
     def broken() -> Iterator[list[Document]]:
         yield DOCUMENTS[:3]
@@ -103,7 +103,7 @@ def batch_on_ray(address: str, path: Path) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    # Ray takes 127.0.0.1 for the address by which others reach this machine; these it leaves alone.
+    # Ray replaces 127.0.0.1 by the address of this machine, but not these.
     head, other = ({"num_cpus": 1, "node_ip_address": f"127.0.0.{number}"} for number in (2, 3))
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(**other)

@@ -1,4 +1,4 @@
-"""The pages list every benchmark, and running them renews only their printed output."""
+"""The benchmark pages list every benchmark, and a run replaces only their output."""
 
 import re
 import subprocess
@@ -56,7 +56,7 @@ def page(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_printed_takes_the_place_of_what_was_printed(page: Path) -> None:
+def test_output_replaces_earlier_output(page: Path) -> None:
     done = rewrite(page)
     assert done.returncode == 1
     assert "\npython -c \"print('half')" in done.stderr
@@ -66,14 +66,14 @@ def test_what_is_printed_takes_the_place_of_what_was_printed(page: Path) -> None
     assert text.replace(stamp[0], "") == PAGE.replace("| six |", "| seven | 7")
 
 
-def test_only_what_is_asked_for_is_run(page: Path) -> None:
+def test_only_selected_benchmarks_run(page: Path) -> None:
     assert rewrite(page, "--only", "nothing that is there").returncode == 0
     assert page.read_text(encoding="utf-8") == PAGE
     listed = rewrite(page, "--list", "--only", "NUMBER").stdout
     assert listed == PAGE.split("```\n")[1]
 
 
-def test_every_benchmark_has_its_place_on_a_page() -> None:
+def test_every_benchmark_is_on_a_page() -> None:
     commands = [found for page in PAGES for found, _ in benchmarks(page.read_text("utf-8"))]
     named = {name for found in commands for name in re.findall(r"tests/bench/\w+\.py", found)}
     there = {

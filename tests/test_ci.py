@@ -1,4 +1,4 @@
-"""Continuous integration installs what a fresh machine lacks, and nothing else."""
+"""Continuous integration installs missing packages only."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ UPDATE, MAKE = "apt-get update", "make test"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
-    """Run it on a machine that has some commands, each only telling how it was called."""
+    """Run it with fake commands that print their arguments."""
 
     def run(**commands: str | None) -> tuple[int, list[str]]:
         bash = shutil.which("bash")
@@ -44,33 +44,33 @@ def install(*packages: str) -> str:
     return " ".join(["apt-get install --yes --no-install-recommends", *packages])
 
 
-def test_where_nothing_is_missing_nothing_is_installed(run) -> None:
+def test_nothing_missing_installs_nothing(run) -> None:
     assert run(make=TELL, apt_get=TELL) == (0, [MAKE])
 
 
-def test_what_is_missing_is_installed(run) -> None:
+def test_missing_packages_are_installed(run) -> None:
     brings_make = f'{TELL}; ln -sf apt-get "$(dirname "$0")/make"'
     told = [UPDATE, install("make", "python3-venv"), MAKE]
     assert run(apt_get=brings_make, python3="exit 1") == (0, told)
 
 
-def test_only_what_is_missing_is_installed(run) -> None:
+def test_only_missing_packages_are_installed(run) -> None:
     told = [UPDATE, install("python3-venv"), MAKE]
     assert run(make=TELL, apt_get=TELL, python3="exit 1") == (0, told)
 
 
-def test_a_browser_is_installed_with_letters_to_show(run) -> None:
+def test_browser_is_installed_with_fonts(run) -> None:
     browser = install("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
     assert run(make=TELL, apt_get=TELL, chromium=None) == (0, [UPDATE, browser, MAKE])
 
 
-def test_without_apt_get_make_is_tried_all_the_same(run) -> None:
+def test_make_runs_without_apt_get(run) -> None:
     assert run(make=TELL, python3="exit 1") == (0, [MAKE])
 
 
-def test_an_installation_that_fails_ends_it(run) -> None:
+def test_failed_installation_ends_the_run(run) -> None:
     assert run(make=TELL, apt_get=f"{TELL}; exit 9", python3="exit 1") == (9, [UPDATE])
 
 
-def test_tests_that_fail_end_it(run) -> None:
+def test_failed_tests_end_the_run(run) -> None:
     assert run(make=f"{TELL}; exit 2") == (2, [MAKE])

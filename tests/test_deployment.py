@@ -1,4 +1,4 @@
-"""Checks of the containers without running them; docs/deployment.md lists what was not tested."""
+"""Checks of the container files without running them."""
 
 import ipaddress
 import json
@@ -31,7 +31,7 @@ SECRETS = {
     "TAGALONG_PASSWORD",
     "TAGALONG_WEBHOOK_SECRET",
 }
-# What Label Studio 1.23.2 refuses by itself, by its core/utils/io.py.
+# Addresses that Label Studio 1.23.2 blocks, from its core/utils/io.py.
 RESERVED = (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
     *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
@@ -54,7 +54,7 @@ def backend(request: pytest.FixtureRequest, compose: dict[str, Any]) -> dict[str
 
 @pytest.fixture(scope="module")
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions and what follows each, continued lines joined."""
+    """The Dockerfile's instructions with their arguments, continued lines joined."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ").splitlines()
@@ -66,7 +66,7 @@ def arguments(instructions: list[tuple[str, str]], name: str) -> list[str]:
 
 
 def examples() -> dict[str, str]:
-    """What .env.example gives."""
+    """The variables of .env.example."""
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
@@ -81,42 +81,42 @@ def serve_options() -> dict[str, Any]:
     return {name: option for option in command.params for name in option.opts}
 
 
-def test_every_variable_is_explained_and_none_in_vain() -> None:
+def test_variables_are_explained_and_used() -> None:
     used = {match[1] for match in VARIABLE.finditer(TEXT)}
-    assert used | {"COMPOSE_PROFILES"} == set(examples())  # which docker compose itself reads
+    assert used | {"COMPOSE_PROFILES"} == set(examples())  # read by docker compose itself
 
 
-def test_no_variable_is_used_in_a_way_that_this_file_would_miss() -> None:
+def test_all_uses_of_variables_are_recognized() -> None:
     assert TEXT.count("$") == len(VARIABLE.findall(TEXT))
 
 
-def test_without_secrets_nothing_starts() -> None:
+def test_missing_secrets_prevent_start() -> None:
     for match in VARIABLE.finditer(TEXT):
         assert (match[2] == "?") == (match[1] in SECRETS), match[0]
         assert match[2] == "-" or "set it" in match[3]
     assert {name for name, value in examples().items() if name in SECRETS and not value} == SECRETS
 
 
-def test_defaults_are_those_of_the_example() -> None:
+def test_defaults_match_the_example() -> None:
     defaults = {match[1]: match[3] for match in VARIABLE.finditer(TEXT) if match[2] == "-"}
     assert defaults == {name: value for name, value in examples().items() if name in defaults}
 
 
-def test_secrets_are_not_for_git_nor_for_the_image() -> None:
+def test_secrets_are_ignored_by_git_and_docker() -> None:
     assert ".env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n")
     assert "*" in ignored
     assert not any(line.startswith("!.env") for line in ignored)
 
 
-def test_the_profile_of_the_example_is_one(compose: dict[str, Any]) -> None:
+def test_example_profile_exists(compose: dict[str, Any]) -> None:
     services = compose["services"].values()
     profiles = {profile for service in services for profile in service.get("profiles", [])}
     assert profiles == {"cpu", "gpu"}
     assert examples()["COMPOSE_PROFILES"] in profiles
 
 
-def test_what_the_image_is_made_of_is_there_and_is_sent(instructions) -> None:
+def test_copied_files_exist_and_are_in_the_build_context(instructions) -> None:
     sent = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = [
         source
@@ -131,7 +131,7 @@ def test_what_the_image_is_made_of_is_there_and_is_sent(instructions) -> None:
     assert len([line for line in sent if line.startswith("!")]) == len(copied)
 
 
-def test_the_version_of_torch_is_the_tested_one(instructions) -> None:
+def test_torch_version_is_the_tested_one(instructions) -> None:
     (line,) = [rest for rest in arguments(instructions, "RUN") if "TORCH_INDEX" in rest]
     pattern = re.search(r"grep '([^']+)' constraints\.txt", line)
     assert pattern is not None
@@ -139,7 +139,7 @@ def test_the_version_of_torch_is_the_tested_one(instructions) -> None:
     assert len([pin for pin in pins if re.search(pattern[1], pin)]) == 1
 
 
-def test_build_arguments_are_known_and_extras_are_ours(instructions, backend) -> None:
+def test_build_arguments_and_extras_exist(instructions, backend) -> None:
     known = dict(rest.split("=", 1) for rest in arguments(instructions, "ARG"))
     given = known | backend["build"].get("args", {})
     assert set(given) == set(known)
@@ -148,11 +148,11 @@ def test_build_arguments_are_known_and_extras_are_ours(instructions, backend) ->
         assert re.search(rf"^{extra} = \[", project, re.MULTILINE)
 
 
-def test_predictions_in_work_are_waited_for(backend) -> None:
+def test_stop_waits_for_running_predictions(backend) -> None:
     assert int(backend["stop_grace_period"].removesuffix("s")) > GRACEFUL_TIMEOUT_SECONDS
 
 
-def test_nobody_is_root(instructions, backend) -> None:
+def test_containers_do_not_run_as_root(instructions, backend) -> None:
     last_stage = list(takewhile(lambda each: each[0] != "FROM", reversed(instructions)))
     assert int(arguments(last_stage, "USER")[0]) > 0
     assert "user" not in backend
@@ -161,13 +161,13 @@ def test_nobody_is_root(instructions, backend) -> None:
     assert not backend.get("privileged")
 
 
-def test_no_tool_that_builds_is_left(instructions) -> None:
+def test_image_has_no_build_tools(instructions) -> None:
     last_stage = list(takewhile(lambda each: each[0] != "FROM", reversed(instructions)))
     assert not any("pip" in rest or "apt" in rest for rest in arguments(last_stage, "RUN"))
     assert any("--without-pip" in rest for rest in arguments(instructions, "RUN"))
 
 
-def test_the_command_is_one_that_our_command_line_takes(instructions, backend) -> None:
+def test_command_is_valid(instructions, backend) -> None:
     assert "command" not in backend
     assert "entrypoint" not in backend
     entry, command = (
@@ -181,21 +181,19 @@ def test_the_command_is_one_that_our_command_line_takes(instructions, backend) -
     assert str(context.params["port"]) == arguments(instructions, "EXPOSE")[-1]
 
 
-def test_the_environment_is_what_our_command_line_reads(backend) -> None:
+def test_environment_variables_are_read_by_the_command(backend) -> None:
     read = {option.envvar for option in serve_options().values() if option.envvar}
     assert set(backend["environment"]) == read
 
 
-def test_the_volume_is_where_the_server_looks(instructions, backend) -> None:
+def test_volume_is_mounted_at_the_models_folder(instructions, backend) -> None:
     place = arguments(instructions, "VOLUME")[-1]
     assert backend["environment"]["TAGALONG_MODELS"] == place
     assert [volume.rpartition(":")[2] for volume in backend["volumes"]] == [place]
     assert any(f"TAGALONG_MODELS={place} " in rest for rest in arguments(instructions, "ENV"))
 
 
-def test_health_is_asked_where_the_server_answers_without_a_password(
-    instructions, tmp_path: Path
-) -> None:
+def test_health_check_uses_a_route_without_password(instructions, tmp_path: Path) -> None:
     (url,) = addresses(arguments(instructions, "HEALTHCHECK")[-1])
     assert str(urlsplit(url).port) == arguments(instructions, "EXPOSE")[-1]
 
@@ -213,7 +211,7 @@ def test_health_is_asked_where_the_server_answers_without_a_password(
         server.extensions["tagalong"].close()
 
 
-def test_health_checks_are_programs(instructions, compose) -> None:
+def test_health_checks_are_exec_form(instructions, compose) -> None:
     _, _, command = arguments(instructions, "HEALTHCHECK")[-1].partition("CMD ")
     checks = [json.loads(command)]
     for name in ("label-studio", "database"):
@@ -227,10 +225,10 @@ def test_health_checks_are_programs(instructions, compose) -> None:
     assert not any("$" in word for check in checks for word in check)
 
 
-def test_label_studio_may_reach_our_network_and_no_other_private_one(compose) -> None:
+def test_label_studio_may_reach_only_our_private_network(compose) -> None:
     studio = compose["services"]["label-studio"]["environment"]
     assert studio["USE_DEFAULT_BANNED_SUBNETS"] == "false"
-    assert {"ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"}.isdisjoint(studio)  # on by themselves
+    assert {"ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"}.isdisjoint(studio)  # on by default
     (pool,) = compose["networks"]["backend"]["ipam"]["config"]
     ours = ipaddress.ip_network(pool["subnet"])
     expected = set()
@@ -241,7 +239,7 @@ def test_label_studio_may_reach_our_network_and_no_other_private_one(compose) ->
     assert {ipaddress.ip_network(each) for each in banned} == expected
 
 
-def test_on_one_machine_loopback_is_opened_and_nothing_else() -> None:
+def test_single_machine_opens_only_loopback() -> None:
     expected = {each for each in map(ipaddress.ip_network, RESERVED) if not each.is_loopback}
     page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     (documented,) = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS=(\S+)", page)
@@ -249,12 +247,10 @@ def test_on_one_machine_loopback_is_opened_and_nothing_else() -> None:
         assert set(map(ipaddress.ip_network, banned)) == expected
 
 
-def test_label_studio_reaches_our_server_and_the_database_and_they_not_each_other(
-    compose, backend
-) -> None:
+def test_server_and_database_share_no_network(compose, backend) -> None:
     services = compose["services"]
     (alias,) = backend["networks"]["backend"]["aliases"]
-    assert "." in alias  # Label Studio calls no other name a valid address of a webhook
+    assert "." in alias  # Label Studio accepts no other host in the URL of a webhook
     assert set(services["label-studio"]["networks"]) == {"backend", "storage"}
     assert set(backend["networks"]).isdisjoint(services["database"]["networks"])
     assert compose["networks"]["storage"]["internal"] is True
@@ -265,16 +261,16 @@ def test_label_studio_reaches_our_server_and_the_database_and_they_not_each_othe
     assert home.netloc in examples()["TAGALONG_ALLOWED_HOSTS"].split(",")
 
 
-def test_the_database_is_the_one_that_label_studio_expects(compose) -> None:
+def test_database_settings_match(compose) -> None:
     studio = compose["services"]["label-studio"]["environment"]
     database = compose["services"]["database"]["environment"]
-    assert studio["DJANGO_DB"] == "default"  # its name for PostgreSQL
+    assert studio["DJANGO_DB"] == "default"  # Label Studio's name of PostgreSQL
     assert studio["POSTGRE_NAME"] == database["POSTGRES_DB"]
     assert studio["POSTGRE_USER"] == database["POSTGRES_USER"]
     assert studio["POSTGRE_PASSWORD"] == database["POSTGRES_PASSWORD"]
 
 
-def test_ports_are_for_this_machine_unless_one_says_otherwise(compose) -> None:
+def test_ports_are_bound_to_loopback_by_default(compose) -> None:
     for service in compose["services"].values():
         for port in service.get("ports", []):
             bound = VARIABLE.sub(lambda match: match[3], port)
@@ -289,7 +285,7 @@ def test_named_volumes_and_networks_exist(compose) -> None:
             assert source in compose["volumes"]
 
 
-def test_the_documentation_names_what_is_there(compose, backend) -> None:
+def test_documentation_names_existing_files(compose, backend) -> None:
     page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     alias, port = backend["networks"]["backend"]["aliases"][0], 9090
     assert f"http://{alias}:{port}" in page

@@ -1,4 +1,4 @@
-"""The documentation names links, files, commands and options that exist, in plain sentences."""
+"""The documentation: existing links, files, commands and options, and short sentences."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ PRINTED = re.compile(r"<!-- printed -->.*?<!-- /printed -->", re.DOTALL)
 INLINE_CODE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
 FILE = re.compile(r"(?<![\w./-])(?:ner|backend|training|cli|tests|docs)/[\w./-]*\w")
-PACKAGES = (  # those that CONTRIBUTING.md has to list
+PACKAGES = (  # listed in CONTRIBUTING.md
     *("ner/__init__.py", "cli/__init__.py", "backend/*/__init__.py"),
     *("backend/models/*/__init__.py", "training/*/__init__.py"),
 )
@@ -46,7 +46,7 @@ def read(page: Path) -> str:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub makes of headings."""
+    """The anchors that GitHub creates for headings."""
     headings = re.findall(r"^#+ (.+)$", ANY_FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
 
@@ -67,7 +67,7 @@ def missing_links(text: str, folder: Path) -> list[str]:
 
 
 def missing_files(text: str) -> list[str]:
-    """Files and folders of the code in inline code and commands that are not there."""
+    """Missing files and folders, named in inline code and commands."""
     code = "\n".join([*SHELL_BLOCK.findall(text), *INLINE_CODE.findall(ANY_FENCE.sub("", text))])
     return [name for name in FILE.findall(code) if not (ROOT / name).exists()]
 
@@ -80,12 +80,12 @@ def shell_commands(text: str) -> Iterator[list[str]]:
     for line in (*lines, *inline):
         try:
             yield shlex.split(line.removeprefix("$ "), comments=True)
-        except ValueError:  # inline code that is no command
+        except ValueError:  # not a command
             continue
 
 
 def tagalong_arguments(words: list[str]) -> list[str] | None:
-    """What follows `tagalong` in a command line; None if it is another program's."""
+    """Arguments of `tagalong` in a command line; None for other programs."""
     for place, word in enumerate(words):
         ours = word == "tagalong" and all("=" in one for one in words[:place])
         module = word == "tagalong" and words[place - 1] == "-m"
@@ -96,7 +96,7 @@ def tagalong_arguments(words: list[str]) -> list[str] | None:
 
 
 def unknown_names(words: list[str]) -> list[str]:
-    """Subcommands and options that `tagalong` does not have."""
+    """Subcommands and options that do not exist."""
     command, rest = get_command(app), list(words)
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         if rest[0] not in command.commands:
@@ -122,7 +122,7 @@ def all_options() -> set[str]:
 
 
 def prose(text: str) -> str:
-    """A page without code blocks, printed tables, rows, headings and addresses of links."""
+    """A page without code blocks, tables, headings and URLs of links."""
     text = PRINTED.sub("", ANY_FENCE.sub("\n", text))
     text = re.sub(r"^(?:\||#|<|!\[).*$", "", text, flags=re.MULTILINE)
     return re.sub(r"\]\([^)]*\)", "]", INLINE_CODE.sub("CODE", text))
@@ -139,7 +139,7 @@ def long_sentences(text: str) -> list[str]:
     ]
 
 
-def test_the_glossary_is_short_and_has_each_term_once() -> None:
+def test_glossary_is_short_and_terms_are_unique() -> None:
     section = read(ROOT / "CONTRIBUTING.md").partition("## Glossary")[2]
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)[1:]
     terms = [term for term, _ in rows]
@@ -148,15 +148,15 @@ def test_the_glossary_is_short_and_has_each_term_once() -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, CHANGELOG], ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     assert missing_links(read(page), page.parent) == []
 
 
-def test_files_exist(page: Path) -> None:
+def test_named_files_exist(page: Path) -> None:
     assert missing_files(read(page)) == []
 
 
-def test_the_tree_of_folders_is_that_of_the_code() -> None:
+def test_folder_tree_matches_the_code() -> None:
     tree = re.search(
         r"^```\nner/.*?^```$", read(ROOT / "CONTRIBUTING.md"), re.MULTILINE | re.DOTALL
     )
@@ -174,7 +174,7 @@ def test_commands_and_options_exist(page: Path) -> None:
     assert {" ".join(words): bad for words in commands if (bad := unknown_names(words))} == {}
 
 
-def test_options_in_the_text_exist(page: Path) -> None:
+def test_options_in_prose_exist(page: Path) -> None:
     scripts = "".join(read(path) for path in (ROOT / "tests").glob("*/*.py"))
     named = {
         words[0] for words in shell_commands(read(page)) if words and words[0].startswith("--")
@@ -183,7 +183,7 @@ def test_options_in_the_text_exist(page: Path) -> None:
     assert {name for name in named if name not in known and f'"{name}"' not in scripts} == set()
 
 
-def test_scripts_have_the_options_that_are_given(page: Path) -> None:
+def test_options_of_scripts_exist(page: Path) -> None:
     for words in shell_commands(read(page)):
         for script in (
             word for word in words if word.startswith("tests/") and word.endswith(".py")
@@ -192,7 +192,7 @@ def test_scripts_have_the_options_that_are_given(page: Path) -> None:
             assert [one for one in options if f'"{one}"' not in read(ROOT / script)] == []
 
 
-def test_targets_of_make_exist(page: Path) -> None:
+def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^(\w+):", read(ROOT / "Makefile"), re.MULTILINE))
     used = {words[1] for words in shell_commands(read(page)) if words[:1] == ["make"] and words[1:]}
     assert used <= targets
@@ -204,7 +204,7 @@ def test_language_is_plain(page: Path) -> None:
     assert long_sentences(read(page)) == []
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_is_short() -> None:
     assert read(ROOT / "README.md").count("\n") <= 250
 
 
@@ -218,12 +218,12 @@ def test_the_readme_is_short() -> None:
         ("```\n$ tagalong models show encoder --json\n```\n", []),
     ],
 )
-def test_a_wrong_command_is_seen(text: str, bad: list[str]) -> None:
+def test_wrong_command_is_found(text: str, bad: list[str]) -> None:
     (found,) = [words for line in shell_commands(text) if (words := tagalong_arguments(line))]
     assert unknown_names(found) == bad
 
 
-def test_a_wrong_link_file_or_sentence_is_seen() -> None:
+def test_wrong_link_file_or_sentence_is_found() -> None:
     links = "[a](README.md) [b](absent.md) [c](README.md#install) [d](README.md#absent)"
     assert missing_links(links, ROOT) == ["absent.md", "README.md#absent"]
     assert missing_files("`ner/tags.py` and `ner/absent.py`") == ["ner/absent.py"]

@@ -1,4 +1,4 @@
-"""Docstrings are checked for the sections that they have."""
+"""The docstring check covers the sections that a docstring has."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def documented(x: int) -> int:
 '''
 
 
-def test_a_missing_section_is_fine_and_a_wrong_one_is_not(tmp_path: Path) -> None:
+def test_missing_section_is_accepted_and_wrong_one_reported(tmp_path: Path) -> None:
     path = tmp_path / "code.py"
     path.write_text(CODE)
     output = (

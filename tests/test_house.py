@@ -116,7 +116,7 @@ def test_imports_go_one_way() -> None:
     assert {module: found for module, text in sources() if (found := upward(module, text))} == {}
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def test_no_import_cycles_between_modules() -> None:
     graph = {
         module: (every_import(text) | NAMED_IMPORTS.get(module, set())) & MODULES.keys() - {module}
         for module, text in sources()
@@ -124,16 +124,16 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     list(TopologicalSorter(graph).static_order())
 
 
-def test_no_folders_import_each_other() -> None:
+def test_no_import_cycles_between_folders() -> None:
     folder_order(folder_edges())
 
 
-def test_folders_that_import_each_other_are_seen() -> None:
+def test_import_cycle_between_folders_is_found() -> None:
     with pytest.raises(CycleError):
         folder_order([("backend/server", "backend/models"), ("backend/models", "backend/server")])
 
 
-def test_nothing_is_imported_by_a_bare_name() -> None:
+def test_no_bare_imports() -> None:
     ours = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)] + FILES
     texts = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in ours}
     assert {path: found for path, text in texts.items() if (found := bare_imports(text))} == {}
@@ -148,11 +148,11 @@ def test_nothing_is_imported_by_a_bare_name() -> None:
         ("from tagalong.ner import tags\nimport tagalong.cli\nimport training_data", []),
     ],
 )
-def test_a_bare_import_is_seen(source: str, found: list[str]) -> None:
+def test_bare_import_is_found(source: str, found: list[str]) -> None:
     assert bare_imports(source) == found
 
 
-def test_no_two_files_define_the_same_class_name() -> None:
+def test_class_names_are_unique() -> None:
     files = defaultdict[str, list[str]](list)
     for module, text in sources():
         for node in ast.walk(ast.parse(text)):
@@ -168,8 +168,8 @@ def test_only_commands_import_late() -> None:
     assert {module: names for module, names in late.items() if names} == {}
 
 
-def test_imports_by_name_are_listed() -> None:
-    """The tests above cannot see such imports; commands use ordinary late imports."""
+def test_imports_by_string_are_listed() -> None:
+    """The tests above cannot find such imports. Commands use ordinary late imports."""
     assert {module for module, text in sources() if "import_module" in text} == set(NAMED_IMPORTS)
     for module, names in NAMED_IMPORTS.items():
         text = MODULES[module].read_text(encoding="utf-8")
@@ -178,7 +178,7 @@ def test_imports_by_name_are_listed() -> None:
             assert f'"{name}' in text or f'f"{package}.{{' in text, f"{module} imports no {name}"
 
 
-def test_ner_needs_nothing_but_the_standard_library() -> None:
+def test_ner_imports_only_the_standard_library() -> None:
     known = sys.stdlib_module_names | {"ner"}
     foreign = {
         module: [name for name in every_import(text) if package_of(name) not in known]
@@ -188,7 +188,7 @@ def test_ner_needs_nothing_but_the_standard_library() -> None:
     assert {module: names for module, names in foreign.items() if names} == {}
 
 
-def test_ner_runs_where_nothing_is_installed() -> None:
+def test_ner_runs_without_installed_packages() -> None:
     modules = [module for module in MODULES if package_of(module) == "ner"]
     program = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
     bare = [
@@ -212,11 +212,11 @@ def test_ner_runs_where_nothing_is_installed() -> None:
         ("import tagalong.ner.tags, torch\nfrom tagalong.backend.models.tier import Tier", []),
     ],
 )
-def test_an_import_that_goes_up_is_seen(source: str, found: list[str]) -> None:
+def test_upward_import_is_found(source: str, found: list[str]) -> None:
     assert upward("tagalong.backend.models.tier", source) == found
 
 
-def test_a_cycle_and_a_late_import_are_seen() -> None:
+def test_cycle_and_late_import_are_found() -> None:
     assert deferred_imports("async def f():\n    import torch\nimport ner") == ["torch"]
     with pytest.raises(CycleError):
         list(

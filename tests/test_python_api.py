@@ -1,4 +1,4 @@
-"""The Python interface: the example of the page runs, quietly, with the scores of the commands."""
+"""The Python interface: its documented example, and the same results as the commands."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.toy_corpus import toy_documents
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 EXAMPLE = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-# By default a training makes 300 steps at least, which take a minute.
+# The default of at least 300 steps takes a minute.
 FEW_STEPS = "from tagalong.training.recipes import encoder_recipe\nencoder_recipe.MIN_STEPS = 12\n"
 TEXTS = [
     "Naloxone reverses the antihypertensive effect of clonidine.",
@@ -44,7 +44,7 @@ def test_importing_is_fast(tmp_path: Path) -> None:
     assert run_python(program, tmp_path).stdout == "set()\n"
 
 
-def test_the_example_of_the_page_runs_quietly(tmp_path: Path) -> None:
+def test_documented_example_runs_without_output(tmp_path: Path) -> None:
     done = run_python(FEW_STEPS + EXAMPLE, tmp_path)
     first, _, lengths = done.stdout.partition("\n")[0], *done.stdout.rpartition("{")[1:]
     assert first.startswith("Naloxone Chemical ")
@@ -58,7 +58,7 @@ def tagger() -> tagalong.Tagger:
     return tagalong.load("bundled")
 
 
-def test_predictions_are_those_of_the_command(tagger: tagalong.Tagger, tmp_path: Path) -> None:
+def test_predictions_equal_those_of_the_command(tagger: tagalong.Tagger, tmp_path: Path) -> None:
     lines = "\n".join(json.dumps({"text": text}) for text in TEXTS)
     shown = run("predict", "-", "--model", "bundled", "--models", tmp_path, "--json", stdin=lines)
     for spans, line in zip(tagger.predict(TEXTS), shown.stdout.splitlines(), strict=True):
@@ -71,7 +71,7 @@ def test_predictions_are_those_of_the_command(tagger: tagalong.Tagger, tmp_path:
     assert tagger.predict([]) == []
 
 
-def test_a_tagger_is_evaluated_blind_and_like_its_predictions(tagger: tagalong.Tagger) -> None:
+def test_tagger_evaluation_hides_gold_and_equals_its_predictions(tagger: tagalong.Tagger) -> None:
     gold = toy_documents(6)
     report = tagalong.evaluate(gold, tagger)
     by_hand = tagalong.evaluate(gold, tagger.predict_documents(gold), labels=tagger.labels)
@@ -81,7 +81,7 @@ def test_a_tagger_is_evaluated_blind_and_like_its_predictions(tagger: tagalong.T
     assert report.overall.strict.counts.f1 < 1
 
 
-def test_files_are_read_in_any_format(tmp_path: Path) -> None:
+def test_files_of_any_format_are_read(tmp_path: Path) -> None:
     path = tmp_path / "gold.jsonl"
     entity = {"start": 0, "end": 8, "label": "Chemical"}
     path.write_text(json.dumps({"id": "1", "text": "Naloxone.", "entities": [entity]}))
@@ -90,12 +90,12 @@ def test_files_are_read_in_any_format(tmp_path: Path) -> None:
     assert tagalong.evaluate([document], path).overall.strict.counts.f1 == 1
 
 
-def test_a_prediction_for_each_document_is_needed() -> None:
+def test_missing_predictions_are_refused() -> None:
     with raises(InputError, "prediction-count"):
         tagalong.evaluate(toy_documents(2), [])
 
 
-def test_all_names_exist() -> None:
+def test_all_exported_names_exist() -> None:
     assert {getattr(tagalong, name) for name in tagalong.__all__}
     assert set(tagalong.__all__) <= set(dir(tagalong))
     with pytest.raises(AttributeError):

@@ -1,4 +1,4 @@
-"""The wheel holds every file of the package and nothing else, and runs beside other packages."""
+"""The wheel has every file of the package and no others, and no name conflicts."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ SHIPPED = "backend/bundled/encoder/sample-20260131-0f3c2d1e"
 
 
 def copy_sources(target: Path) -> Path:
-    """A copy of what is built from, links included."""
+    """Copy the sources, including links."""
     for folder in ("src", *FOLDERS):
         shutil.copytree(
             ROOT / folder,
@@ -36,7 +36,7 @@ def build(tree: Path, kind: str, target: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sources with one more bundled version, and with files that must stay out."""
+    """Sources with a second bundled version and files that must be excluded."""
     tree = copy_sources(tmp_path_factory.mktemp("tree"))
     (tree / SHIPPED / "onnx").mkdir(parents=True)
     for name in ("manifest.json", "adapter_model.safetensors", "onnx/model.onnx", "../current"):
@@ -60,7 +60,7 @@ def names(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_the_wheel_holds_every_file_of_the_package(tree: Path, names: set[str]) -> None:
+def test_wheel_has_every_file_of_the_package(tree: Path, names: set[str]) -> None:
     expected = {
         f"tagalong/{path.relative_to(tree).as_posix()}"
         for folder in FOLDERS
@@ -75,12 +75,12 @@ def test_the_wheel_holds_every_file_of_the_package(tree: Path, names: set[str]) 
     assert {name for name in names if ".dist-info/" not in name} == expected | own
 
 
-def test_the_wheel_has_the_command_and_the_licence(names: set[str]) -> None:
+def test_wheel_has_the_command_and_licence(names: set[str]) -> None:
     metadata = {name.split(".dist-info/")[1] for name in names if ".dist-info/" in name}
     assert {"entry_points.txt", "licenses/LICENSE", "METADATA"} <= metadata
 
 
-def test_a_source_distribution_builds_the_same_wheel(
+def test_source_distribution_builds_the_same_wheel(
     tree: Path, names: set[str], tmp_path: Path
 ) -> None:
     archive = build(tree, "--sdist", tmp_path / "sdist")
@@ -91,11 +91,11 @@ def test_a_source_distribution_builds_the_same_wheel(
         assert set(again.namelist()) == names
 
 
-def test_a_copy_without_links_says_so_and_builds_nothing(tmp_path: Path) -> None:
+def test_build_without_symlinks_is_refused(tmp_path: Path) -> None:
     tree = copy_sources(tmp_path)
     link = tree / "src" / "tagalong" / "backend"
     link.unlink()
-    link.write_text("../../backend")  # what git writes where links are switched off
+    link.write_text("../../backend")  # as git does without symlinks
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(tree)]
     built = subprocess.run(command, check=False, capture_output=True, text=True)
     assert built.returncode != 0
@@ -105,8 +105,8 @@ def test_a_copy_without_links_says_so_and_builds_nothing(tmp_path: Path) -> None
     assert (link / "__init__.py").is_file()
 
 
-def test_other_packages_named_as_our_folders_do_no_harm(wheel: Path, tmp_path: Path) -> None:
-    """Another distribution ships `cli` and `backend`; it is installed, and removed again."""
+def test_packages_with_our_folder_names_do_not_conflict(wheel: Path, tmp_path: Path) -> None:
+    """Another distribution with `cli` and `backend` is installed and removed."""
     toy = tmp_path / "toy"
     for folder in ("cli", "backend"):
         (toy / folder).mkdir(parents=True)
@@ -119,7 +119,7 @@ def test_other_packages_named_as_our_folders_do_no_harm(wheel: Path, tmp_path: P
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / "bin" / "python"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    # Our requirements come from this environment; nothing is fetched.
+    # Requirements come from this environment, not from the network.
     (environment / "lib" / version / "site-packages" / "ours.pth").write_text(
         "\n".join(path for path in sys.path if path.endswith("site-packages"))
     )

@@ -1,4 +1,4 @@
-"""What shares a Label Studio runs in one worker, whatever else runs beside it."""
+"""Tests that share a Label Studio run in one worker."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def test_it(number): pass
 """
 
 
-def test_what_shares_something_runs_in_one_worker(tmp_path: Path) -> None:
+def test_tests_that_share_fixtures_run_in_one_worker(tmp_path: Path) -> None:
     end_to_end = ["end_to_end/test_a.py", "end_to_end/test_b.py", "end_to_end/test_tabs.py"]
     places = [*end_to_end, "test_c.py", "test_d.py"]
     (tmp_path / "tests" / "end_to_end").mkdir(parents=True)
@@ -42,7 +42,7 @@ def test_what_shares_something_runs_in_one_worker(tmp_path: Path) -> None:
     assert workers["tests/end_to_end/test_a.py"] != workers["tests/end_to_end/test_tabs.py"]
 
 
-def test_the_named_groups_exist() -> None:
+def test_named_groups_exist() -> None:
     root = TESTS.parent
     assert all((TESTS / "end_to_end" / name).is_file() for name in USES_VALIDATION)
     groups = set(LONG_GROUPS) - {VALIDATING, END_TO_END}

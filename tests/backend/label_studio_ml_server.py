@@ -1,4 +1,4 @@
-"""A process that serves our class by the app of whichever label-studio-ml is first on the path."""
+"""A process that serves our class with the first label-studio-ml on the path."""
 
 import sys
 
@@ -7,7 +7,7 @@ from werkzeug.serving import make_server
 
 from tagalong.backend.label_studio_ml import Tagalong
 
-if __name__ == "__main__":  # 1.0.9 starts a process of this very file for every event
+if __name__ == "__main__":  # 1.0.9 starts a process of this file for each event
     folder = {"model_dir": sys.argv[1]} if sys.argv[1:] else {}
     server = make_server("127.0.0.1", 0, init_app(Tagalong, **folder), threaded=True)
     print(server.server_port, flush=True)

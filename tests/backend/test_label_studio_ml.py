@@ -1,4 +1,4 @@
-"""Our class under label-studio-ml's own app: its real 1.0.9, and the contract of 2.x in small."""
+"""The Tagalong class in the app of label-studio-ml 1.0.9, and in a small copy of 2.x."""
 
 import importlib
 import json
@@ -40,7 +40,7 @@ FRAMEWORKS = {
 }
 TEXTS = ("Naloxone 🙂 reverses\r\nthe  naloxone. Naloxone!", "", "Li+ caused β-cell failure.")
 LABEL = '<Label value="Chemical" alias="CHEM"/><Label value="Illness" predicted_values="Disease"/>'
-WAIT = 120  # seconds: 1.0.9 imports everything anew for every event, on machines however slow
+WAIT = 120  # seconds: 1.0.9 imports everything for each event
 
 
 def publish(models: Path, base: BaseModelRef, seed: int) -> str:
@@ -64,7 +64,7 @@ def config(*names: str) -> str:
 
 @dataclass(frozen=True)
 class Backend:
-    """A running framework, asked as Label Studio asks."""
+    """A running server of a framework, with the requests of Label Studio."""
 
     framework: str
     url: str
@@ -111,7 +111,7 @@ def backend(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_base: Callable[[str], Path],
 ) -> Iterator[Backend]:
-    """A server process of a framework."""
+    """Start the server process of a framework."""
     framework: str = request.param
     folder = FRAMEWORKS[framework]
     assert (folder / "label_studio_ml").is_dir(), (
@@ -144,7 +144,7 @@ def backend(
 
 @pytest.fixture(scope="module")
 def expected(backend: Backend) -> Iterator[Callable[..., list[dict[str, Any]]]]:
-    """What our own objects say to the same request, as JSON makes of it."""
+    """Answers of our own service to the same request, as JSON."""
     service = Service(Settings(backend.models))
     service.start()
 
@@ -174,12 +174,12 @@ def without_versions(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def as_bytes(value: object) -> bytes:
+def to_bytes(value: object) -> bytes:
     return json.dumps(value, sort_keys=True).encode()
 
 
 def wait_for(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true in time."""
+    """Whether a condition becomes true in time."""
     end = time.monotonic() + WAIT
     while not condition():
         if time.monotonic() > end:
@@ -188,11 +188,11 @@ def wait_for(condition: Callable[[], bool]) -> bool:
     return True
 
 
-def test_health_is_answered(backend: Backend) -> None:
+def test_health(backend: Backend) -> None:
     assert backend.ask("health")["status"] == "UP"
 
 
-def test_from_the_first_setup_to_a_promotion(backend: Backend, tiny_base, expected) -> None:
+def test_setup_predict_and_promotion(backend: Backend, tiny_base, expected) -> None:
     first = backend.setup()
     assert first == (backend.version if backend.framework == "2" else "INITIAL")
     got, ours = backend.predict(), expected()
@@ -201,14 +201,14 @@ def test_from_the_first_setup_to_a_promotion(backend: Backend, tiny_base, expect
     if first == "INITIAL":
         assert all("model_version" not in item for item in got)
         ours = without_versions(ours)
-    assert as_bytes(got) == as_bytes(ours)
+    assert to_bytes(got) == to_bytes(ours)
 
     backend.ask("webhook", annotation_event(5))
     assert wait_for(lambda: backend.events() == {"ANNOTATION_CREATED": 1})
     assert wait_for(lambda: backend.setup() == backend.version)
     got = backend.predict()
     assert {item["model_version"] for item in got} == {backend.version}
-    assert as_bytes(got) == as_bytes(expected())
+    assert to_bytes(got) == to_bytes(expected())
 
     promoted = publish(backend.models, BaseModelRef(str(tiny_base("bert-uncased"))), seed=2)
     assert promoted != backend.version
@@ -216,21 +216,21 @@ def test_from_the_first_setup_to_a_promotion(backend: Backend, tiny_base, expect
     assert backend.setup() == promoted
     assert wait_for(lambda: expected()[0]["model_version"] == promoted)
     after = backend.predict()
-    assert as_bytes(after) == as_bytes(expected())
-    assert as_bytes(without_versions(after)) != as_bytes(without_versions(got))
+    assert to_bytes(after) == to_bytes(expected())
+    assert to_bytes(without_versions(after)) != to_bytes(without_versions(got))
 
 
-def test_what_was_drawn_is_completed(backend: Backend, expected) -> None:
+def test_drawn_region_is_completed(backend: Backend, expected) -> None:
     value = {"start": 0, "end": 8, "text": "Naloxone", "labels": ["Illness"]}
     drawn = {"from_name": "label", "to_name": "text", "type": "labels", "value": value}
     context = {"result": [{"id": "drawn", **drawn}]}
     backend.setup()
     got = without_versions(backend.predict(context=context))
-    assert as_bytes(got) == as_bytes(without_versions(expected(context=context)))
-    assert as_bytes(got) != as_bytes(without_versions(expected()))
+    assert to_bytes(got) == to_bytes(without_versions(expected(context=context)))
+    assert to_bytes(got) != to_bytes(without_versions(expected()))
 
 
-def test_the_label_config_of_the_request_counts_where_the_framework_hands_it_on(
+def test_label_config_of_the_request_is_used_if_passed_on(
     backend: Backend,
 ) -> None:
     backend.setup()
@@ -238,7 +238,7 @@ def test_the_label_config_of_the_request_counts_where_the_framework_hands_it_on(
     assert names == ({"mine"} if backend.framework == "2" else {"label"})
 
 
-def test_the_extra_params_choose_the_control_where_the_framework_has_them(
+def test_extra_params_choose_the_control_if_passed_on(
     backend: Backend,
 ) -> None:
     asked = {"project": "8.180", "schema": config("one", "two")}
@@ -253,7 +253,7 @@ def test_the_extra_params_choose_the_control_where_the_framework_has_them(
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """Our module in this process, over 2.x and a folder of its own."""
+    """Our module imported in this process, with 2.x and its own models folder."""
     monkeypatch.syspath_prepend(FRAMEWORKS["2"])
     monkeypatch.setenv("TAGALONG_MODELS", str(tmp_path / "models"))
     imported = importlib.import_module("tagalong.backend.label_studio_ml")
@@ -264,7 +264,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     del sys.modules["tagalong.backend.label_studio_ml"]
 
 
-def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> None:
+def test_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> None:
     models = module.process_service().settings.models
     publish(models, BaseModelRef(str(tiny_base("bert-uncased"))), seed=1)
 
@@ -280,7 +280,7 @@ def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) ->
     assert begun.count("encoder-watch") == 1
 
 
-def test_events_are_recorded_once_whatever_becomes_of_versions(module) -> None:
+def test_events_are_recorded_once_despite_version_changes(module) -> None:
     home = module.process_service().settings.models / "encoder"
     home.mkdir(parents=True)
     (home / "current").write_text("no JSON")
@@ -316,9 +316,7 @@ def test_settings_come_from_the_environment(module, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("missing", ["label_studio_ml", "label_studio_ml.model"])
-def test_without_the_framework_one_sentence_says_so(
-    missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_framework_is_reported(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match="tagalong serve"):
         importlib.import_module("tagalong.backend.label_studio_ml")

@@ -1,4 +1,4 @@
-"""What pages share: words for figures and times, and colours that can be read."""
+"""Shared parts of the HTML pages: words for numbers and times, and readable colours."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -30,11 +30,11 @@ DURATIONS = {  # seconds
 }
 
 
-def test_latencies_are_brief() -> None:
+def test_format_latency() -> None:
     assert {seconds: format_latency(seconds) for seconds in LATENCIES} == LATENCIES
 
 
-def test_durations_are_said_in_words() -> None:
+def test_durations_in_words() -> None:
     start = datetime(2026, 11, 22, tzinfo=UTC)
     said = {
         seconds: format_duration(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS
@@ -54,7 +54,7 @@ def contrast(first: str, second: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_every_colour_of_text_stands_out_from_the_paper() -> None:
+def test_text_colours_have_enough_contrast() -> None:
     style = (Path(tagalong.backend.pages.__file__).parent / "templates" / "page.html").read_text()
     palettes = [
         dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in style.split(":root")[1:3]
@@ -65,7 +65,7 @@ def test_every_colour_of_text_stands_out_from_the_paper() -> None:
             assert contrast(palette[name], palette["paper"]) >= 4.5, name
 
 
-def test_numbers_and_names_read_as_a_sentence_has_them() -> None:
+def test_numbers_and_names_in_sentences() -> None:
     numbers = (0, 1, 2, 2_000)
     said = ["no tasks", "1 task", "2 tasks", "2,000 tasks"]
     assert [format_count(number, "task") for number in numbers] == said

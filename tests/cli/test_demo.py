@@ -14,7 +14,7 @@ import tagalong.cli.demo
 from tagalong.backend.demo.supervised_process import find_free_port
 from tagalong.cli.main import main
 from tests.backend.demo.conftest import Script, script, toy_program, toy_serve  # noqa: F401
-from tests.backend.demo.test_supervised_process import alive, eventually
+from tests.backend.demo.test_supervised_process import is_running, wait_until
 from tests.errors import failed
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +121,7 @@ def test_wrong_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> No
 
 
 # Whoever runs the tests in the background may ignore signals, which children inherit.
-HEED = (
+RESTORE_SIGINT = (
     "import signal\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
@@ -139,7 +139,7 @@ def test_however_it_is_stopped_nothing_is_left(
     tmp_path: Path,
 ) -> None:
     program = (
-        f"{HEED}import tagalong.cli.demo, sys\n"
+        f"{RESTORE_SIGINT}import tagalong.cli.demo, sys\n"
         "from tagalong.cli.main import main\n"
         f"tagalong.cli.demo.SERVE_COMMAND = {toy_serve!r}\n"
         f"main({arguments!r})\n"
@@ -147,12 +147,12 @@ def test_however_it_is_stopped_nothing_is_left(
     shown = tmp_path / "shown"
     with shown.open("w") as out:
         demo = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=out, stderr=out)
-        assert eventually(lambda: "Ctrl-C" in shown.read_text())
+        assert wait_until(lambda: "Ctrl-C" in shown.read_text())
         children = [int(pid) for pid in children_of(demo.pid)]
         assert len(children) == 2
         demo.send_signal(number)
         assert demo.wait(60) == code
-    assert not any(map(alive, children))
+    assert not any(map(is_running, children))
     said = shown.read_text()
     assert "Traceback" not in said
     for word in ("Open", "/projects/1/data", "Log in as", "demo@localhost", "Password", "Submit"):
@@ -172,13 +172,13 @@ def test_stopping_while_label_studio_starts_leaves_nothing(
 ) -> None:
     slow = script('echo $$ > "$0.pids"; exec sleep 600')
     arguments = ["demo", "--home", str(tmp_path / "home"), "--label-studio", str(slow)]
-    program = f"{HEED}from tagalong.cli.main import main\nmain({arguments!r})\n"
+    program = f"{RESTORE_SIGINT}from tagalong.cli.main import main\nmain({arguments!r})\n"
     demo = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.DEVNULL)
     pids = Path(f"{slow}.pids")
-    assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"))
+    assert wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
     demo.send_signal(signal.SIGINT)
     assert demo.wait(60) == 130
-    assert not alive(int(pids.read_text()))
+    assert not is_running(int(pids.read_text()))
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -16,7 +16,7 @@ import pytest
 
 from tagalong.backend.demo.provision import read_abstracts
 from tagalong.backend.models.tier import Tier
-from tests.cli.test_demo import HEED
+from tests.cli.test_demo import RESTORE_SIGINT
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 600  # seconds, on machines however slow: Label Studio makes its database
@@ -33,7 +33,11 @@ def home(new_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(home: Path, program: Path, *more: str) -> Sequence[str]:
     """The command, heeding signals whoever runs the tests."""
     words = ["demo", "--home", str(home), "--label-studio", str(program), "--no-browser", *more]
-    return [sys.executable, "-c", f"{HEED}from tagalong.cli.main import main\nmain({words!r})\n"]
+    return [
+        sys.executable,
+        "-c",
+        f"{RESTORE_SIGINT}from tagalong.cli.main import main\nmain({words!r})\n",
+    ]
 
 
 def processes_of(home: Path) -> list[str]:

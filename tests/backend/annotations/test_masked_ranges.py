@@ -1,4 +1,4 @@
-"""What nobody can say is right: never learnt as O, from the export to the tags."""
+"""Masked ranges, from the export to the tags: their words are never learnt as O."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ WORDS = {TEXT[start:end]: i for i, (start, end) in enumerate(word_offsets(TEXT))
 
 
 @st.composite
-def unsure_documents(draw: st.DrawFn) -> Document:
+def documents_with_masked_ranges(draw: st.DrawFn) -> Document:
     document = draw(odd_documents())
     stretches = ((span.start, span.end) for span in draw(spans_in(document.text)))
     return replace(document, masked_ranges=tuple(stretches))
@@ -49,7 +49,7 @@ def masked(document: Document) -> list[str]:
     ]
 
 
-def test_what_was_outvoted_is_not_learnt_as_o(tmp_path) -> None:
+def test_outvoted_span_is_masked(tmp_path) -> None:
     drawn = region(TEXT, *EFFECT, "Disease")
     document = read(tmp_path, annotation(NALOXONE, drawn, by=1), annotation(NALOXONE, by=2))
     assert document.masked_ranges == (EFFECT,)
@@ -57,7 +57,7 @@ def test_what_was_outvoted_is_not_learnt_as_o(tmp_path) -> None:
     assert TagSet(LABELS).encode(document).tags[WORDS["clonidine"]] == OUTSIDE
 
 
-def test_of_an_outvoted_border_only_the_disputed_words_are_unknown(tmp_path) -> None:
+def test_outvoted_boundary_masks_only_the_disputed_words(tmp_path) -> None:
     short, long = region(TEXT, 22, 38, "Disease"), region(TEXT, 22, 45, "Disease")
     votes = (annotation(short, by=1), annotation(short, by=2), annotation(long, by=3))
     document = read(tmp_path, *votes)
@@ -65,13 +65,13 @@ def test_of_an_outvoted_border_only_the_disputed_words_are_unknown(tmp_path) -> 
     assert masked(document) == ["effect"]
 
 
-def test_what_was_marked_without_a_label_is_not_learnt_as_o(tmp_path) -> None:
+def test_region_without_label_is_masked(tmp_path) -> None:
     document = read(tmp_path, annotation(NALOXONE, region(TEXT, 49, 58)))
     assert masked(document) == ["clonidine"]
 
 
-@given(unsure_documents())
-def test_exactly_the_uncovered_words_of_unknown_stretches_are_masked(document: Document) -> None:
+@given(documents_with_masked_ranges())
+def test_uncovered_words_of_masked_ranges_are_masked(document: Document) -> None:
     sure = TagSet(LABELS).encode(replace(document, masked_ranges=()))
     unsure = TagSet(LABELS).encode(document)
     assert (unsure.words, unsure.dropped) == (sure.words, sure.dropped)
@@ -80,14 +80,14 @@ def test_exactly_the_uncovered_words_of_unknown_stretches_are_masked(document: D
         assert after == (IGNORE_INDEX if touched and before == OUTSIDE else before)
 
 
-@given(unsure_documents())
-def test_unknown_stretches_come_back_from_json_lines(document: Document) -> None:
+@given(documents_with_masked_ranges())
+def test_masked_ranges_round_trip_through_json_lines(document: Document) -> None:
     line = json.loads(json.dumps(document_to_json(document)))
     assert ("unknown" in line) == bool(document.masked_ranges)
     assert document_from_json(line, "line 1") == document
 
 
-def test_unknown_stretches_survive_convert_and_split(tmp_path) -> None:
+def test_masked_ranges_survive_convert_and_split(tmp_path) -> None:
     document = Document("1", TEXT, (Span(0, 8, "Chemical"),), masked_ranges=(EFFECT,))
     write_documents([document], tmp_path / "corpus.jsonl", "jsonl")
     (back,) = read_corpus([tmp_path / "corpus.jsonl"]).documents
@@ -97,13 +97,13 @@ def test_unknown_stretches_survive_convert_and_split(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("target", "count"), [("jsonl", 0), ("conll", 2), ("label-studio", 2)])
-def test_what_a_format_cannot_leave_unknown_is_counted(tmp_path, target, count) -> None:
+def test_masked_ranges_that_a_format_drops_are_counted(tmp_path, target, count) -> None:
     document = Document("1", TEXT, (Span(0, 8, "Chemical"),), masked_ranges=(EFFECT, (49, 58)))
     written = write_documents([document, Document("2", TEXT)], tmp_path / "x", target)
     assert (written.masked_range_count, written.dropped) == (count, ())
 
 
-def test_the_fingerprint_knows_what_is_unknown() -> None:
+def test_fingerprint_covers_masked_ranges() -> None:
     sure = Document("1", TEXT, (Span(0, 8, "Chemical"),))
     names = {
         compute_fingerprint([replace(sure, masked_ranges=one)])
@@ -112,7 +112,7 @@ def test_the_fingerprint_knows_what_is_unknown() -> None:
     assert len(names) == 3
 
 
-def test_the_same_text_with_other_doubts_is_annotated_again(tmp_path) -> None:
+def test_other_masked_ranges_make_another_document(tmp_path) -> None:
     path = tmp_path / "corpus.jsonl"
     line = {"id": "1", "text": TEXT, "entities": []}
     lines = [line, {**line, "unknown": [[22, 45]]}, {**line, "unknown": [[22, 45]]}]
@@ -123,7 +123,7 @@ def test_the_same_text_with_other_doubts_is_annotated_again(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("stretch", [(3, 3), (5, 2), (-1, 4), (0, len(TEXT) + 1)])
-def test_an_unknown_stretch_is_a_stretch_of_the_text(stretch: tuple[int, int]) -> None:
+def test_masked_range_outside_the_text_is_refused(stretch: tuple[int, int]) -> None:
     with raises(OffsetError, "stretch-outside-text"):
         Document("1", TEXT, masked_ranges=(stretch,))
     line = {"id": "1", "text": TEXT, "entities": [], "unknown": [list(stretch)]}
@@ -133,7 +133,7 @@ def test_an_unknown_stretch_is_a_stretch_of_the_text(stretch: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("unknown", ["x", {}, [3], [[1]], [[1, 2, 3]], [["1", 2]], [[True, 2]]])
-def test_another_shape_of_unknown_is_refused(unknown: object) -> None:
+def test_malformed_masked_range_is_refused(unknown: object) -> None:
     line = {"id": "1", "text": TEXT, "entities": [], "unknown": unknown}
     with raises(FormatError, "unknown-invalid"):
         document_from_json(line, "f, line 3")

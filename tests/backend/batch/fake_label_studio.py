@@ -1,4 +1,4 @@
-"""A Label Studio in memory, with as many tasks as are wanted and every fault of a network."""
+"""A fake Label Studio in memory, with any number of tasks and scripted network faults."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,11 +27,11 @@ class Killed(BaseException):
 
 
 class FakeLabelStudio:
-    """A Label Studio in memory that loses requests and answers as it is told to.
+    """A Label Studio in memory that loses requests and answers by a script.
 
-    Every request takes the next fault: "" for none, "before" and "after" for a connection that is
-    lost before or after predictions are stored, "late" for one that is lost and stores them only
-    when the next predictions come, "killed" and "killed after" for the end of who asks.
+    Each request takes the next fault: "" for none; "before" and "after" for a connection that is
+    lost before or after predictions are stored; "late" for one that is lost and stores them with
+    the next request; "killed" and "killed after" for a kill of the client.
     """
 
     def __init__(self, tasks: int, faults: Sequence[str] = ()) -> None:
@@ -40,9 +40,11 @@ class FakeLabelStudio:
         self.late: list[dict[str, Any]] = []
         self.faults = iter(faults)
         self._numbers = count(1)
-        self.forbidden: set[int] = set()  # tasks whose predictions are left out
-        self.refusing: set[int] = set()  # tasks whose predictions have all of a request refused
-        self.failing: set[int] = set()  # tasks whose predictions make a request fail
+        self.forbidden: set[int] = set()  # tasks whose predictions are dropped
+        self.refusing: set[int] = (
+            set()
+        )  # tasks whose predictions make Label Studio refuse the request
+        self.failing: set[int] = set()  # tasks whose predictions make the request fail
         self.url = "http://127.0.0.1:8080"
         self.connection = SimpleNamespace(authorization_header=str)
         self.tasks = SimpleNamespace(list_after=self._list_after, list_by_id=self._list_by_id)
@@ -73,16 +75,16 @@ class FakeLabelStudio:
             self.stored.append(StoredPrediction(number, item["task"], version, score, result))
 
     def deliver_late(self) -> None:
-        """Have what is late arrive now."""
+        """Store the late predictions."""
         self._store(self.late)
         self.late = []
 
     def delete_predictions(self, number: int) -> None:
-        """Have somebody delete a task's predictions."""
+        """Delete a task's predictions."""
         self.stored = [one for one in self.stored if one.task != number]
 
     def delete_task(self, number: int) -> None:
-        """Have somebody delete a task."""
+        """Delete a task."""
         self.texts.pop(number, None)
         self.delete_predictions(number)
 
@@ -120,19 +122,19 @@ class FakeLabelStudio:
 
 
 def connect_project(label_studio: Any, **retry: Any) -> ConnectedProject:
-    """The project of a studio, asked without pauses."""
+    """Connect to the project without pauses between requests."""
     return ConnectedProject(
         label_studio, 1, CONFIG, RateLimitedRetry(requests_per_second=1e6, **retry)
     )
 
 
 def count_predictions(label_studio: FakeLabelStudio) -> dict[int, int]:
-    """How many predictions each task has that has any."""
+    """Number of predictions by task, for tasks with predictions."""
     return dict(Counter(one.task for one in label_studio.stored))
 
 
 class FakeClock:
-    """Stands in for the module time: nobody sleeps, and what is to happen meanwhile does."""
+    """Replaces the module `time`: `sleep` returns at once and runs the actions that are due."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -143,7 +145,7 @@ class FakeClock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Have time pass."""
+        """Advance the time."""
         self.now += seconds
         due = [then for when, then in self._coming if when <= self.now]
         self._coming = [one for one in self._coming if one[0] > self.now]
@@ -151,5 +153,5 @@ class FakeClock:
             then()
 
     def after(self, seconds: float, then: Callable[[], None]) -> None:
-        """Have something happen in a while."""
+        """Schedule an action."""
         self._coming.append((self.now + seconds, then))

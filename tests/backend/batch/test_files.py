@@ -1,4 +1,4 @@
-"""A file as the source of a batch: opened once a pass, and seen as it is in each pass."""
+"""A file as the source of a batch: opened once per pass, and read again in each pass."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ def count_opens(event: str, arguments: tuple[object, ...]) -> None:
         opened.append(str(arguments[0]))
 
 
-sys.addaudithook(count_opens)  # sees every way to open a file; it can never be removed
+sys.addaudithook(count_opens)  # sees all ways to open a file; it cannot be removed
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def run(source_and_sink: SourceAndSink, models: BatchModels, folder: Path) -> No
 
 @pytest.mark.parametrize("name", list(CONTENTS))
 @pytest.mark.parametrize(("models", "passes"), [(MODELS, 1), (CASCADE, 2)])
-def test_a_source_is_opened_once_a_pass(
+def test_source_is_opened_once_per_pass(
     tmp_path: Path, name: str, models: BatchModels, passes: int
 ) -> None:
     path, out = tmp_path / name, tmp_path / "out.jsonl"
@@ -76,7 +76,7 @@ def test_a_source_is_opened_once_a_pass(
     assert len(out.read_text().splitlines()) == source_and_sink.total_items
 
 
-def test_a_later_pass_sees_what_was_edited_meanwhile(tmp_path: Path) -> None:
+def test_later_pass_sees_edits(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text(CONTENTS["texts.jsonl"])
     with FileSource(path) as source:
@@ -87,7 +87,7 @@ def test_a_later_pass_sees_what_was_edited_meanwhile(tmp_path: Path) -> None:
         assert [item.document and item.document.text for item in source] == ["lithium"]
 
 
-def test_a_source_that_is_refused_leaves_no_file_open(tmp_path: Path) -> None:
+def test_refused_source_leaves_no_file_open(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_bytes(b"\xff")
     with raises(FormatError, "file-not-utf8"):
@@ -96,12 +96,12 @@ def test_a_source_that_is_refused_leaves_no_file_open(tmp_path: Path) -> None:
     assert path not in [link.resolve() for link in links]
 
 
-def test_a_sink_writes_what_its_ending_says(tmp_path: Path) -> None:
+def test_sink_format_follows_file_suffix(tmp_path: Path) -> None:
     assert PredictionsFileSink(tmp_path / "p.json").output_kind == "Label Studio's tasks"
     assert PredictionsFileSink(tmp_path / "p.jsonl").output_kind == "JSON lines"
 
 
-def test_a_config_has_the_digest_that_journals_of_earlier_releases_have() -> None:
+def test_config_digest_is_that_of_earlier_releases() -> None:
     config = parse_label_config(
         '<View><Labels name="l" toName="t"><Label value="Chemical" alias="CHEM" '
         'predicted_values="Drug"/><Label value="Disease"/></Labels>'

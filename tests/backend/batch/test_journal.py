@@ -1,4 +1,4 @@
-"""The journal of a batch: what is wrong with the file is said, and what is in it outlives us."""
+"""The journal of a batch: entries, locks, kills and unusable files."""
 
 import math
 import os
@@ -57,7 +57,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "out.jsonl.journal"
 
 
-def test_what_is_recorded_is_read_back(path: Path) -> None:
+def test_entries_round_trip(path: Path) -> None:
     with BatchJournal(path) as journal:
         assert journal.read_description() == {}
         journal.write_description({"source": "s", "version": "v"})
@@ -74,7 +74,7 @@ def test_what_is_recorded_is_read_back(path: Path) -> None:
         assert journal.count_by_state() == {DocumentState.PREDICTED: 2, DocumentState.FAILED: 1}
 
 
-def test_an_answer_goes_once_it_is_delivered(path: Path) -> None:
+def test_delivered_entry_drops_its_payload(path: Path) -> None:
     with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1), entry(2)])
         journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
@@ -88,16 +88,16 @@ def test_an_answer_goes_once_it_is_delivered(path: Path) -> None:
         assert waiting.position == 2
 
 
-def test_all_of_a_record_or_nothing(path: Path) -> None:
+def test_entries_are_written_atomically(path: Path) -> None:
     with BatchJournal(path) as journal:
         journal.write_entries([entry(1)])
         with pytest.raises(StateFileError):  # two positions cannot have one id
             journal.write_entries([entry(0), replace(entry(2), key="k1")])
         assert [one.position for one in journal.iterate_entries()] == [1]
-        journal.write_entries([entry(0)])  # and it goes on
+        journal.write_entries([entry(0)])  # the journal is still usable
 
 
-def test_what_is_predicted_anew_takes_the_place_of_what_was(path: Path) -> None:
+def test_new_prediction_replaces_the_old_one(path: Path) -> None:
     with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1)], seconds=3.0)
         anew = replace(entry(0), version="w", payload="another", entities=7)
@@ -109,13 +109,13 @@ def test_what_is_predicted_anew_takes_the_place_of_what_was(path: Path) -> None:
         }
 
 
-def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(path: Path) -> None:
+def test_predictions_sent_twice_are_possible_duplicates(path: Path) -> None:
     with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1), entry(2)])
         journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
         journal.set_state([entry(1)], DocumentState.PREDICTED)
         journal.set_state([entry(1), entry(2)], DocumentState.SENDING)
-        assert journal.read_possible_duplicates(limit=9) == []  # not while it is on its way
+        assert journal.read_possible_duplicates(limit=9) == []  # not while it is in flight
         journal.set_state([entry(0), entry(1), entry(2)], DocumentState.DELIVERED)
         [doubtful] = journal.read_possible_duplicates(limit=9)
         assert doubtful.key == "k1"
@@ -123,7 +123,7 @@ def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(path: Path) -> None
         assert journal.read_possible_duplicates(limit=9) == []
 
 
-def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(path: Path) -> None:
+def test_failed_entries_with_a_version_are_possible_duplicates(path: Path) -> None:
     with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1)], seconds=1.0)
         for _ in range(2):
@@ -132,13 +132,13 @@ def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(path: Path) ->
         assert [one.key for one in journal.read_possible_duplicates(limit=9)] == ["k0", "k1"]
         assert journal.read_version_totals() == {
             "v": VersionTotals(0, 0, 1.0)
-        }  # but is nobody's share
-        # It was read again since, and cannot be: there is no version to look for.
+        }  # but it counts for no version
+        # A later read failed, so there is no version to look for.
         journal.write_entries([replace(entry(1, DocumentState.FAILED), version="")])
         assert [one.key for one in journal.read_possible_duplicates(limit=9)] == ["k0"]
 
 
-def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(path: Path) -> None:
+def test_absent_documents_are_forgotten(path: Path) -> None:
     with BatchJournal(path) as journal:
         assert journal.read_last_entry() is None
         states = [
@@ -163,7 +163,7 @@ def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(path: Pa
 @given(
     worths=st.lists(st.floats(0, 9), max_size=12), share=st.floats(0, 1), aside=st.integers(0, 3)
 )
-def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
+def test_most_uncertain_documents_are_selected(
     worths: list[float], share: float, aside: int
 ) -> None:
     held = [
@@ -182,20 +182,20 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
         left = [one.expected_errors for one in held if one.key not in chosen]
         assert all(one.expected_errors >= worst for one in chosen.values() for worst in left)
         assert chosen.keys().isdisjoint(one.key for one in others)
-        assert journal.select_for_second_pass(share) == count  # once more changes nothing
+        assert journal.select_for_second_pass(share) == count  # a second call changes nothing
         assert {one.key for one in journal.read_entries(DocumentState.DEFERRED)} == set(chosen)
         assert journal.select_for_second_pass(0.0) == 0
         assert len(journal.read_entries(DocumentState.PREDICTED)) == len(worths)
 
 
-def test_what_was_committed_outlives_a_kill(path: Path) -> None:
+def test_committed_entries_survive_a_kill(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     with BatchJournal(path) as journal:
         assert journal.count_by_state() == {DocumentState.PREDICTED: 100}
 
 
-def test_two_batches_cannot_hold_one(path: Path) -> None:
+def test_journal_is_locked_by_one_batch(path: Path) -> None:
     with BatchJournal(path), raises(StateFileError, "state-file-in-use"):
         BatchJournal(path)
     with BatchJournal(path):
@@ -231,7 +231,7 @@ def a_text(path: Path) -> None:
         (of_another_release, "state-file-of-another-format"),
     ],
 )
-def test_what_is_no_journal_is_left_as_it_is(path: Path, damage, code: str) -> None:
+def test_other_files_are_refused_and_unchanged(path: Path, damage, code: str) -> None:
     damage(path)
     before = path.read_bytes()
     with raises(StateFileError, code):
@@ -254,10 +254,10 @@ CREATE INDEX documents_by_state ON documents (state, place);
 CREATE INDEX documents_in_doubt ON documents (place) WHERE sent > 1;
 PRAGMA application_id = 1952540524;
 PRAGMA user_version = 2;
-"""  # dumped from a journal of a release whose code named the fields as the columns
+"""  # dump of a journal of an earlier release
 
 
-def test_a_journal_of_an_earlier_release_is_read(path: Path) -> None:
+def test_journal_of_an_earlier_release_is_read(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(EARLIER_RELEASE)
     with BatchJournal(path) as journal:
@@ -277,7 +277,7 @@ def test_a_journal_of_an_earlier_release_is_read(path: Path) -> None:
         assert journal.read_version_totals() == {"lexicon-1": VersionTotals(1, 2, 1.5)}
 
 
-def test_removed_it_leaves_nothing(path: Path) -> None:
+def test_removed_journal_leaves_no_files(path: Path) -> None:
     journal = BatchJournal(path)
     journal.write_entries([entry(0)])
     journal.remove()

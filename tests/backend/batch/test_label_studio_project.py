@@ -1,4 +1,4 @@
-"""Whatever is lost, late or ended, each task of a project ends with one prediction."""
+"""Batches on a project: one prediction for each task, despite lost requests and kills."""
 
 import json
 from collections import Counter
@@ -32,13 +32,14 @@ from tests.backend.batch.fake_label_studio import (
 from tests.errors import assert_wording
 from tests.lexicon_tier import LexiconTier
 
-TOGETHER = 7  # predictions in a request, so that a few tasks make many
+PREDICTIONS_PER_REQUEST = 7  # predictions per request, so that a few tasks need many requests
 
 
 @pytest.fixture(autouse=True)
 def small_requests_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST", TOGETHER
+        "tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST",
+        PREDICTIONS_PER_REQUEST,
     )
     monkeypatch.setattr("tagalong.backend.batch.label_studio_project.MAX_IN_FLIGHT_SECONDS", 0.0)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
@@ -77,7 +78,7 @@ def test_each_task_ends_with_one_prediction(tasks: int, faults: list[str]) -> No
 
 
 @given(tasks=st.integers(1, 60), data=st.data())
-def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.DataObject) -> None:
+def test_refused_predictions_do_not_affect_other_tasks(tasks: int, data: st.DataObject) -> None:
     label_studio = FakeLabelStudio(tasks)
     some = st.sets(st.sampled_from(sorted(label_studio.texts)), max_size=3)
     label_studio.forbidden, label_studio.refusing = data.draw(some), data.draw(some)
@@ -96,7 +97,7 @@ def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.D
             assert "it says why" in reason
 
 
-def test_what_has_a_prediction_of_the_version_gets_no_other() -> None:
+def test_tasks_with_a_prediction_of_the_version_are_skipped() -> None:
     label_studio = FakeLabelStudio(250)
     label_studio._store(
         [
@@ -113,22 +114,24 @@ def test_what_has_a_prediction_of_the_version_gets_no_other() -> None:
     ) == Counter(label_studio.texts.keys())
 
 
-def test_a_task_that_goes_while_it_is_predicted_is_set_aside(tmp_path: Path) -> None:
+def test_task_deleted_during_prediction_fails(tmp_path: Path) -> None:
     label_studio = FakeLabelStudio(3)
     tasks = dict(label_studio.texts)
 
-    def going(project: int, after: int = 0, *, unlabeled_only: bool = False) -> list[Task]:
+    def list_and_delete(
+        project: int, after: int = 0, *, unlabeled_only: bool = False
+    ) -> list[Task]:
         found = FakeLabelStudio._list_after(label_studio, project, after)
         label_studio.texts.pop(6, None)
         return found
 
-    label_studio.tasks.list_after = going
+    label_studio.tasks.list_after = list_and_delete
     count = run(label_studio, str(tmp_path))
     assert count == {DocumentState.DELIVERED: 2, DocumentState.FAILED: 1}
     assert count_predictions(label_studio) == dict.fromkeys(tasks.keys() - {6}, 1)
 
 
-def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_task_without_text_fails_alone(tmp_path: Path) -> None:
     label_studio = FakeLabelStudio(5)
     label_studio.texts[6] = 7  # type: ignore[assignment]
     label_studio.texts[9] = None  # type: ignore[assignment]
@@ -141,7 +144,7 @@ def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path)
 
 
 @pytest.mark.parametrize("problem", ["key", "forbidden", "missing"])
-def test_what_no_patience_mends_ends_the_batch_at_once(tmp_path: Path, problem: Any) -> None:
+def test_permanent_errors_end_the_batch_at_once(tmp_path: Path, problem: Any) -> None:
     label_studio = FakeLabelStudio(50)
     asked = 0
 
@@ -160,7 +163,7 @@ def test_what_no_patience_mends_ends_the_batch_at_once(tmp_path: Path, problem: 
     assert count_predictions(label_studio) == dict.fromkeys(label_studio.texts, 1)
 
 
-def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
+def test_outages_are_retried_up_to_a_limit() -> None:
     told: list[str] = []
     polite = RateLimitedRetry(requests_per_second=1e6, max_outage_seconds=0.05, notify=told.append)
     answers: Iterator[Any] = iter([LabelStudioError("away", "unreachable"), 7])
@@ -182,7 +185,7 @@ def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
     assert raised.value.kind == "slow"
 
 
-def test_what_is_sent_is_what_label_studio_imports() -> None:
+def test_sent_items_have_the_import_format() -> None:
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
     project = connect_project(FakeLabelStudio(1))

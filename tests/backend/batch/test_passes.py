@@ -1,4 +1,4 @@
-"""A batch that is ended anywhere goes on; what cannot be predicted costs nobody else anything."""
+"""Passes of a batch: resuming after interruptions, failing documents and cascades."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -39,11 +39,11 @@ DOCUMENTS = [
 
 
 class Killed(BaseException):
-    """What no `except Exception` holds up, like Ctrl-C."""
+    """An interruption that no `except Exception` catches, like Ctrl-C."""
 
 
-class Counting(LexiconTier):
-    """Counts how often each text was predicted; fails on some, and is ended at one."""
+class CountingTier(LexiconTier):
+    """Counts the predictions of each document. It fails on some documents and is killed at one."""
 
     def __init__(self, *, failing: Sequence[str] = (), fails: int = 99, ends_at: int = 0) -> None:
         super().__init__("lexicon-1")
@@ -82,17 +82,17 @@ def run_undisturbed() -> list[tuple[str, str]]:
 
 
 @given(ends=st.lists(st.integers(1, len(DOCUMENTS)), max_size=3))
-def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -> None:
+def test_interrupted_batch_resumes_without_predicting_twice(ends: list[int]) -> None:
     asked: Counter[str] = Counter()
     with TemporaryDirectory() as folder:
         for end in ends:
-            tier = Counting(ends_at=end)
+            tier = CountingTier(ends_at=end)
             with BatchJournal(Path(folder) / "j") as journal, suppress(Killed):
                 BatchPasses(journal, JournalSink()).predict(
                     make_items(DOCUMENTS), make_local_engine(tier)
                 )
             asked += tier.asked
-        tier = Counting()
+        tier = CountingTier()
         with BatchJournal(Path(folder) / "j") as journal:
             BatchPasses(journal, JournalSink()).predict(
                 make_items(DOCUMENTS), make_local_engine(tier)
@@ -102,8 +102,8 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
     assert asked == Counter(document.id for document in DOCUMENTS)
 
 
-def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(path: Path) -> None:
-    tier = Counting(failing=["d3", "d70"])
+def test_failing_document_does_not_affect_others(path: Path) -> None:
+    tier = CountingTier(failing=["d3", "d70"])
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         aside = journal.read_entries(DocumentState.FAILED)
@@ -112,7 +112,7 @@ def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(path: Path) 
         kept = [pair for pair in answers(journal) if pair[0] not in ("d3", "d70")]
         assert kept == [pair for pair in run_undisturbed() if pair[0] not in ("d3", "d70")]
 
-        journal.reset_failed()  # and a tier that has been mended reads them
+        journal.reset_failed()  # a repaired tier predicts them
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
         )
@@ -120,10 +120,10 @@ def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(path: Path) 
 
 
 @given(failing=st.sets(st.integers(0, 19)), fails=st.integers(1, MAX_ATTEMPTS + 6))
-def test_who_fails_is_found(failing: set[int], fails: int) -> None:
+def test_failing_documents_are_isolated(failing: set[int], fails: int) -> None:
     documents = DOCUMENTS[:20]
     names = [documents[number].id for number in failing]
-    found = predict_isolating_failures(Counting(failing=names, fails=fails), documents)
+    found = predict_isolating_failures(CountingTier(failing=names, fails=fails), documents)
     expected = LexiconTier("lexicon-1").predict(documents)
     for document, got, right in zip(documents, found, expected, strict=True):
         if isinstance(got, PredictionFailure):
@@ -133,7 +133,7 @@ def test_who_fails_is_found(failing: set[int], fails: int) -> None:
             assert got == right
 
 
-def test_what_cannot_be_read_is_set_aside_with_the_reason(path: Path) -> None:
+def test_unreadable_documents_fail_with_their_reason(path: Path) -> None:
     items = [*make_items(DOCUMENTS[:2]), SourceItem(2, "bad", None, "there is no text")]
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(items, make_local_engine(LexiconTier("v")))
@@ -141,19 +141,19 @@ def test_what_cannot_be_read_is_set_aside_with_the_reason(path: Path) -> None:
         assert (entry.key, entry.payload) == ("bad", "there is no text")
 
 
-def test_when_nothing_can_be_predicted_it_is_not_the_documents(path: Path) -> None:
-    tier = Counting(failing=[document.id for document in DOCUMENTS])
+def test_batch_ends_if_no_document_can_be_predicted(path: Path) -> None:
+    tier = CountingTier(failing=[document.id for document in DOCUMENTS])
     with BatchJournal(path) as journal:
         with raises(BatchError, "batch-nothing-predicted") as raised:
             BatchPasses(journal, JournalSink()).predict(
                 make_items(DOCUMENTS), make_local_engine(tier)
             )
         assert f" {MAX_CONSECUTIVE_FAILURES} " in str(raised.value)
-        assert journal.count_by_state() == {}  # so that the next run tries them all
+        assert journal.count_by_state() == {}  # so that the next run predicts all
 
 
 @pytest.mark.parametrize("apart", [1, CHUNK_DOCUMENTS])
-def test_two_documents_of_one_id(path: Path, apart: int) -> None:
+def test_duplicate_ids_are_refused(path: Path, apart: int) -> None:
     documents = list(DOCUMENTS)
     documents[1 + apart] = Document("d1", documents[1].text)
     with (
@@ -166,7 +166,7 @@ def test_two_documents_of_one_id(path: Path, apart: int) -> None:
     assert f"documents 2 and {2 + apart} " in str(raised.value)
 
 
-def test_a_source_in_another_order_is_refused(path: Path) -> None:
+def test_source_in_another_order_is_refused(path: Path) -> None:
     documents = list(DOCUMENTS[: CHUNK_DOCUMENTS + 1])
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
@@ -179,29 +179,29 @@ def test_a_source_in_another_order_is_refused(path: Path) -> None:
             )
 
 
-def test_a_text_that_has_changed_is_predicted_anew(path: Path) -> None:
+def test_changed_text_is_predicted_again(path: Path) -> None:
     documents = list(DOCUMENTS)
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(documents), make_local_engine(LexiconTier("lexicon-1"))
         )
         documents[70] = Document("d70", "naloxone")
-        tier = Counting()
+        tier = CountingTier()
         BatchPasses(journal, JournalSink()).predict(make_items(documents), make_local_engine(tier))
         assert tier.asked == Counter(["d70"])
         assert answers(journal)[70] == ("d70", "d70 ['Chemical']")
 
 
-def test_what_is_done_elsewhere_is_passed_over(path: Path) -> None:
+def test_documents_done_elsewhere_are_skipped(path: Path) -> None:
     items = [replace(item, is_predicted=item.position % 2 == 0) for item in make_items(DOCUMENTS)]
-    tier = Counting()
+    tier = CountingTier()
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(items, make_local_engine(tier))
     assert tier.asked == Counter(document.id for document in DOCUMENTS[1::2])
 
 
-class Unsure(Counting):
-    """Is less sure the longer a text's number is behind 100."""
+class UncertainTier(CountingTier):
+    """The confidence falls with the distance of the document's number from 100."""
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         return [
@@ -210,14 +210,16 @@ class Unsure(Counting):
         ]
 
 
-class Again(Counting):
-    """A better tier."""
+class SecondPassTier(CountingTier):
+    """The tier of the second pass."""
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         return [replace(one, version="better-1") for one in super().predict(documents)]
 
 
-def cascade(journal: BatchJournal, first: Counting, second: Counting, budget: float) -> None:
+def cascade(
+    journal: BatchJournal, first: CountingTier, second: CountingTier, budget: float
+) -> None:
     batch = BatchPasses(journal, JournalSink())
     batch.predict(make_items(DOCUMENTS), make_local_engine(first), defer=True)
     journal.select_for_second_pass(budget)
@@ -225,11 +227,11 @@ def cascade(journal: BatchJournal, first: Counting, second: Counting, budget: fl
 
 
 @given(ends=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 90)), max_size=3))
-def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[int, int]]) -> None:
+def test_interrupted_cascade_resumes_without_predicting_twice(ends: list[tuple[int, int]]) -> None:
     first, second = Counter[str](), Counter[str]()
     with TemporaryDirectory() as folder:
         for of_first, of_second in [*ends, (0, 0)]:
-            one, other = Unsure(ends_at=of_first), Again(ends_at=of_second)
+            one, other = UncertainTier(ends_at=of_first), SecondPassTier(ends_at=of_second)
             with BatchJournal(Path(folder) / "j") as journal, suppress(Killed):
                 cascade(journal, one, other, 0.25)
             first, second = first + one.asked, second + other.asked
@@ -242,29 +244,29 @@ def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[i
     assert second == Counter(f"d{n}" for n in least_sure)
 
 
-def test_what_the_better_tier_cannot_read_keeps_its_answer(path: Path) -> None:
+def test_document_that_fails_in_the_second_pass_keeps_its_prediction(path: Path) -> None:
     with BatchJournal(path) as journal:
-        cascade(journal, Unsure(), Again(failing=["d0", "d196"]), 0.1)
+        cascade(journal, UncertainTier(), SecondPassTier(failing=["d0", "d196"]), 0.1)
         kept = {entry.key: entry.version for entry in journal.iterate_entries()}
     assert kept["d0"] == kept["d196"] == "lexicon-1"
     assert Counter(kept.values())["better-1"] == 18
 
 
-def test_a_better_tier_that_can_read_nothing_ends_the_batch(path: Path) -> None:
+def test_batch_ends_if_the_second_pass_predicts_nothing(path: Path) -> None:
     names = [document.id for document in DOCUMENTS]
     with BatchJournal(path) as journal:
         with raises(BatchError, "batch-nothing-predicted"):
-            cascade(journal, Unsure(), Again(failing=names), 1.0)
+            cascade(journal, UncertainTier(), SecondPassTier(failing=names), 1.0)
         assert journal.count_by_state() == {DocumentState.DEFERRED: len(DOCUMENTS)}
 
 
-def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(path: Path) -> None:
+def test_document_removed_before_the_second_pass_is_forgotten(path: Path) -> None:
     with BatchJournal(path) as journal:
         batch = BatchPasses(journal, JournalSink())
-        batch.predict(make_items(DOCUMENTS), make_local_engine(Unsure()), defer=True)
+        batch.predict(make_items(DOCUMENTS), make_local_engine(UncertainTier()), defer=True)
         journal.select_for_second_pass(1.0)
         left = [item for item in make_items(DOCUMENTS) if item.position not in (3, 64, 65)]
-        batch.predict_selected(left, make_local_engine(Again()))
+        batch.predict_selected(left, make_local_engine(SecondPassTier()))
         assert [one.position for one in journal.iterate_entries()] == [
             item.position for item in left
         ]
@@ -273,7 +275,7 @@ def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(path: Pa
         }
 
 
-def test_it_says_how_far_it_is(path: Path) -> None:
+def test_progress_is_reported(path: Path) -> None:
     told: list[BatchProgress] = []
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
@@ -288,7 +290,7 @@ def test_it_says_how_far_it_is(path: Path) -> None:
     assert told[-1].entities > 0
 
 
-def test_a_source_is_read_as_it_is_needed(path: Path) -> None:
+def test_source_is_read_lazily(path: Path) -> None:
     taken = 0
 
     def source() -> Iterator[SourceItem]:

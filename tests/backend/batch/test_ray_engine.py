@@ -1,4 +1,4 @@
-"""On Ray a batch is what it is here: the same answers in the same order, whoever dies."""
+"""Batches on Ray equal local ones, also after a worker crashes."""
 
 import multiprocessing
 import os
@@ -21,13 +21,13 @@ from tests.errors import raises
 from tests.journal_sink import JournalSink, make_items
 from tests.ray_scenarios import (
     DOCUMENTS,
-    Dying,
-    Meeting,
-    answered,
-    answered_until_the_source_breaks,
+    CrashingTier,
+    TwoNodeTier,
     batch_on_ray,
     chunks,
     lexicon,
+    predict_on_ray,
+    predict_until_source_fails,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ def two_nodes() -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.ray_scenarios"],
         cwd=ROOT,
-        env=os.environ | {"RAY_worker_niceness": "0"},  # or whatever else runs starves them
+        env=os.environ | {"RAY_worker_niceness": "0"},  # else other processes starve them
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -48,41 +48,41 @@ def two_nodes() -> Iterator[str]:
     process.communicate(timeout=60)
 
 
-def in_a_process(scenario: Callable[..., Any], *arguments: Any) -> Any:
+def run_in_process(scenario: Callable[..., Any], *arguments: Any) -> Any:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(scenario, *arguments).result(timeout=180)
 
 
-def test_two_nodes_answer_as_one_machine_does_and_in_its_order(two_nodes: str) -> None:
-    found = in_a_process(answered, two_nodes, lexicon)
+def test_two_nodes_predict_the_same_in_the_same_order(two_nodes: str) -> None:
+    found = run_in_process(predict_on_ray, two_nodes, lexicon)
     assert found == list(make_local_engine(lexicon())(chunks()))
 
 
 def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
-    found = in_a_process(answered, two_nodes, partial(Meeting, tmp_path))
+    found = run_in_process(predict_on_ray, two_nodes, partial(TwoNodeTier, tmp_path))
     versions = {one.version for chunk in found for one in chunk}
     assert versions == {f"lexicon on {path.name}" for path in tmp_path.iterdir()}
     assert len(versions) == 2
 
 
-def test_a_worker_that_dies_is_replaced(two_nodes: str, tmp_path: Path) -> None:
+def test_crashed_worker_is_replaced(two_nodes: str, tmp_path: Path) -> None:
     marker = tmp_path / "died"
-    found = in_a_process(answered, two_nodes, partial(Dying, marker))
+    found = run_in_process(predict_on_ray, two_nodes, partial(CrashingTier, marker))
     assert marker.exists()
-    assert found == list(make_local_engine(Dying(marker))(chunks()))
+    assert found == list(make_local_engine(CrashingTier(marker))(chunks()))
     assert [
         entry for chunk in found for entry in chunk if isinstance(entry, PredictionFailure)
     ] == [PredictionFailure("the model failed on it 3 times (ValueError: no)")]
 
 
-def test_what_the_source_says_is_raised_here(two_nodes: str) -> None:
-    found = in_a_process(answered_until_the_source_breaks, two_nodes)
+def test_errors_of_the_source_are_raised(two_nodes: str) -> None:
+    found = run_in_process(predict_until_source_fails, two_nodes)
     assert found == (3, "the source is gone")
 
 
-def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path) -> None:
-    found = in_a_process(batch_on_ray, two_nodes, tmp_path / "ray")
+def test_batch_equals_local_batch(two_nodes: str, tmp_path: Path) -> None:
+    found = run_in_process(batch_on_ray, two_nodes, tmp_path / "ray")
     with BatchJournal(tmp_path / "local") as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), make_local_engine(lexicon())
@@ -92,7 +92,7 @@ def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "somewhere", "ray://:x", "127.0.0.1:99999"])
-def test_no_cluster_there(address: str) -> None:
+def test_missing_cluster_is_reported(address: str) -> None:
     with (
         raises(BatchError, "ray-cluster-unreachable"),
         open_ray_engine(lexicon, address=address),
@@ -104,7 +104,7 @@ def nodes(*resources: dict[str, float]) -> list[dict[str, Any]]:
     return [{"Alive": True, "Resources": one} for one in resources]
 
 
-def test_a_worker_takes_a_gpu_or_the_cores_of_the_smallest_node() -> None:
+def test_worker_resources() -> None:
     assert plan_workers(nodes({"CPU": 8, "GPU": 2}, {"CPU": 4, "GPU": 1})) == (
         3,
         {"num_gpus": 1, "num_cpus": 1},

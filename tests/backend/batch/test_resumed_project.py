@@ -1,4 +1,4 @@
-"""A batch that goes on: what was edited, deleted or removed meanwhile is not what it was."""
+"""Resumed batches on a project whose tasks were edited or deleted in between."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -58,12 +58,12 @@ def no_retry_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_prefetching_engine(tier: Tier) -> Engine:
-    """One that takes all chunks before it answers, as a cluster takes some."""
+    """An engine that reads all chunks before it yields, as a cluster reads some ahead."""
     return lambda chunks: (predict_isolating_failures(tier, chunk) for chunk in list(chunks))
 
 
 class ResumableBatch:
-    """A batch on a studio, as often as it takes."""
+    """A batch on a fake Label Studio that can run several times."""
 
     def __init__(
         self, label_studio: Any, folder: str | Path, *, budget: float | None = None
@@ -71,10 +71,10 @@ class ResumableBatch:
         self.label_studio, self.path = label_studio, Path(folder) / "j"
         self.budget = budget
         self.engine: Callable[[Tier], Engine] = make_local_engine
-        self.load_seconds = 0.0  # seconds that loading the models takes
+        self.load_seconds = 0.0  # duration of loading the models
 
     def run(self, *, until: str = "finished") -> Counter[DocumentState]:
-        """Run it on, up to a step."""
+        """Run the batch up to a step."""
         tiers = [LexiconTier(VERSION), LexiconTier(BETTER)]
         maps = {tier.version: map_labels(tier.labels, CONFIG) for tier in tiers}
         project = connect_project(self.label_studio)
@@ -96,7 +96,7 @@ class ResumableBatch:
 
 
 def record_sent_tasks(label_studio: FakeLabelStudio) -> list[int]:
-    """The tasks of all predictions that are sent from now on."""
+    """Record the tasks of all predictions that are sent from now on."""
     sent: list[int] = []
     add = label_studio.predictions.add
 
@@ -109,7 +109,7 @@ def record_sent_tasks(label_studio: FakeLabelStudio) -> list[int]:
 
 
 def assert_one_current_prediction_each(label_studio: FakeLabelStudio) -> None:
-    """Each task has one prediction, and it is of the text that the task has now."""
+    """Check that each task has one prediction, of its current text."""
     assert count_predictions(label_studio) == dict.fromkeys(label_studio.texts, 1)
     for one in label_studio.stored:
         [region] = one.result
@@ -118,11 +118,11 @@ def assert_one_current_prediction_each(label_studio: FakeLabelStudio) -> None:
 
 
 @pytest.mark.parametrize("engine", [make_local_engine, make_prefetching_engine])
-def test_predictions_that_were_deleted_are_made_again(
+def test_deleted_predictions_are_made_again(
     tmp_path: Path, clock: FakeClock, engine: Callable[[Tier], Engine]
 ) -> None:
     label_studio = FakeLabelStudio(250)
-    label_studio.forbidden = {9}  # which keeps the journal
+    label_studio.forbidden = {9}  # keeps the journal after the run
     batch = ResumableBatch(label_studio, tmp_path)
     batch.engine = engine
     assert batch.run() == {DocumentState.DELIVERED: 249, DocumentState.FAILED: 1}
@@ -132,13 +132,13 @@ def test_predictions_that_were_deleted_are_made_again(
     before = {one.id for one in label_studio.stored}
     assert batch.run() == {DocumentState.DELIVERED: 250}
     assert_one_current_prediction_each(label_studio)
-    assert before < {one.id for one in label_studio.stored}  # the others are left as they are
+    assert before < {one.id for one in label_studio.stored}  # other predictions are unchanged
 
 
-@pytest.mark.parametrize("tasks", [90, 250])  # on the first page, which is fetched, and behind it
+@pytest.mark.parametrize("tasks", [90, 250])  # on the first page and beyond it
 @pytest.mark.parametrize("engine", [make_local_engine, make_prefetching_engine])
 @pytest.mark.parametrize("sent_at_once", [False, True])
-def test_what_waits_is_sent_only_when_its_task_was_looked_at_again(
+def test_waiting_predictions_are_sent_after_their_task_is_read_again(
     tmp_path: Path,
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
@@ -152,7 +152,7 @@ def test_what_waits_is_sent_only_when_its_task_was_looked_at_again(
     gone, edited = (tasks - 9) * 3, (tasks - 8) * 3
     label_studio.texts[edited] = EDITED
     label_studio.delete_task(gone)
-    other = tasks * 3  # has got one from elsewhere
+    other = tasks * 3  # has a prediction from elsewhere
     label_studio._store([{"task": other, "model_version": VERSION, "score": 1.0, "result": ()}])
     batch.engine, batch.load_seconds = engine, SEND_INTERVAL_SECONDS + 1 if sent_at_once else 0.0
     if sent_at_once:
@@ -168,7 +168,7 @@ def test_what_waits_is_sent_only_when_its_task_was_looked_at_again(
 
 
 @pytest.mark.parametrize("until", ["read", "chosen", "reread"])
-def test_a_cascade_looks_at_what_waits_again(tmp_path: Path, clock: FakeClock, until: str) -> None:
+def test_cascade_reads_waiting_tasks_again(tmp_path: Path, clock: FakeClock, until: str) -> None:
     label_studio = FakeLabelStudio(150)
     batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
     batch.run(until=until)
@@ -180,10 +180,10 @@ def test_a_cascade_looks_at_what_waits_again(tmp_path: Path, clock: FakeClock, u
     assert Counter(one.model_version for one in label_studio.stored)[BETTER] == 30
 
 
-def test_a_cascade_that_goes_on_reads_no_fewer_again(tmp_path: Path, clock: FakeClock) -> None:
+def test_resumed_cascade_predicts_the_same_share_again(tmp_path: Path, clock: FakeClock) -> None:
     label_studio = FakeLabelStudio(100)
     batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
-    batch.load_seconds = SEND_INTERVAL_SECONDS + 1  # so that the first chunk is sent
+    batch.load_seconds = SEND_INTERVAL_SECONDS + 1  # sends the first chunk
     batch.run(until="reread")
     assert label_studio.stored
     batch.load_seconds = 0.0
@@ -193,22 +193,22 @@ def test_a_cascade_that_goes_on_reads_no_fewer_again(tmp_path: Path, clock: Fake
 
 
 @pytest.mark.parametrize("engine", [make_local_engine, make_prefetching_engine])
-def test_a_cascade_looks_at_everything_again_before_it_is_sent(
+def test_cascade_reads_all_tasks_again_before_sending(
     tmp_path: Path, clock: FakeClock, engine: Callable[[Tier], Engine]
 ) -> None:
     label_studio = FakeLabelStudio(150)
     batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
 
-    def edited_meanwhile(tier: Tier) -> Engine:
-        if tier.version == BETTER:  # which is read hours after the first tier has begun
+    def edit_before_second_pass(tier: Tier) -> Engine:
+        if tier.version == BETTER:  # predicts hours after the first tier
             label_studio.texts[6] = label_studio.texts[300] = (
-                EDITED  # the first is chosen, the other is not
+                EDITED  # only the first is selected for the second pass
             )
             label_studio.delete_task(447)
             label_studio.delete_task(450)
         return engine(tier)
 
-    batch.engine = edited_meanwhile
+    batch.engine = edit_before_second_pass
     sent = record_sent_tasks(label_studio)
     assert batch.run() == {DocumentState.DELIVERED: 148}
     assert_one_current_prediction_each(label_studio)
@@ -217,7 +217,7 @@ def test_a_cascade_looks_at_everything_again_before_it_is_sent(
 
 
 class RejectsEdited(LexiconTier):
-    """Cannot read what was edited."""
+    """Fails on edited texts."""
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         if any(document.text == EDITED for document in documents):
@@ -225,25 +225,23 @@ class RejectsEdited(LexiconTier):
         return super().predict(documents)
 
 
-def test_an_answer_to_another_text_is_no_answer_where_none_can_be_had(
-    tmp_path: Path, clock: FakeClock
-) -> None:
+def test_prediction_of_an_outdated_text_is_not_sent(tmp_path: Path, clock: FakeClock) -> None:
     label_studio = FakeLabelStudio(50)
     batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
 
-    def edited_meanwhile(tier: Tier) -> Engine:
+    def edit_before_second_pass(tier: Tier) -> Engine:
         if tier.version == BETTER:
             label_studio.texts[6] = label_studio.texts[150] = EDITED
             return make_local_engine(RejectsEdited(BETTER))
         return make_local_engine(tier)
 
-    batch.engine = edited_meanwhile
+    batch.engine = edit_before_second_pass
     assert batch.run() == {DocumentState.DELIVERED: 48, DocumentState.FAILED: 2}
     assert not {6, 150} & count_predictions(label_studio).keys()
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_what_could_not_be_read_for_a_while_is_read_in_the_end(
+def test_failed_document_is_retried_in_the_next_run(
     tmp_path: Path, clock: FakeClock, late: bool
 ) -> None:
     label_studio = FakeLabelStudio(20, ["", "late"] if late else [])
@@ -260,11 +258,9 @@ def test_what_could_not_be_read_for_a_while_is_read_in_the_end(
     assert_one_current_prediction_each(label_studio)
 
 
-def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(
-    tmp_path: Path, clock: FakeClock
-) -> None:
+def test_task_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock: FakeClock) -> None:
     label_studio = FakeLabelStudio(150)
-    shown = [*sorted(label_studio.texts), 300]  # moved on by a task that was added meanwhile
+    shown = [*sorted(label_studio.texts), 300]  # the last task of page 1 moves to page 2
     label_studio.tasks.list_ids_in_view = lambda project, view: shown
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
@@ -279,44 +275,42 @@ def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(
 
 
 class SlowLabelStudio:
-    """A Label Studio whose answers to some requests do not come, and that stores them later."""
+    """Loses the answers to some requests and stores their predictions later."""
 
     def __init__(
         self, label_studio: FakeLabelStudio, clock: FakeClock, delays: Sequence[float]
     ) -> None:
         self._studio, self._clock = label_studio, clock
         self._delays, self._add = iter(delays), label_studio.predictions.add
-        self.ends = False  # whether who asks is killed meanwhile
+        self.kills = False  # whether the client is killed while it waits
 
     def add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
         delay = next(self._delays, None)
         if delay is None:
             return int(self._add(project, items))
         self._clock.after(delay, lambda: self._studio._store(items))
-        raise Killed if self.ends else LabelStudioError("no answer", "slow", "no answer")
+        raise Killed if self.kills else LabelStudioError("no answer", "slow", "no answer")
 
 
 @pytest.mark.parametrize("delay", [0.0, 1.0, MAX_IN_FLIGHT_SECONDS - 1])
-def test_a_late_request_of_an_old_text_gives_way(
+def test_late_prediction_of_an_old_text_is_replaced(
     tmp_path: Path, clock: FakeClock, delay: float
 ) -> None:
     label_studio = FakeLabelStudio(2)
     slow = SlowLabelStudio(label_studio, clock, [delay])
-    label_studio.predictions.add, slow.ends = slow.add, True
+    label_studio.predictions.add, slow.kills = slow.add, True
     batch = ResumableBatch(label_studio, tmp_path)
     with pytest.raises(Killed):
         batch.run()
     label_studio.texts[6] = EDITED
     if delay == 1.0:
-        clock.sleep(delay)  # it arrives before the batch goes on
+        clock.sleep(delay)  # it arrives before the batch resumes
     batch.run()
     clock.sleep(100)
     assert_one_current_prediction_each(label_studio)
 
 
-def test_one_that_is_later_than_any_should_be_gives_way_too(
-    tmp_path: Path, clock: FakeClock
-) -> None:
+def test_very_late_prediction_of_an_old_text_is_replaced(tmp_path: Path, clock: FakeClock) -> None:
     label_studio = FakeLabelStudio(
         2, ["", "late", "killed"]
     )  # it arrives just before the next request
@@ -328,7 +322,7 @@ def test_one_that_is_later_than_any_should_be_gives_way_too(
     assert_one_current_prediction_each(label_studio)
 
 
-def test_an_old_text_that_was_delivered_gives_way(tmp_path: Path, clock: FakeClock) -> None:
+def test_delivered_prediction_of_an_old_text_is_replaced(tmp_path: Path, clock: FakeClock) -> None:
     label_studio = FakeLabelStudio(20)
     label_studio.forbidden = {9}
     batch = ResumableBatch(label_studio, tmp_path)
@@ -339,7 +333,7 @@ def test_an_old_text_that_was_delivered_gives_way(tmp_path: Path, clock: FakeClo
     assert_one_current_prediction_each(label_studio)
 
 
-def test_a_task_that_cannot_be_read_any_more_keeps_its_prediction(
+def test_task_that_becomes_unreadable_keeps_its_prediction(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     label_studio = FakeLabelStudio(20)
@@ -351,7 +345,7 @@ def test_a_task_that_cannot_be_read_any_more_keeps_its_prediction(
     assert count_predictions(label_studio)[6] == 1
 
 
-def test_what_is_in_doubt_is_looked_at_once_all_has_arrived(
+def test_possible_duplicates_are_checked_after_the_in_flight_time(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     label_studio = FakeLabelStudio(3)
@@ -364,14 +358,14 @@ def test_what_is_in_doubt_is_looked_at_once_all_has_arrived(
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_what_was_set_aside_may_have_arrived_all_the_same(
+def test_failed_prediction_that_arrived_late_is_delivered(
     tmp_path: Path, clock: FakeClock, killed: bool
 ) -> None:
     label_studio = FakeLabelStudio(1)
     label_studio.predictions.add = SlowLabelStudio(label_studio, clock, [5.0, 5.0, 5.0]).add
     batch = ResumableBatch(label_studio, tmp_path)
     if killed:
-        batch.load_seconds = SEND_INTERVAL_SECONDS + 1  # so that it is sent
+        batch.load_seconds = SEND_INTERVAL_SECONDS + 1  # sends it in the first run
         assert batch.run(until="read") == {DocumentState.FAILED: 1}
     assert batch.run() == {DocumentState.DELIVERED: 1}
     with BatchJournal(batch.path) as journal:
@@ -381,7 +375,9 @@ def test_what_was_set_aside_may_have_arrived_all_the_same(
     assert_one_current_prediction_each(label_studio)
 
 
-def test_what_was_set_aside_and_never_arrived_stays_there(tmp_path: Path, clock: FakeClock) -> None:
+def test_failed_prediction_that_never_arrived_stays_failed(
+    tmp_path: Path, clock: FakeClock
+) -> None:
     label_studio = FakeLabelStudio(3)
     label_studio.failing = {6}
     label_studio._store([{"task": 6, "model_version": "", "score": 1.0, "result": ()}] * 2)
@@ -389,15 +385,17 @@ def test_what_was_set_aside_and_never_arrived_stays_there(tmp_path: Path, clock:
         DocumentState.DELIVERED: 2,
         DocumentState.FAILED: 1,
     }
-    assert count_predictions(label_studio) == {3: 1, 6: 2, 9: 1}  # others' are nobody's business
+    assert count_predictions(label_studio) == {
+        3: 1,
+        6: 2,
+        9: 1,
+    }  # predictions of other versions are ignored
     with BatchJournal(tmp_path / "j") as journal:
         assert journal.read_version_totals()[VERSION].documents == 2
         assert journal.read_possible_duplicates(limit=9) == []
 
 
-def test_fewer_than_a_request_takes_are_sent_after_a_while(
-    tmp_path: Path, clock: FakeClock
-) -> None:
+def test_partial_requests_are_sent_after_an_interval(tmp_path: Path, clock: FakeClock) -> None:
     label_studio = FakeLabelStudio(200)
     batch = ResumableBatch(label_studio, tmp_path)
     sent: list[tuple[float, int]] = []
@@ -407,7 +405,7 @@ def test_fewer_than_a_request_takes_are_sent_after_a_while(
         sent.append((clock.now, len(items)))
         return int(add(project, items))
 
-    def slowly(tier: Tier) -> Engine:
+    def make_slow_engine(tier: Tier) -> Engine:
         def engine(chunks: Any) -> Any:
             for chunk in chunks:
                 clock.sleep(SEND_INTERVAL_SECONDS / 2)
@@ -415,7 +413,7 @@ def test_fewer_than_a_request_takes_are_sent_after_a_while(
 
         return engine
 
-    label_studio.predictions.add, batch.engine = add_recorded, slowly
+    label_studio.predictions.add, batch.engine = add_recorded, make_slow_engine
     batch.run(until="read")
     assert sent == [(1000 + SEND_INTERVAL_SECONDS, 128), (1000 + 2 * SEND_INTERVAL_SECONDS, 72)]
 
@@ -434,7 +432,7 @@ FAULTS = st.lists(
     engine=st.sampled_from([make_local_engine, make_prefetching_engine]),
     data=st.data(),
 )
-def test_whatever_happens_between_its_runs_each_task_ends_with_the_right_prediction(
+def test_each_task_ends_with_one_current_prediction_after_any_changes(
     tasks: int,
     faults: list[str],
     budget: float | None,

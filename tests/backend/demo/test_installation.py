@@ -9,7 +9,7 @@ from tagalong.ner.errors import LabelStudioError
 from tests.backend.demo.conftest import Script
 from tests.errors import raises
 
-# Stands in for a Python: makes "environments", and is the pip in them.
+# Replaces Python: creates "environments" and is the pip in them.
 PYTHON = r"""
 echo "$*" >> "$(dirname "$0")/asked"
 case "$*" in
@@ -30,7 +30,7 @@ def python(script: Script, *, venv: str = "", pip: str = "") -> str:
     return str(script(lines))
 
 
-def test_it_is_installed_once(script: Script, tmp_path: Path) -> None:
+def test_label_studio_is_installed_once(script: Script, tmp_path: Path) -> None:
     told: list[str] = []
     used = python(script)
     program = install_label_studio(tmp_path, python=used, on_output=told.append)
@@ -39,18 +39,18 @@ def test_it_is_installed_once(script: Script, tmp_path: Path) -> None:
     assert [line.partition(" ")[0] for line in told].count("Collecting") == 1
     asked = (program.parent / "asked").read_text()
     assert f"label-studio=={LABEL_STUDIO_VERSION}" in asked
-    assert "http" not in asked  # the package index is the user's affair
+    assert "http" not in asked  # the package index is the user's choice
     assert install_label_studio(tmp_path, python="/no/such/python") == program
 
 
-def test_an_interrupted_one_is_begun_again(script: Script, tmp_path: Path) -> None:
+def test_interrupted_installation_is_repeated(script: Script, tmp_path: Path) -> None:
     program = install_label_studio(tmp_path, python=python(script))
     environment = program.parents[1]
     (environment / "installed").unlink()  # as if killed before the end
     (environment / "half").touch()
     assert install_label_studio(tmp_path, python=python(script)) == program
     assert not (environment / "half").exists()
-    program.unlink()  # by somebody who tidied up
+    program.unlink()  # deleted by the user
     assert install_label_studio(tmp_path, python=python(script)).is_file()
 
 
@@ -62,7 +62,7 @@ def test_an_interrupted_one_is_begun_again(script: Script, tmp_path: Path) -> No
         ({"pip": "ERROR: No matching distribution found"}, "installation-failed"),
     ],
 )
-def test_what_goes_wrong_is_reported(
+def test_installation_errors_are_reported(
     fault: dict[str, str], code: str, script: Script, tmp_path: Path
 ) -> None:
     with raises(LabelStudioError, code) as raised:
@@ -71,7 +71,7 @@ def test_what_goes_wrong_is_reported(
     assert not list(tmp_path.glob("*/installed"))
 
 
-def test_an_interruption_leaves_no_pip_behind(script: Script, tmp_path: Path) -> None:
+def test_interruption_stops_pip(script: Script, tmp_path: Path) -> None:
     def interrupt(said: str) -> None:
         if said.startswith("Collecting"):
             raise KeyboardInterrupt

@@ -11,39 +11,39 @@ from tagalong.backend.demo.label_studio_server import read_or_create_account, st
 from tagalong.backend.demo.supervised_process import find_free_port
 from tagalong.ner.errors import LabelStudioError
 from tests.backend.demo.conftest import Script
-from tests.backend.demo.test_supervised_process import alive
+from tests.backend.demo.test_supervised_process import is_running
 from tests.errors import raises
 
 
-def test_it_answers_to_its_account_and_ends(toy_program: Path, tmp_path: Path) -> None:
+def test_server_accepts_its_account_and_stops(toy_program: Path, tmp_path: Path) -> None:
     with start_label_studio(toy_program, tmp_path / "home") as running:
-        with running.connect() as asking:
-            assert asking.whoami().email == running.account.email
-            assert asking.read_version() == "1.23.2"
+        with running.connect() as toy_client:
+            assert toy_client.whoami().email == running.account.email
+            assert toy_client.read_version() == "1.23.2"
         pid = running.process.pid
-    assert not alive(pid)
-    with running.connect() as asking, pytest.raises(LabelStudioError) as raised:
-        asking.connection.request_text("POST", "api/projects/")
+    assert not is_running(pid)
+    with running.connect() as toy_client, pytest.raises(LabelStudioError) as raised:
+        toy_client.connection.request_text("POST", "api/projects/")
     assert raised.value.kind == "unreachable"
 
 
-def test_several_run_side_by_side_and_remember(toy_program: Path, tmp_path: Path) -> None:
+def test_servers_run_side_by_side_and_keep_their_data(toy_program: Path, tmp_path: Path) -> None:
     with (
         start_label_studio(toy_program, tmp_path / "a") as one,
         start_label_studio(toy_program, tmp_path / "b") as other,
     ):
         assert one.url != other.url
         assert one.account != other.account
-        with one.connect() as asking:
-            asking.create_project("kept", "<View/>")
-        with other.connect() as asking:
-            assert asking.list_projects() == []
-    with start_label_studio(toy_program, tmp_path / "a") as again, again.connect() as asking:
+        with one.connect() as toy_client:
+            toy_client.create_project("kept", "<View/>")
+        with other.connect() as toy_client:
+            assert toy_client.list_projects() == []
+    with start_label_studio(toy_program, tmp_path / "a") as again, again.connect() as toy_client:
         assert again.account == one.account
-        assert [project.title for project in asking.list_projects()] == ["kept"]
+        assert [project.title for project in toy_client.list_projects()] == ["kept"]
 
 
-def test_it_sees_the_switches_and_nothing_of_ours(
+def test_environment_has_the_settings_and_no_variables_of_ours(
     toy_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEBUG", "1")
@@ -63,24 +63,24 @@ def test_it_sees_the_switches_and_nothing_of_ours(
     assert "127." not in seen["USER_ADDITIONAL_BANNED_SUBNETS"]
 
 
-def test_the_account_is_kept_and_its_owners(tmp_path: Path) -> None:
+def test_account_is_kept_and_private(tmp_path: Path) -> None:
     account = read_or_create_account(tmp_path / "data")
     assert account == read_or_create_account(tmp_path / "data")
     assert account != read_or_create_account(tmp_path / "other")
     assert (tmp_path / "data" / "account.json").stat().st_mode & 0o777 == 0o600
     assert account.password not in repr(account)
     assert account.token not in repr(account)
-    assert len(account.token) == 40  # as many as Label Studio's column holds
+    assert len(account.token) == 40  # the length of Label Studio's column
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"email": "a"}'])
-def test_a_broken_account_is_reported(content: str, tmp_path: Path) -> None:
+def test_invalid_account_file_is_reported(content: str, tmp_path: Path) -> None:
     (tmp_path / "account.json").write_text(content)
     with raises(LabelStudioError, "account-file-broken"):
         read_or_create_account(tmp_path)
 
 
-def test_a_taken_port_is_reported_before_anything_starts(script: Script, tmp_path: Path) -> None:
+def test_taken_port_is_reported_before_start(script: Script, tmp_path: Path) -> None:
     witness = tmp_path / "started"
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -91,21 +91,21 @@ def test_a_taken_port_is_reported_before_anything_starts(script: Script, tmp_pat
     assert not witness.exists()
 
 
-def test_early_death_is_reported(script: Script, tmp_path: Path) -> None:
+def test_early_exit_is_reported(script: Script, tmp_path: Path) -> None:
     program = script("echo sqlite3.DatabaseError: database disk image is malformed; exit 1")
     with raises(LabelStudioError, "process-ended") as raised:
         start_label_studio(program, tmp_path)
     assert "sqlite3.DatabaseError" in str(raised.value)
 
 
-def test_slow_start_is_reported_and_ended(script: Script, tmp_path: Path) -> None:
+def test_slow_start_is_reported_and_stopped(script: Script, tmp_path: Path) -> None:
     program = script('echo $$ > "$0.pids"; exec sleep 600')
     with raises(LabelStudioError, "process-not-ready"):
         start_label_studio(program, tmp_path, timeout_seconds=1)
-    assert not alive(int(Path(f"{program}.pids").read_text()))
+    assert not is_running(int(Path(f"{program}.pids").read_text()))
 
 
-def test_another_account_at_the_port_is_not_ours(
+def test_other_server_at_the_port_is_detected(
     script: Script, toy_program: Path, tmp_path: Path
 ) -> None:
     """Another program takes the port after the check."""
@@ -115,7 +115,7 @@ def test_another_account_at_the_port_is_not_ours(
         start_label_studio(usurper, tmp_path, port=port)
 
 
-def test_the_account_is_not_on_the_command_line(toy_program: Path, tmp_path: Path) -> None:
+def test_account_is_not_on_the_command_line(toy_program: Path, tmp_path: Path) -> None:
     with start_label_studio(toy_program, tmp_path) as running:
         lines = [
             path.read_bytes().decode()

@@ -33,12 +33,12 @@ REGION = {
 
 
 @pytest.fixture
-def asking(toy_program: Path, tmp_path: Path) -> Iterator[LabelStudioClient]:
+def toy_client(toy_program: Path, tmp_path: Path) -> Iterator[LabelStudioClient]:
     with (
         start_label_studio(toy_program, tmp_path / "studio") as running,
-        running.connect() as asking,
+        running.connect() as toy_client,
     ):
-        yield asking
+        yield toy_client
 
 
 @pytest.fixture
@@ -65,16 +65,16 @@ def serve(toy_serve: Sequence[str], tmp_path: Path) -> Iterator[Serve]:
         server.stop()
 
 
-def held(asking: LabelStudioClient, tmp_path: Path) -> dict[str, Any]:
-    """The objects of the toy."""
+def toy_objects(toy_client: LabelStudioClient, tmp_path: Path) -> dict[str, Any]:
+    """The objects stored in the toy Label Studio."""
     return json.loads((tmp_path / "studio" / "data" / "state.json").read_text())
 
 
-def test_everything_is_made_and_found_again(
-    asking: LabelStudioClient, serve: Serve, tmp_path: Path
+def test_project_is_created_and_found_again(
+    toy_client: LabelStudioClient, serve: Serve, tmp_path: Path
 ) -> None:
     url = serve("")
-    first = provision(asking, url)
+    first = provision(toy_client, url)
     assert not first.is_resumed
     assert len(first.tasks) == len(read_abstracts()) == 12
     assert first.project.label_config == read_demo_label_config()
@@ -82,24 +82,24 @@ def test_everything_is_made_and_found_again(
     assert first.project.sampling == "Uncertainty sampling"
     assert first.backend.is_interactive
     assert first.backend.title == first.project.model_version == toy_backend.VERSION
-    checked = check_predictions(asking, first.project.id, toy_backend.VERSION)
+    checked = check_predictions(toy_client, first.project.id, toy_backend.VERSION)
     assert checked.findings == ()
     assert (checked.tasks, checked.predictions, checked.regions) == (12, 12, 12)
 
-    before = held(asking, tmp_path)
-    again = provision(asking, url)
+    before = toy_objects(toy_client, tmp_path)
+    again = provision(toy_client, url)
     assert again.is_resumed
     assert replace(again, is_resumed=False) == first
-    assert held(asking, tmp_path) == before
+    assert toy_objects(toy_client, tmp_path) == before
 
 
-def test_an_interrupted_run_is_finished(asking: LabelStudioClient, serve: Serve) -> None:
+def test_interrupted_run_is_completed(toy_client: LabelStudioClient, serve: Serve) -> None:
     from tagalong.backend.demo.provision import PROJECT_TITLE
 
-    project = asking.create_project(PROJECT_TITLE, read_demo_label_config())
-    asking.create_project(f"not the {PROJECT_TITLE}", read_demo_label_config())
-    asking.tasks.add(project.id, [{"data": data} for data in read_abstracts()[3:5]])
-    done = provision(asking, serve(""))
+    project = toy_client.create_project(PROJECT_TITLE, read_demo_label_config())
+    toy_client.create_project(f"not the {PROJECT_TITLE}", read_demo_label_config())
+    toy_client.tasks.add(project.id, [{"data": data} for data in read_abstracts()[3:5]])
+    done = provision(toy_client, serve(""))
     assert done.project.id == project.id
     assert sorted(task.data["pmid"] for task in done.tasks) == sorted(
         data["pmid"] for data in read_abstracts()
@@ -107,38 +107,36 @@ def test_an_interrupted_run_is_finished(asking: LabelStudioClient, serve: Serve)
     assert done.project.prediction_count == 12
 
 
-def test_a_backend_on_another_port_takes_the_place_of_the_one_that_is_gone(
-    asking: LabelStudioClient, serve: Serve, tmp_path: Path
+def test_backend_on_another_port_replaces_the_old_one(
+    toy_client: LabelStudioClient, serve: Serve, tmp_path: Path
 ) -> None:
-    first = provision(asking, serve(""))
-    url = serve("")  # which ends the other
-    asking.tasks.add(first.project.id, [{"data": {"text": "More of it.", "pmid": "0"}}])
-    done = provision(asking, url)
-    assert [backend.url for backend in asking.ml_backends.list_for_project(done.project.id)] == [
-        url
-    ]
-    assert [hook.url for hook in asking.webhooks.list_for_project(done.project.id)] == [
+    first = provision(toy_client, serve(""))
+    url = serve("")  # the first backend has ended
+    toy_client.tasks.add(first.project.id, [{"data": {"text": "More of it.", "pmid": "0"}}])
+    done = provision(toy_client, url)
+    assert [
+        backend.url for backend in toy_client.ml_backends.list_for_project(done.project.id)
+    ] == [url]
+    assert [hook.url for hook in toy_client.webhooks.list_for_project(done.project.id)] == [
         f"{url}/webhook"
     ]
     assert done.project.prediction_count == 13
 
 
-def test_no_predictions_are_an_error_although_label_studio_says_yes(
-    asking: LabelStudioClient, serve: Serve
-) -> None:
+def test_missing_predictions_are_an_error(toy_client: LabelStudioClient, serve: Serve) -> None:
     with raises(LabelStudioError, "predictions-not-stored"):
-        provision(asking, serve("broken"))
+        provision(toy_client, serve("broken"))
 
 
-def test_a_backend_that_is_not_there_is_reported(asking: LabelStudioClient) -> None:
+def test_missing_backend_is_reported(toy_client: LabelStudioClient) -> None:
     with raises(LabelStudioError, "label-studio-refused") as raised:
-        provision(asking, f"http://127.0.0.1:{find_free_port()}")
+        provision(toy_client, f"http://127.0.0.1:{find_free_port()}")
     assert raised.value.kind == "refused"
 
 
-def test_offsets_that_are_wrong_by_one_are_found(asking: LabelStudioClient, serve: Serve) -> None:
-    done = provision(asking, serve("shifted"))
-    checked = check_predictions(asking, done.project.id, toy_backend.VERSION)
+def test_offsets_wrong_by_one_are_found(toy_client: LabelStudioClient, serve: Serve) -> None:
+    done = provision(toy_client, serve("shifted"))
+    checked = check_predictions(toy_client, done.project.id, toy_backend.VERSION)
     assert len(checked.findings) == 12
     assert {finding.partition(": ")[2] for finding in checked.findings} == {
         f"region 1: its text is not the text from 1 to {end}"
@@ -147,21 +145,21 @@ def test_offsets_that_are_wrong_by_one_are_found(asking: LabelStudioClient, serv
     assert not any(data["text"].split()[0] in str(checked.findings) for data in read_abstracts())
 
 
-def test_an_empty_project_and_a_version_that_finds_nothing_are_found(
-    asking: LabelStudioClient,
+def test_empty_project_and_version_without_entities_are_found(
+    toy_client: LabelStudioClient,
 ) -> None:
-    project = asking.create_project("empty", read_demo_label_config())
-    (finding,) = check_predictions(asking, project.id, "v").findings
+    project = toy_client.create_project("empty", read_demo_label_config())
+    (finding,) = check_predictions(toy_client, project.id, "v").findings
     assert finding == "there are no tasks"
-    asking.tasks.add(project.id, [{"data": {"text": TEXT}}])
-    found = check_predictions(asking, project.id, "v").findings
+    toy_client.tasks.add(project.id, [{"data": {"text": TEXT}}])
+    found = check_predictions(toy_client, project.id, "v").findings
     assert list(found) == [
         "task 1: has 0 predictions of v, not one",
         "not one entity was found by v",
     ]
 
 
-def test_a_right_region_is_right() -> None:
+def test_valid_region_has_no_findings() -> None:
     assert list(check_region(REGION, TEXT, CONFIG)) == []
 
 
@@ -178,7 +176,7 @@ def test_a_right_region_is_right() -> None:
         ({"score": True}, "score"),
     ],
 )
-def test_each_fault_of_a_region_is_found(change: dict[str, Any], said: str) -> None:
+def test_invalid_regions_are_found(change: dict[str, Any], said: str) -> None:
     (problem,) = check_region(REGION | change, TEXT, CONFIG)
     assert said in problem
 
@@ -186,7 +184,7 @@ def test_each_fault_of_a_region_is_found(change: dict[str, Any], said: str) -> N
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"start": 21}, "text"),  # as UTF-16 would count
+        ({"start": 21}, "text"),  # as in UTF-16 units
         ({"text": "Clonidine"}, "text"),
         ({"end": 31}, "do not fit"),
         ({"start": -1}, "do not fit"),
@@ -198,14 +196,14 @@ def test_each_fault_of_a_region_is_found(change: dict[str, Any], said: str) -> N
         ({"labels": [{}]}, "labels"),
     ],
 )
-def test_each_fault_of_a_value_is_found(change: dict[str, Any], said: str) -> None:
+def test_invalid_region_values_are_found(change: dict[str, Any], said: str) -> None:
     region = REGION | {"value": REGION["value"] | change}  # type: ignore[operator]
     (problem,) = check_region(region, TEXT, CONFIG)
     assert said in problem
     assert "clonidine" not in problem
 
 
-def test_each_fault_of_a_task_is_found() -> None:
+def test_invalid_tasks_are_found() -> None:
     task = Task(7, {"text": TEXT})
     right = StoredPrediction(1, 7, "v", 0.5, (REGION,))
     assert list(check_task(task, [right], CONFIG, "v")) == []
@@ -215,17 +213,17 @@ def test_each_fault_of_a_task_is_found() -> None:
 
     assert found(task, right, right) == ["has 2 predictions of v, not one"]
     assert found(task, replace(right, score=None)) == ["the score None is not in (0, 1]"]
-    assert found(task, replace(right, score=-0.05)) == []  # its place in the queue
+    assert found(task, replace(right, score=-0.05)) == []  # a queue score
     same_ids = replace(right, result=(REGION, REGION))
     assert found(task, same_ids) == ["regions without an id of their own"]
     assert found(Task(7, {"txt": TEXT}), right) == ["has no text under 'text'"]
 
 
-def test_the_abstracts_are_real_and_distinct() -> None:
+def test_abstracts_are_real_and_distinct() -> None:
     assert len({data["pmid"] for data in read_abstracts()}) == len(read_abstracts())
     assert all(data["pmid"].isdigit() and len(data["text"]) > 200 for data in read_abstracts())
 
 
-def test_the_config_at_the_root_is_the_same() -> None:
+def test_config_in_the_repository_root_is_the_same() -> None:
     root = Path(__file__).parents[3] / "label_config.xml"
     assert root.read_text(encoding="utf-8") == read_demo_label_config()

@@ -14,7 +14,7 @@ from tagalong.backend.demo.session import DemoOptions, open_demo
 from tagalong.backend.demo.supervised_process import find_free_port
 from tagalong.ner.errors import LabelStudioError
 from tests.backend.demo.conftest import Script
-from tests.backend.demo.test_supervised_process import alive, eventually
+from tests.backend.demo.test_supervised_process import is_running, wait_until
 from tests.errors import raises
 
 
@@ -33,7 +33,7 @@ def taken() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-def test_it_comes_up_ends_and_resumes(plan: DemoOptions) -> None:
+def test_demo_starts_stops_and_resumes(plan: DemoOptions) -> None:
     steps: list[str] = []
     for resumed in (False, True):
         with open_demo(plan, steps.append) as demo:
@@ -41,17 +41,17 @@ def test_it_comes_up_ends_and_resumes(plan: DemoOptions) -> None:
             assert demo.demo_project.is_resumed == resumed
             assert demo.demo_project.project.prediction_count == 12
             assert demo.url.endswith("/projects/1/data")
-        assert not any(map(alive, pids))
+        assert not any(map(is_running, pids))
     assert steps[:3] == ["Starting Label Studio", "Starting the backend", "Preparing the project"]
 
 
-def test_one_home_holds_one_demo(plan: DemoOptions) -> None:
+def test_home_is_locked_by_one_demo(plan: DemoOptions) -> None:
     with open_demo(plan), raises(LabelStudioError, "demo-already-running"):
         open_demo(plan).__enter__()
 
 
 @pytest.mark.parametrize("which", ["label_studio_port", "backend_port"])
-def test_a_port_that_was_asked_for_and_is_taken_is_reported(plan: DemoOptions, which: str) -> None:
+def test_taken_requested_port_is_reported(plan: DemoOptions, which: str) -> None:
     with taken() as port:
         asked = replace(plan, **{which: port})
         with raises(LabelStudioError, "port-taken"):
@@ -68,7 +68,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_reported(plan: DemoOptions, w
         ).__enter__()
 
 
-def test_the_usual_port_gives_way_to_a_free_one(
+def test_taken_default_port_is_replaced_by_a_free_one(
     plan: DemoOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with taken() as port:
@@ -82,7 +82,7 @@ def test_the_usual_port_gives_way_to_a_free_one(
             assert f":{port}" not in demo.label_studio.url + demo.demo_project.backend.url
 
 
-def test_a_backend_that_ends_early_takes_all_with_it(plan: DemoOptions, script: Script) -> None:
+def test_early_exit_of_the_backend_stops_everything(plan: DemoOptions, script: Script) -> None:
     broken = script("echo no module named torch; exit 1")
     asked = DemoOptions(
         plan.home,
@@ -94,22 +94,22 @@ def test_a_backend_that_ends_early_takes_all_with_it(plan: DemoOptions, script: 
     with raises(LabelStudioError, "process-ended") as raised:
         open_demo(asked).__enter__()
     assert "torch" in str(raised.value)
-    with open_demo(plan):  # so that its ports and its home are free again
+    with open_demo(plan):  # its ports and its home are free again
         pass
 
 
 @pytest.mark.parametrize("which", ["label_studio", "backend"])
-def test_a_server_that_ends_meanwhile_is_reported(plan: DemoOptions, which: str) -> None:
+def test_exit_of_a_running_server_is_reported(plan: DemoOptions, which: str) -> None:
     with open_demo(plan) as demo:
         process = demo.label_studio.process if which == "label_studio" else demo.backend
         os.killpg(process.pid, 9)
-        assert eventually(lambda: not process.is_running())
+        assert wait_until(lambda: not process.is_running())
         with raises(LabelStudioError, "process-ended") as raised:
             demo.wait()
         assert process.name in str(raised.value)
 
 
-def test_the_backend_gets_no_settings_of_another(
+def test_backend_gets_no_settings_of_the_caller(
     plan: DemoOptions, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAGALONG_PASSWORD", "of another")

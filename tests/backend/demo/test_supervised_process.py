@@ -23,46 +23,46 @@ FAMILY = 'sleep 600 & echo $$ $! > "$0.pids"; wait'
 STUBBORN = 'trap "" TERM; sleep 600 & echo $$ $! > "$0.pids"; while true; do wait; done'
 
 
-def eventually(true: Callable[[], bool]) -> bool:
+def wait_until(true: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + 20
     while not true() and time.monotonic() < deadline:
         time.sleep(0.02)
     return true()
 
 
-def alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether a process runs and is not a zombie."""
     stat = Path(f"/proc/{pid}/stat")
     try:
         os.kill(pid, 0)
         return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
-    except (ProcessLookupError, FileNotFoundError):  # also where it ends while it is looked at
+    except (ProcessLookupError, FileNotFoundError):  # it may end in between
         return False
 
 
-def family(program: Path) -> list[int]:
+def start_with_child(program: Path) -> list[int]:
     """The process ids that a program writes: its own and its child's."""
     pids = Path(f"{program}.pids")
-    assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"))
+    assert wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
     return list(map(int, pids.read_text().split()))
 
 
-def leashed(program: Path, tmp_path: Path) -> SupervisedProcess:
+def supervised(program: Path, tmp_path: Path) -> SupervisedProcess:
     return SupervisedProcess("it", [str(program)], environment=PATH, log_path=tmp_path / "log")
 
 
-def test_stop_ends_all_that_was_started(script: Script, tmp_path: Path) -> None:
+def test_stop_ends_all_child_processes(script: Script, tmp_path: Path) -> None:
     program = script(FAMILY)
-    with leashed(program, tmp_path) as process:
-        pids = family(program)
+    with supervised(program, tmp_path) as process:
+        pids = start_with_child(program)
         assert process.is_running()
-        assert all(map(alive, pids))
+        assert all(map(is_running, pids))
     assert not process.is_running()
-    assert not any(map(alive, pids))
+    assert not any(map(is_running, pids))
     process.stop()
 
 
-def test_a_stubborn_process_is_killed(
+def test_process_that_ignores_sigterm_is_killed(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = script(STUBBORN)
@@ -74,18 +74,20 @@ def test_a_stubborn_process_is_killed(
     assert changed != source
     impatient.write_text(changed, encoding="utf-8")
     monkeypatch.setattr(supervise, "__file__", str(impatient))
-    with leashed(program, tmp_path):
-        pids = family(program)
-    assert not any(map(alive, pids))
+    with supervised(program, tmp_path):
+        pids = start_with_child(program)
+    assert not any(map(is_running, pids))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_nothing_outlives_us(script: Script, tmp_path: Path, number: signal.Signals) -> None:
+def test_children_end_when_the_parent_is_killed(
+    script: Script, tmp_path: Path, number: signal.Signals
+) -> None:
     program = script(FAMILY)
     starter = (
         "import signal, time\n"
         "from pathlib import Path\n"
-        # Whoever runs the tests in the background may ignore it, which children inherit.
+        # In a background job, SIGINT may be ignored, and children inherit that.
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from tagalong.backend.demo.supervised_process import SupervisedProcess\n"
         f"it = SupervisedProcess('it', [{str(program)!r}], environment={PATH!r}, "
@@ -93,26 +95,27 @@ def test_nothing_outlives_us(script: Script, tmp_path: Path, number: signal.Sign
         "time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", starter], cwd=Path(__file__).parents[3]) as us:
-        pids = family(program)
+        pids = start_with_child(program)
         us.send_signal(number)
-    assert eventually(lambda: not any(map(alive, pids)))
+    assert wait_until(lambda: not any(map(is_running, pids)))
 
 
-def test_what_it_leaves_behind_when_it_ends_by_itself_is_ended(
-    script: Script, tmp_path: Path
-) -> None:
+def test_leftover_children_are_ended_after_exit(script: Script, tmp_path: Path) -> None:
     program = script('sleep 600 & echo $$ $! > "$0.pids"; exit 3')
-    process = leashed(program, tmp_path)
-    pids = family(program)
-    assert eventually(lambda: not process.is_running())
-    assert eventually(lambda: not any(map(alive, pids)))
+    process = supervised(program, tmp_path)
+    pids = start_with_child(program)
+    assert wait_until(lambda: not process.is_running())
+    assert wait_until(lambda: not any(map(is_running, pids)))
     assert process.log_path.read_text().rstrip().endswith("ended with exit code 3")
     process.stop()
 
 
-def test_early_death_is_reported_with_the_last_lines(script: Script, tmp_path: Path) -> None:
+def test_early_exit_is_reported_with_last_log_lines(script: Script, tmp_path: Path) -> None:
     program = script("echo one\necho two >&2\nexit 3")
-    with leashed(program, tmp_path) as process, raises(LabelStudioError, "process-ended") as raised:
+    with (
+        supervised(program, tmp_path) as process,
+        raises(LabelStudioError, "process-ended") as raised,
+    ):
         process.wait_until_ready(lambda: False, timeout_seconds=60)
     assert raised.value.kind == "start"
     message = str(raised.value)
@@ -121,40 +124,40 @@ def test_early_death_is_reported_with_the_last_lines(script: Script, tmp_path: P
     assert str(tmp_path / "log") in message
 
 
-def test_a_program_that_is_not_there_is_reported(tmp_path: Path) -> None:
+def test_missing_program_is_reported(tmp_path: Path) -> None:
     absent = tmp_path / "absent"
-    with leashed(absent, tmp_path) as process:
+    with supervised(absent, tmp_path) as process:
         with raises(LabelStudioError, "process-ended") as raised:
             process.wait_until_ready(lambda: False, timeout_seconds=60)
         assert os.strerror(errno.ENOENT) in str(raised.value)
         assert "Traceback" not in process.log_path.read_text()
 
 
-def test_slowness_is_reported(script: Script, tmp_path: Path) -> None:
+def test_startup_timeout_is_reported(script: Script, tmp_path: Path) -> None:
     with (
-        leashed(script("sleep 600"), tmp_path) as process,
+        supervised(script("sleep 600"), tmp_path) as process,
         raises(LabelStudioError, "process-not-ready") as raised,
     ):
         process.wait_until_ready(lambda: False, timeout_seconds=0.1)
     assert raised.value.kind == "start"
 
 
-def test_the_log_is_its_owners(script: Script, tmp_path: Path) -> None:
-    with leashed(script("true"), tmp_path):
+def test_log_file_is_private(script: Script, tmp_path: Path) -> None:
+    with supervised(script("true"), tmp_path):
         assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
 
 
-def test_nothing_is_inherited(
+def test_no_file_descriptors_are_inherited(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_OURS", "x")
-    with leashed(script("env"), tmp_path) as process:
-        assert eventually(lambda: not process.is_running())
+    with supervised(script("env"), tmp_path) as process:
+        assert wait_until(lambda: not process.is_running())
     assert "SECRET_OF_OURS" not in process.log_path.read_text()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
-def test_a_port_is_taken_while_somebody_listens(address: str) -> None:
+def test_port_is_taken_while_a_socket_listens(address: str) -> None:
     port = find_free_port()
     assert is_port_free(port)
     with socket.socket() as other:

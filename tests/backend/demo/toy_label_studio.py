@@ -25,20 +25,20 @@ class Toy:
     def __init__(self, data: Path) -> None:
         self.path = data / "state.json"
         kinds = ("projects", "tasks", "ml", "webhooks", "predictions")
-        self.held: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+        self.toy_objects: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
         if self.path.exists():
-            self.held = json.loads(self.path.read_text())
+            self.toy_objects = json.loads(self.path.read_text())
 
     def save(self) -> None:
-        self.path.write_text(json.dumps(self.held))
+        self.path.write_text(json.dumps(self.toy_objects))
 
     def add(self, kind: str, **fields: Any) -> dict[str, Any]:
-        number = max(map(int, self.held[kind]), default=0) + 1
-        self.held[kind][str(number)] = {"id": number, **fields}
-        return self.held[kind][str(number)]
+        number = max(map(int, self.toy_objects[kind]), default=0) + 1
+        self.toy_objects[kind][str(number)] = {"id": number, **fields}
+        return self.toy_objects[kind][str(number)]
 
     def of(self, kind: str, project: str) -> list[dict[str, Any]]:
-        return [one for one in self.held[kind].values() if one["project"] == int(project)]
+        return [one for one in self.toy_objects[kind].values() if one["project"] == int(project)]
 
     def whoami(self, query: Query, body: Any) -> Answer:
         return 200, {"id": 1, "email": os.environ["LABEL_STUDIO_USERNAME"]}
@@ -48,7 +48,9 @@ class Toy:
 
     def list_projects(self, query: Query, body: Any) -> Answer:
         found = [
-            one for one in self.held["projects"].values() if query.get("title", "") in one["title"]
+            one
+            for one in self.toy_objects["projects"].values()
+            if query.get("title", "") in one["title"]
         ]
         return page(found, query, "results", "count")
 
@@ -57,17 +59,17 @@ class Toy:
         return 201, self.add("projects", **fields, **body)
 
     def get_project(self, query: Query, body: Any, number: str) -> Answer:
-        if number not in self.held["projects"]:
+        if number not in self.toy_objects["projects"]:
             return 404, {"detail": "No Project matches the given query."}
         counts = {
             "task_number": len(self.of("tasks", number)),
             "total_predictions_number": len(self.of("predictions", number)),
         }
-        return 200, self.held["projects"][number] | counts
+        return 200, self.toy_objects["projects"][number] | counts
 
     def change_project(self, query: Query, body: Any, number: str) -> Answer:
-        self.held["projects"][number].update(body)
-        return 200, self.held["projects"][number]
+        self.toy_objects["projects"][number].update(body)
+        return 200, self.toy_objects["projects"][number]
 
     def import_tasks(self, query: Query, body: Any, number: str) -> Answer:
         made = [self.add("tasks", project=int(number), data=one["data"]) for one in body]
@@ -81,7 +83,7 @@ class Toy:
         return page(tasks, query, "tasks", "total")
 
     def predictions_of(self, task: int) -> list[dict[str, Any]]:
-        return [one for one in self.held["predictions"].values() if one["task"] == task]
+        return [one for one in self.toy_objects["predictions"].values() if one["task"] == task]
 
     def list_backends(self, query: Query, body: Any) -> Answer:
         found = self.of("ml", query["project"])
@@ -93,7 +95,7 @@ class Toy:
         try:
             ask(backend["url"] + "/health")
             project = str(backend["project"])
-            schema = self.held["projects"][project]["label_config"]
+            schema = self.toy_objects["projects"][project]["label_config"]
             body = {"project": f"{project}.1", "schema": schema, "extra_params": None}
             backend["model_version"] = ask(backend["url"] + "/setup", body)["model_version"]
             backend.update(state="CO", error_message=None)
@@ -111,13 +113,13 @@ class Toy:
         self.refresh(backend)
         hook = {"url": body["url"] + "/webhook", "is_active": True, "send_payload": True}
         self.add("webhooks", project=body["project"], send_for_all_actions=True, **hook)
-        project = self.held["projects"][str(body["project"])]
+        project = self.toy_objects["projects"][str(body["project"])]
         project["model_version"] = project["model_version"] or body["title"]
         return 201, backend
 
     def change_backend(self, query: Query, body: Any, number: str) -> Answer:
-        backend = self.held["ml"][number]
-        project = self.held["projects"][str(backend["project"])]
+        backend = self.toy_objects["ml"][number]
+        project = self.toy_objects["projects"][str(backend["project"])]
         if project["model_version"] == backend["title"]:
             project["model_version"] = body["title"]
         if "url" not in body or "project" not in body:  # as in 1.23.2
@@ -127,14 +129,14 @@ class Toy:
         return 200, backend
 
     def drop_backend(self, query: Query, body: Any, number: str) -> Answer:
-        del self.held["ml"][number]
+        del self.toy_objects["ml"][number]
         return 204, None
 
     def list_webhooks(self, query: Query, body: Any) -> Answer:
         return 200, self.of("webhooks", query["project"])
 
     def drop_webhook(self, query: Query, body: Any, number: str) -> Answer:
-        del self.held["webhooks"][number]
+        del self.toy_objects["webhooks"][number]
         return 204, None
 
     def list_predictions(self, query: Query, body: Any) -> Answer:
@@ -156,7 +158,7 @@ class Toy:
         asked = {
             "tasks": tasks,
             "project": f"{number}.1",
-            "label_config": self.held["projects"][number]["label_config"],
+            "label_config": self.toy_objects["projects"][number]["label_config"],
             "params": {"login": None, "password": None, "context": None},
         }
         try:

@@ -1,7 +1,7 @@
-"""Runs the doctor on a scripted Label Studio and backend, and checks every finding.
+"""Run the doctor on a scripted Label Studio and a scripted backend.
 
-Every test breaks one thing, and wants one finding for it: the others stay well, but for those that
-the test names or that were skipped.
+Each test breaks one part of a healthy setup and expects one finding. All other findings are ok,
+except those that the test names as skipped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,10 +23,10 @@ Findings = Mapping[str, DoctorFinding]
 
 @contextmanager
 def open_scripted_servers() -> Iterator["ScriptedServers"]:
-    """A setup without problems."""
+    """Start a healthy Label Studio and a healthy backend."""
     with (
-        patch.object(old_install, "site_directories", return_value=[]),  # not those of the tests
-        # A busy machine is slow, and no test measures time.
+        patch.object(old_install, "site_directories", return_value=[]),  # of the test environment
+        # On a busy machine, answers are slow. Tests must not measure time.
         patch.multiple(backend_responses, HEALTH_LIMIT_SECONDS=60.0, SETUP_LIMIT_SECONDS=60.0),
         ScriptedServer(healthy_backend()) as backend,
         ScriptedServer(healthy_label_studio(backend.url)) as label_studio,
@@ -66,13 +66,13 @@ def run_doctor(options: DoctorOptions, *, fix: bool = False) -> Findings:
 def only_finding(
     findings: Findings, name: str, status: CheckStatus, *, skips: str = ""
 ) -> DoctorFinding:
-    """The only finding that is not ok.
+    """Check that one finding is not ok, and return it.
 
     Args:
-        findings: Of all checks.
-        name: Of that check.
-        status: How it must stand.
-        skips: Names of the checks that it must skip, and no others.
+        findings: Findings of all checks.
+        name: Name of the check.
+        status: Expected status of the finding.
+        skips: Names of the skipped checks, separated by spaces.
     """
     others = {other: found.status for other, found in findings.items() if other != name}
     expected = {other: "skipped" if other in skips.split() else "ok" for other in others}

@@ -1,4 +1,4 @@
-"""Scripted web servers: a healthy Label Studio and a healthy backend, for tests to break.
+"""Scripted web servers: a healthy Label Studio and a healthy backend, which tests break.
 
 The answers are those of Label Studio 1.23.2, recorded and shortened.
 """
@@ -48,7 +48,7 @@ Answer = tuple[int, Any]  # status and JSON; a str is sent as it is
 
 @dataclass
 class Script:
-    """Answers by method and path; may be changed while the server runs."""
+    """Answers by method and path. Tests may change them while the server runs."""
 
     answers: dict[str, Answer | Callable[[ReceivedRequest], Answer]]
     delays: dict[str, float] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Script:
 
 
 class ScriptedServer(AbstractContextManager["ScriptedServer"]):
-    """Answers from a script on a free port of loopback."""
+    """A server on loopback that answers from a script."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -201,7 +201,7 @@ def healthy_label_studio(backend: str) -> Script:
 
 
 def healthy_backend() -> Script:
-    """A backend such as our own server."""
+    """A backend that answers as ``tagalong serve`` does."""
     labels = ["Chemical", "Disease"]
     health = {"status": "UP", "model_class": "Tagalong", "version": VERSION, "labels": labels}
     result = {"model_version": VERSION, "score": 0.9, "result": [region()]}

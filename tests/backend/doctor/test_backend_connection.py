@@ -15,7 +15,7 @@ def test_no_backend(servers: ScriptedServers) -> None:
     assert finding.code == "no-backend"
 
 
-def test_no_backend_yet_but_one_to_try(servers: ScriptedServers) -> None:
+def test_no_backend_but_backend_url_option(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer("GET /api/ml/", 200, [])
     findings = servers.run_doctor(backend_url=servers.backend.url)
     finding = only_finding(findings, "connected", "problem", skips="state version webhook")
@@ -31,7 +31,7 @@ def test_several_backends(servers: ScriptedServers) -> None:
     assert "'llm-1'" in finding.sentence
 
 
-def test_label_studio_may_not_call_the_address(servers: ScriptedServers) -> None:
+def test_label_studio_blocks_requests_to_the_address(servers: ScriptedServers) -> None:
     down = backend_row(servers.backend.url, state="DI")
     servers.set_label_studio_answer("GET /api/ml/", 200, [down])
     servers.set_label_studio_answer("POST /api/ml/", *failed(403, BANNED))
@@ -45,14 +45,14 @@ def test_label_studio_may_not_call_the_address(servers: ScriptedServers) -> None
         assert switch in finding.remedy
 
 
-def test_label_studio_may_not_send_events_to_the_address(servers: ScriptedServers) -> None:
+def test_label_studio_blocks_events_to_the_address(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer("POST /api/webhooks/", *failed(403, BANNED))
     finding = only_finding(servers.run_doctor(), "network", "problem")
     assert finding.code == "events-blocked"
     assert "SSRF_PROTECTION_ENABLED=false" in finding.remedy
 
 
-def test_label_studio_does_not_know_the_host(servers: ScriptedServers) -> None:
+def test_label_studio_cannot_resolve_the_host(servers: ScriptedServers) -> None:
     down = backend_row("http://tagalong:9090", state="DI")
     servers.set_label_studio_answer("GET /api/ml/", 200, [down])
     servers.set_label_studio_answer(
@@ -62,14 +62,14 @@ def test_label_studio_does_not_know_the_host(servers: ScriptedServers) -> None:
     assert finding.code == "unknown-host"
 
 
-def test_label_studio_takes_no_webhook_to_a_host_without_a_dot(servers: ScriptedServers) -> None:
+def test_label_studio_refuses_webhook_host_without_dot(servers: ScriptedServers) -> None:
     answer = refused(url=["Enter a valid URL."], project=["Incorrect type."])
     servers.set_label_studio_answer("POST /api/webhooks/", *answer)
     finding = only_finding(servers.run_doctor(), "network", "problem")
     assert finding.code == "host-without-dot"
 
 
-def test_a_user_without_permission_sees_the_reason(servers: ScriptedServers) -> None:
+def test_missing_permission_is_reported(servers: ScriptedServers) -> None:
     detail = "You do not have permission to perform this action."
     servers.set_label_studio_answer("POST /api/ml/", *failed(403, detail))
     finding = only_finding(servers.run_doctor(), "network", "problem")
@@ -78,7 +78,7 @@ def test_a_user_without_permission_sees_the_reason(servers: ScriptedServers) -> 
 
 
 @pytest.mark.parametrize("path", ["POST /api/ml/", "POST /api/webhooks/"])
-def test_asking_for_the_switches_adds_nothing(servers: ScriptedServers, path: str) -> None:
+def test_probing_the_settings_creates_nothing(servers: ScriptedServers, path: str) -> None:
     servers.run_doctor()
     sent = [
         asked
@@ -100,7 +100,9 @@ def test_asking_for_the_switches_adds_nothing(servers: ScriptedServers, path: st
         ("502 Server Error: Bad Gateway for url: http://b/versions", "Bad Gateway"),
     ],
 )
-def test_label_studio_cannot_reach_it(servers: ScriptedServers, reason: str, said: str) -> None:
+def test_label_studio_cannot_reach_the_backend(
+    servers: ScriptedServers, reason: str, said: str
+) -> None:
     servers.set_label_studio_answer(
         "GET /api/ml/", 200, [backend_row(servers.backend.url, state="DI")]
     )
@@ -111,7 +113,7 @@ def test_label_studio_cannot_reach_it(servers: ScriptedServers, reason: str, sai
     assert finding.code == "backend-unreachable-from-label-studio"
 
 
-def test_only_the_health_check_fails(servers: ScriptedServers) -> None:
+def test_only_health_fails(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer(
         "GET /api/ml/", 200, [backend_row(servers.backend.url, state="DI")]
     )
@@ -119,7 +121,7 @@ def test_only_the_health_check_fails(servers: ScriptedServers) -> None:
     assert finding.code == "health-failed"
 
 
-def test_the_setup_fails_for_label_studio_alone(servers: ScriptedServers) -> None:
+def test_setup_fails_only_for_label_studio(servers: ScriptedServers) -> None:
     error = "500 Server Error: INTERNAL SERVER ERROR for url: http://127.0.0.1:9/setup"
     row = backend_row(servers.backend.url, state="ER", error_message=error)
     servers.set_label_studio_answer("GET /api/ml/", 200, [row])

@@ -23,7 +23,7 @@ CALLED = "auth setup predict times labels"
 DENIED = (401, {"error": "username or password is missing or wrong"})
 
 
-def test_the_backend_is_down(servers: ScriptedServers) -> None:
+def test_backend_is_down(servers: ScriptedServers) -> None:
     down = backend_row("http://127.0.0.1:1", state="DI")
     servers.set_label_studio_answer("GET /api/ml/", 200, [down])
     findings = servers.run_doctor()
@@ -32,7 +32,7 @@ def test_the_backend_is_down(servers: ScriptedServers) -> None:
     assert {findings[name].status for name in (*CALLED.split(), "state", "version")} == {"skipped"}
 
 
-def test_the_backend_can_be_reached_by_label_studio_only(servers: ScriptedServers) -> None:
+def test_backend_is_reachable_only_from_label_studio(servers: ScriptedServers) -> None:
     hidden = "http://backend.invalid:9090"
     servers.set_label_studio_answer("GET /api/ml/", 200, [backend_row(hidden)])
     servers.set_label_studio_answer("GET /api/webhooks/", 200, [webhook(hidden)])
@@ -41,7 +41,7 @@ def test_the_backend_can_be_reached_by_label_studio_only(servers: ScriptedServer
     assert "--backend" in finding.remedy
 
 
-def test_the_backend_has_another_address_from_here(servers: ScriptedServers) -> None:
+def test_backend_url_option_is_used(servers: ScriptedServers) -> None:
     hidden = "http://backend.invalid:9090"
     servers.set_label_studio_answer("GET /api/ml/", 200, [backend_row(hidden)])
     servers.set_label_studio_answer("GET /api/webhooks/", 200, [webhook(hidden)])
@@ -52,7 +52,7 @@ def test_the_backend_has_another_address_from_here(servers: ScriptedServers) -> 
 @pytest.mark.parametrize(
     ("answer", "status"), [((404, {}), "404"), ((500, {}), "500"), ((200, "<html>"), "200")]
 )
-def test_something_else_answers(
+def test_another_server_answers(
     servers: ScriptedServers, answer: tuple[int, Any], status: str
 ) -> None:
     servers.set_label_studio_answer(
@@ -64,10 +64,10 @@ def test_something_else_answers(
     assert status in finding.sentence
 
 
-def lock(servers: ScriptedServers) -> None:
-    """Make the backend ask for a user and password."""
+def require_login(servers: ScriptedServers) -> None:
+    """Make the backend require a username and password."""
 
-    def door(asked: ReceivedRequest) -> tuple[int, Any]:
+    def check_login(asked: ReceivedRequest) -> tuple[int, Any]:
         known = asked.headers.get("Authorization") == "Basic YW5uOnNlY3JldA=="  # ann:secret
         answers = healthy_backend().answers
         answer = answers[f"{asked.method} {asked.path}"] if known else DENIED
@@ -75,11 +75,11 @@ def lock(servers: ScriptedServers) -> None:
         return answer
 
     for path in ("GET /versions", "POST /setup", "POST /predict"):
-        servers.backend.script.answers[path] = door
+        servers.backend.script.answers[path] = check_login
 
 
 def test_label_studio_sends_no_password(servers: ScriptedServers) -> None:
-    lock(servers)
+    require_login(servers)
     row = backend_row(servers.backend.url, state="ER", error_message="401 Client Error")
     servers.set_label_studio_answer("GET /api/ml/", 200, [row])
     finding = only_finding(
@@ -88,8 +88,8 @@ def test_label_studio_sends_no_password(servers: ScriptedServers) -> None:
     assert finding.code == "login-missing"
 
 
-def test_label_studio_sends_the_wrong_password(servers: ScriptedServers) -> None:
-    lock(servers)
+def test_label_studio_sends_a_wrong_password(servers: ScriptedServers) -> None:
+    require_login(servers)
     row = backend_row(
         servers.backend.url,
         state="ER",
@@ -104,16 +104,16 @@ def test_label_studio_sends_the_wrong_password(servers: ScriptedServers) -> None
     assert finding.code == "login-refused"
 
 
-def test_without_the_password_the_doctor_names_the_skipped_checks(servers: ScriptedServers) -> None:
-    lock(servers)
+def test_checks_are_skipped_without_the_password(servers: ScriptedServers) -> None:
+    require_login(servers)
     row = backend_row(servers.backend.url, auth_method="BASIC_AUTH", basic_auth_user="ann")
     servers.set_label_studio_answer("GET /api/ml/", 200, [row])
     finding = only_finding(servers.run_doctor(), "setup", "skipped", skips="predict")
     assert finding.code == "doctor-login-missing"
 
 
-def test_with_the_password_all_is_seen(servers: ScriptedServers) -> None:
-    lock(servers)
+def test_all_checks_run_with_the_password(servers: ScriptedServers) -> None:
+    require_login(servers)
     row = backend_row(servers.backend.url, auth_method="BASIC_AUTH", basic_auth_user="ann")
     servers.set_label_studio_answer("GET /api/ml/", 200, [row])
     findings = servers.run_doctor(login=("ann", "secret"))
@@ -123,7 +123,7 @@ def test_with_the_password_all_is_seen(servers: ScriptedServers) -> None:
     assert finding.code == "doctor-login-refused"
 
 
-def test_the_backend_refuses_the_project(servers: ScriptedServers) -> None:
+def test_backend_refuses_the_project(servers: ScriptedServers) -> None:
     servers.set_backend_answer("POST /setup", 422, {"error": "gone: retrain"})
     finding = only_finding(servers.run_doctor(), "setup", "problem", skips="predict")
     assert finding.code == "setup-refused"
@@ -131,20 +131,20 @@ def test_the_backend_refuses_the_project(servers: ScriptedServers) -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, {"model_version": None}, {"model_version": ""}, []])
-def test_the_setup_names_no_version(servers: ScriptedServers, answer: Any) -> None:
+def test_setup_names_no_version(servers: ScriptedServers, answer: Any) -> None:
     servers.set_backend_answer("POST /setup", 200, answer)
     finding = only_finding(servers.run_doctor(), "setup", "problem", skips="predict version")
     assert finding.code == "setup-without-version"
 
 
 @pytest.mark.parametrize("results", [[], [{}, {}], None, "none"])
-def test_not_one_result_per_task(servers: ScriptedServers, results: Any) -> None:
+def test_wrong_number_of_results(servers: ScriptedServers, results: Any) -> None:
     servers.set_backend_answer("POST /predict", 200, {"results": results})
     finding = only_finding(servers.run_doctor(), "predict", "problem")
     assert finding.code == "wrong-number-of-results"
 
 
-def test_the_prediction_fails(servers: ScriptedServers) -> None:
+def test_prediction_fails(servers: ScriptedServers) -> None:
     servers.set_backend_answer("POST /predict", 500, "<html>Traceback</html>")
     finding = only_finding(servers.run_doctor(), "predict", "problem")
     assert finding.code == "prediction-failed"
@@ -163,7 +163,7 @@ def test_setup_and_prediction_name_different_versions(servers: ScriptedServers) 
     ("verb", "limit"),
     [("health", "HEALTH_LIMIT_SECONDS"), ("setup", "SETUP_LIMIT_SECONDS")],
 )
-def test_the_backend_is_slower_than_label_studio_waits(
+def test_backend_exceeds_a_timeout_of_label_studio(
     servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch, verb: str, limit: str
 ) -> None:
     monkeypatch.setattr(backend_responses, limit, 0.2)
@@ -176,7 +176,7 @@ def test_the_backend_is_slower_than_label_studio_waits(
     assert verb in finding.sentence
 
 
-def test_a_backend_near_the_limit_is_a_warning(
+def test_backend_near_the_limit_is_a_warning(
     servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_responses, "SLOW_PREDICTION_SECONDS", 0.2)
@@ -185,16 +185,14 @@ def test_a_backend_near_the_limit_is_a_warning(
     assert finding.code == "slow"
 
 
-def test_a_setup_that_never_comes(
-    servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_setup_never_answers(servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tagalong.backend.doctor.context.SETUP_TIMEOUT_SECONDS", 0.2)
     servers.backend.script.delays["/setup"] = 0.6
     finding = only_finding(servers.run_doctor(), "setup", "problem", skips="predict")
     assert finding.code == "backend-timeout"
 
 
-def test_it_computes_how_many_tasks_fit_into_one_request(servers: ScriptedServers) -> None:
+def test_tasks_per_request_are_estimated(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(task_number=10_000_000))
     servers.set_label_studio_answer(f"GET {PROJECT}model-versions/", 200, {VERSION: 10_000_000})
     finding = servers.run_doctor()["times"]
@@ -202,7 +200,7 @@ def test_it_computes_how_many_tasks_fit_into_one_request(servers: ScriptedServer
     assert re.search(r"at most [\d,]+ at once", finding.sentence)
 
 
-def test_the_backend_is_asked_as_label_studio_asks_it(servers: ScriptedServers) -> None:
+def test_requests_are_those_of_label_studio(servers: ScriptedServers) -> None:
     row = backend_row(servers.backend.url, extra_params={"control": "label"})
     servers.set_label_studio_answer("GET /api/ml/", 200, [row])
     servers.run_doctor()
@@ -216,7 +214,7 @@ def test_the_backend_is_asked_as_label_studio_asks_it(servers: ScriptedServers) 
     assert predict.body["params"]["context"] is None
 
 
-def test_a_server_may_be_two_backends(servers: ScriptedServers) -> None:
+def test_two_backends_on_one_server(servers: ScriptedServers) -> None:
     with ScriptedServer(healthy_backend()) as other:
         other.script.answers = {
             path.replace(" /", " /llm/"): answer for path, answer in other.script.answers.items()

@@ -11,7 +11,7 @@ from tests.backend.doctor.doctor_runner import KEY, ScriptedServers
 from tests.backend.doctor.scripted import PROJECT, failed
 
 
-def test_every_check_comes_after_those_it_builds_on() -> None:
+def test_checks_follow_their_requirements() -> None:
     names = [check.name for check in CHECKS]
     assert len({*names}) == len(names)
     for number, check in enumerate(CHECKS):
@@ -21,12 +21,12 @@ def test_every_check_comes_after_those_it_builds_on() -> None:
 @pytest.mark.parametrize(
     ("statuses", "healthy"), [("ok warning skipped", True), ("ok problem", False), ("", True)]
 )
-def test_only_a_problem_is_unhealthy(statuses: str, healthy: bool) -> None:
+def test_only_problems_are_unhealthy(statuses: str, healthy: bool) -> None:
     findings = [DoctorFinding("a", "A", status, "B.") for status in statuses.split()]  # type: ignore[arg-type]
     assert is_healthy(findings) is healthy
 
 
-def test_it_stops_when_it_took_too_long(servers: ScriptedServers) -> None:
+def test_checks_stop_at_the_time_limit(servers: ScriptedServers) -> None:
     findings = list(
         run_checks(DoctorOptions(servers.label_studio.url, KEY, 7), time_limit_seconds=-1.0)
     )
@@ -35,7 +35,7 @@ def test_it_stops_when_it_took_too_long(servers: ScriptedServers) -> None:
     assert servers.label_studio.script.requests == []
 
 
-def test_a_cause_is_named_and_not_what_lies_between(servers: ScriptedServers) -> None:
+def test_skipped_checks_name_the_root_cause(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer(f"GET {PROJECT}", *failed(404, "Not found."))
     findings = list(run_checks(DoctorOptions(servers.label_studio.url, KEY, 7)))
     skipped = {(one.code, one.sentence) for one in findings if one.status == "skipped"}
@@ -44,7 +44,7 @@ def test_a_cause_is_named_and_not_what_lies_between(servers: ScriptedServers) ->
     assert "'Project'" in sentence
 
 
-def test_label_studio_fails_amid_it(servers: ScriptedServers) -> None:
+def test_label_studio_fails_during_a_check(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer("GET /api/webhooks/", *failed(500, "database is locked"))
     findings = {
         found.check: found for found in run_checks(DoctorOptions(servers.label_studio.url, KEY, 7))
@@ -54,7 +54,7 @@ def test_label_studio_fails_amid_it(servers: ScriptedServers) -> None:
     assert findings["stored"].status == "ok"
 
 
-def test_findings_come_as_they_are_found(servers: ScriptedServers) -> None:
+def test_findings_are_yielded_one_by_one(servers: ScriptedServers) -> None:
     found = run_checks(DoctorOptions(servers.label_studio.url, KEY, 7))
     next(found)
     assert servers.label_studio.script.paths() == ["GET /api/version/"]
@@ -63,7 +63,7 @@ def test_findings_come_as_they_are_found(servers: ScriptedServers) -> None:
     assert all(one != other for one, other in pairwise(checks))
 
 
-def test_nothing_is_changed(servers: ScriptedServers) -> None:
+def test_doctor_changes_nothing(servers: ScriptedServers) -> None:
     list(run_checks(DoctorOptions(servers.label_studio.url, KEY, 7)))
     probes = {"POST /api/ml/", "POST /api/webhooks/", f"POST {PROJECT}import/predictions"}
     written = {path for path in servers.label_studio.script.paths() if not path.startswith("GET ")}

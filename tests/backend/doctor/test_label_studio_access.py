@@ -21,7 +21,7 @@ def token(kind: str = "refresh", expires: datetime = LATER) -> str:
     return jwt.encode({"token_type": kind, "exp": expires, "user_id": 1}, SIGNED)
 
 
-def test_all_is_well(servers: ScriptedServers) -> None:
+def test_healthy_setup_has_only_ok_findings(servers: ScriptedServers) -> None:
     findings = servers.run_doctor()
     assert {finding.status for finding in findings.values()} == {"ok"}
 
@@ -52,21 +52,21 @@ def test_label_studio_is_too_slow(servers: ScriptedServers) -> None:
 
 
 @pytest.mark.parametrize("answer", [(200, "<html>Log in</html>"), (200, {}), (404, "")])
-def test_something_else_answers(servers: ScriptedServers, answer: tuple[int, object]) -> None:
+def test_another_server_answers(servers: ScriptedServers, answer: tuple[int, object]) -> None:
     servers.set_label_studio_answer("GET /api/version/", *answer)
     finding = only_finding(servers.run_doctor(), "label_studio", "problem", skips=f"key {FIRST}")
     assert finding.code == "label-studio-foreign"
 
 
 @pytest.mark.parametrize("release", ["1.15.0", "1.24.0", "2.0.0"])
-def test_another_release_is_a_warning(servers: ScriptedServers, release: str) -> None:
+def test_other_release_is_a_warning(servers: ScriptedServers, release: str) -> None:
     servers.set_label_studio_answer("GET /api/version/", 200, {"release": release})
     finding = only_finding(servers.run_doctor(), "label_studio", "warning")
     assert release in finding.sentence
     assert "1.23.2" in finding.remedy
 
 
-def test_a_patch_of_the_release_we_know_is_fine(servers: ScriptedServers) -> None:
+def test_patch_release_is_ok(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer("GET /api/version/", 200, {"release": "1.23.9"})
     assert servers.run_doctor()["label_studio"].status == "ok"
 
@@ -80,9 +80,7 @@ def test_a_patch_of_the_release_we_know_is_fine(servers: ScriptedServers) -> Non
         (token(expires=datetime.now(UTC) - timedelta(days=3)), "key-expired"),
     ],
 )
-def test_a_key_whose_flaw_can_be_seen_is_never_sent(
-    servers: ScriptedServers, key: str, code: str
-) -> None:
+def test_malformed_key_is_never_sent(servers: ScriptedServers, key: str, code: str) -> None:
     finding = only_finding(servers.run_doctor(key=key), "key", "problem", skips=FIRST)
     assert finding.code == code
     assert servers.label_studio.script.paths() == ["GET /api/version/"]
@@ -99,14 +97,14 @@ def test_a_key_whose_flaw_can_be_seen_is_never_sent(
         ("Invalid token.", "key-unknown"),
     ],
 )
-def test_a_legacy_token_is_refused(servers: ScriptedServers, detail: str, code: str) -> None:
+def test_refused_legacy_token(servers: ScriptedServers, detail: str, code: str) -> None:
     servers.set_label_studio_answer("GET /api/current-user/whoami", *failed(401, detail))
     finding = only_finding(servers.run_doctor(), "key", "problem", skips=FIRST)
     assert finding.code == code
 
 
 @pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # the SDK's own call
-def test_a_personal_token_is_accepted(servers: ScriptedServers) -> None:
+def test_accepted_personal_token(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer("POST /api/token/refresh/", 200, {"access": token("access")})
     finding = servers.run_doctor(key=token())["key"]
     assert (finding.status, finding.sentence) == (
@@ -119,20 +117,20 @@ def test_a_personal_token_is_accepted(servers: ScriptedServers) -> None:
     ("detail", "code"),
     [("Token is blacklisted", "key-revoked"), ("Token is invalid", "key-unknown")],
 )
-def test_a_personal_token_is_refused(servers: ScriptedServers, detail: str, code: str) -> None:
+def test_refused_personal_token(servers: ScriptedServers, detail: str, code: str) -> None:
     servers.set_label_studio_answer("POST /api/token/refresh/", 401, {"detail": detail})
     finding = only_finding(servers.run_doctor(key=token()), "key", "problem", skips=FIRST)
     assert finding.code == code
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "ключ"])
-def test_what_cannot_be_a_key(servers: ScriptedServers, key: str) -> None:
+def test_invalid_key(servers: ScriptedServers, key: str) -> None:
     finding = only_finding(servers.run_doctor(key=key), "key", "problem", skips=FIRST)
     assert finding.remedy
 
 
 @pytest.mark.parametrize("count", [0, 1, 8])
-def test_no_such_project(servers: ScriptedServers, count: int) -> None:
+def test_missing_project(servers: ScriptedServers, count: int) -> None:
     visible = [project(id=number, title=f"P{number}") for number in range(count)]
     servers.set_label_studio_answer("GET /api/projects/", 200, {"count": count, "results": visible})
     skips = FIRST.removeprefix("project ")
@@ -142,7 +140,7 @@ def test_no_such_project(servers: ScriptedServers, count: int) -> None:
     assert ("3 more" in finding.sentence) == (count == 8)
 
 
-def test_label_studio_falls_over(servers: ScriptedServers) -> None:
+def test_label_studio_internal_error(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer("GET /api/projects/7/", *failed(500, "locked"))
     skips = FIRST.removeprefix("project ")
     finding = only_finding(servers.run_doctor(), "project", "problem", skips=skips)

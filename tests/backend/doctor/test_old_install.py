@@ -21,14 +21,14 @@ def install_old(site: Path) -> None:
         (site / package / marker).write_text("")
 
 
-def test_the_packages_of_an_old_install_are_found(tmp_path: Path) -> None:
+def test_packages_of_an_old_install_are_found(tmp_path: Path) -> None:
     install_old(tmp_path)
     assert find_old_install([tmp_path, tmp_path / "absent"]) == [
         tmp_path / name for name in ("backend", "cli", "ner", "training")
     ]
 
 
-def test_an_old_editable_finder_is_found_and_a_new_one_is_not(tmp_path: Path) -> None:
+def test_only_the_old_editable_finder_is_found(tmp_path: Path) -> None:
     finder = tmp_path / FINDER
     finder.write_text("MAPPING: dict[str, str] = {'tagalong': '/src/tagalong'}")
     assert find_old_install([tmp_path]) == []
@@ -36,14 +36,14 @@ def test_an_old_editable_finder_is_found_and_a_new_one_is_not(tmp_path: Path) ->
     assert find_old_install([tmp_path]) == [finder]
 
 
-def test_packages_of_other_projects_are_not_ours(tmp_path: Path) -> None:
+def test_packages_of_other_projects_are_ignored(tmp_path: Path) -> None:
     for package in MARKER_FILES:
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("")
     assert find_old_install([tmp_path]) == []
 
 
-def test_the_doctor_warns_and_names_the_folders(
+def test_warning_names_the_folders(
     servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     install_old(tmp_path)
@@ -54,9 +54,9 @@ def test_the_doctor_warns_and_names_the_folders(
         assert str(tmp_path / package) in finding.sentence
 
 
-def test_an_environment_with_an_old_install_keeps_working(tmp_path: Path) -> None:
+def test_environment_with_an_old_install_works(tmp_path: Path) -> None:
     install_old(tmp_path)
-    # Ahead of everything else, so that a bare import would find the old packages.
+    # First in the path, so that a bare import finds the old packages.
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     program = (
         "import sys, tagalong.cli.main, tagalong.backend.label_studio.label_config_parser\n"

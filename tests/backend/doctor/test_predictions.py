@@ -39,7 +39,7 @@ def store_gene(servers: ScriptedServers) -> None:
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_the_flag_is_shown(servers: ScriptedServers, on: bool) -> None:
+def test_validation_flag_is_reported(servers: ScriptedServers, on: bool) -> None:
     servers.set_label_studio_answer("GET /feature-flags/", 200, flags(on=on))
     findings = servers.run_doctor()
     assert f" is {'on' if on else 'off'};" in findings["validation"].sentence
@@ -49,7 +49,7 @@ def test_the_flag_is_shown(servers: ScriptedServers, on: bool) -> None:
 
 @pytest.mark.parametrize("page", [(403, ""), (404, ""), (200, "<pre>{}</pre>")])
 @pytest.mark.parametrize("on", [False, True])
-def test_the_flag_is_found_out_where_it_is_not_shown(
+def test_validation_flag_is_probed_if_hidden(
     servers: ScriptedServers, page: tuple[int, str], on: bool
 ) -> None:
     servers.set_label_studio_answer("GET /feature-flags/", *page)
@@ -76,7 +76,7 @@ def test_stored_predictions_would_be_refused(servers: ScriptedServers) -> None:
         ({"result": [region() | {"value": None}]}, "the control, the object or the type"),
     ],
 )
-def test_what_is_wrong_with_a_prediction(
+def test_invalid_prediction_is_described(
     servers: ScriptedServers, changes: dict[str, Any], said: str
 ) -> None:
     stored = {"id": 5, "model_version": VERSION, "score": 0.9, "result": [region()], **changes}
@@ -85,7 +85,7 @@ def test_what_is_wrong_with_a_prediction(
     assert said in finding.sentence
 
 
-def test_a_place_in_the_queue_is_no_flaw(servers: ScriptedServers) -> None:
+def test_queue_score_is_valid(servers: ScriptedServers) -> None:
     stored = {"id": 5, "model_version": VERSION, "score": -0.05, "result": [region()]}
     servers.set_label_studio_answer(f"GET {PROJECT}tasks/", 200, [task(11, predictions=[stored])])
     assert servers.run_doctor()["validation"].status == "ok"
@@ -100,13 +100,13 @@ def test_stored_predictions_are_refused(servers: ScriptedServers) -> None:
     assert finding.code == "invalid-predictions"
 
 
-def test_nothing_is_stored_yet(servers: ScriptedServers) -> None:
+def test_no_stored_predictions(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer(f"GET {PROJECT}model-versions/", 200, {VERSION: 0})
     findings = servers.run_doctor()
     assert {finding.status for finding in findings.values()} == {"ok"}
 
 
-def test_another_version_is_stored(servers: ScriptedServers) -> None:
+def test_predictions_of_another_version_are_stored(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(task_number=9))
     servers.set_label_studio_answer(f"GET {PROJECT}model-versions/", 200, {"old-1": 7, VERSION: 2})
     finding = only_finding(servers.run_doctor(), "stored", "warning")
@@ -114,7 +114,9 @@ def test_another_version_is_stored(servers: ScriptedServers) -> None:
     assert re.search(r"old-1 \(7\).* 2, .* 9 tasks", finding.sentence)
 
 
-def test_another_version_beside_a_whole_new_one_is_fine(servers: ScriptedServers) -> None:
+def test_predictions_of_another_version_beside_complete_current_ones(
+    servers: ScriptedServers,
+) -> None:
     servers.set_label_studio_answer(f"GET {PROJECT}model-versions/", 200, {"old-1": 1, VERSION: 1})
     assert servers.run_doctor()["stored"].status == "ok"
 
@@ -126,7 +128,7 @@ def name(servers: ScriptedServers, *, title: str, chosen: str) -> None:
     servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(model_version=chosen))
 
 
-def test_the_title_is_not_the_version(servers: ScriptedServers) -> None:
+def test_title_is_not_the_version(servers: ScriptedServers) -> None:
     name(servers, title="Tagalong", chosen="Tagalong")
     finding = only_finding(servers.run_doctor(), "version", "problem")
     assert "'Tagalong'" in finding.sentence
@@ -135,7 +137,7 @@ def test_the_title_is_not_the_version(servers: ScriptedServers) -> None:
 
 
 @pytest.mark.parametrize("chosen", ["", "batch-1"])
-def test_the_project_shows_another_version(servers: ScriptedServers, chosen: str) -> None:
+def test_project_shows_another_version(servers: ScriptedServers, chosen: str) -> None:
     name(servers, title=VERSION, chosen=chosen)
     finding = only_finding(servers.run_doctor(), "version", "problem")
     assert finding.code == "shows-other-version"
@@ -143,7 +145,7 @@ def test_the_project_shows_another_version(servers: ScriptedServers, chosen: str
 
 
 @pytest.mark.parametrize(("title", "chosen"), [(VERSION, "batch-1"), ("new", VERSION)])
-def test_the_project_shows_stored_predictions(
+def test_project_shows_stored_predictions(
     servers: ScriptedServers, title: str, chosen: str
 ) -> None:
     name(servers, title=title, chosen=chosen)
@@ -153,7 +155,7 @@ def test_the_project_shows_stored_predictions(
     assert repr(chosen) in finding.sentence
 
 
-def test_neither_names_the_version(servers: ScriptedServers) -> None:
+def test_neither_title_nor_project_names_the_version(servers: ScriptedServers) -> None:
     name(servers, title="Tagalong", chosen="batch-1")
     finding = only_finding(servers.run_doctor(), "version", "problem")
     assert finding.code == "shows-other-version"
@@ -164,7 +166,7 @@ def health(labels: Any) -> dict[str, Any]:
     return {"status": "UP", "model_class": "Tagalong", "version": VERSION, "labels": labels}
 
 
-def test_some_labels_have_no_name_in_the_project(servers: ScriptedServers) -> None:
+def test_some_labels_are_not_in_the_project(servers: ScriptedServers) -> None:
     servers.set_backend_answer("GET /health", 200, health(["Chemical", "Gene", "Species"]))
     finding = only_finding(servers.run_doctor(), "labels", "warning")
     assert finding.code == "labels-left-out"
@@ -172,14 +174,14 @@ def test_some_labels_have_no_name_in_the_project(servers: ScriptedServers) -> No
     assert 'predicted_values="Gene,Species"' in finding.remedy
 
 
-def test_no_label_has_a_name_in_the_project(servers: ScriptedServers) -> None:
+def test_no_label_is_in_the_project(servers: ScriptedServers) -> None:
     servers.set_backend_answer("GET /health", 200, health(["Gene"]))
     finding = only_finding(servers.run_doctor(), "labels", "problem")
     assert finding.code == "no-label-in-common"
     assert finding.sentence.endswith(": Gene.")
 
 
-def test_labels_may_have_other_names(servers: ScriptedServers) -> None:
+def test_labels_are_mapped_by_the_config(servers: ScriptedServers) -> None:
     config = CONFIG.replace('value="Chemical"', 'value="Drug" predicted_values="Chemical"')
     config = config.replace("</Labels>", '<Label value="Gene"/></Labels>')
     servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(label_config=config))
@@ -193,6 +195,6 @@ def test_labels_may_have_other_names(servers: ScriptedServers) -> None:
 
 
 @pytest.mark.parametrize("answer", [health([]), {"status": "UP"}, {"labels": 3}, []])
-def test_a_backend_that_does_not_say_its_labels(servers: ScriptedServers, answer: Any) -> None:
+def test_backend_does_not_report_its_labels(servers: ScriptedServers, answer: Any) -> None:
     servers.set_backend_answer("GET /health", 200, answer)
     assert only_finding(servers.run_doctor(), "labels", "skipped").code == "labels-unknown"

@@ -32,7 +32,7 @@ def test_no_webhook_to_the_backend(servers: ScriptedServers, url: str | None) ->
         ),
     ],
 )
-def test_a_webhook_that_does_not_send_all(
+def test_webhook_without_payload_or_some_actions(
     servers: ScriptedServers, changes: dict[str, Any], status: Any, code: str, value: str
 ) -> None:
     servers.set_label_studio_answer(
@@ -43,23 +43,23 @@ def test_a_webhook_that_does_not_send_all(
     assert value in finding.sentence
 
 
-def lock(servers: ScriptedServers) -> None:
-    """Make the backend ask for a secret."""
+def require_secret(servers: ScriptedServers) -> None:
+    """Make the backend require the webhook secret."""
 
-    def door(asked: ReceivedRequest) -> tuple[int, Any]:
+    def check_secret(asked: ReceivedRequest) -> tuple[int, Any]:
         is_let_in = asked.headers.get(WEBHOOK_SECRET_HEADER) == SECRET
         return (200, {"status": "ignored"}) if is_let_in else (401, {"error": "no secret"})
 
-    servers.backend.script.answers["POST /webhook"] = door
+    servers.backend.script.answers["POST /webhook"] = check_secret
 
 
 @pytest.mark.parametrize(
     ("headers", "said"), [({}, "no secret"), ({WEBHOOK_SECRET_HEADER: "wrong"}, "the wrong secret")]
 )
-def test_a_webhook_without_the_secret(
+def test_webhook_without_the_secret(
     servers: ScriptedServers, headers: dict[str, str], said: str
 ) -> None:
-    lock(servers)
+    require_secret(servers)
     rows = [webhook(servers.backend.url, headers=headers)]
     servers.set_label_studio_answer("GET /api/webhooks/", 200, rows)
     finding = only_finding(servers.run_doctor(), "webhook", "problem")
@@ -68,14 +68,14 @@ def test_a_webhook_without_the_secret(
     assert WEBHOOK_SECRET_HEADER in finding.remedy
 
 
-def let_the_webhook_in(servers: ScriptedServers) -> None:
-    lock(servers)
+def add_webhook_with_secret(servers: ScriptedServers) -> None:
+    require_secret(servers)
     rows = [webhook(servers.backend.url, headers={WEBHOOK_SECRET_HEADER: SECRET})]
     servers.set_label_studio_answer("GET /api/webhooks/", 200, rows)
 
 
-def test_a_webhook_with_the_secret(servers: ScriptedServers) -> None:
-    let_the_webhook_in(servers)
+def test_webhook_with_the_secret(servers: ScriptedServers) -> None:
+    add_webhook_with_secret(servers)
     servers.set_backend_answer("GET /versions", 401, {"error": "username or password is missing"})
     row = backend_row(servers.backend.url, auth_method="BASIC_AUTH")
     servers.set_label_studio_answer("GET /api/ml/", 200, [row])
@@ -84,20 +84,20 @@ def test_a_webhook_with_the_secret(servers: ScriptedServers) -> None:
     assert SECRET not in "".join(map(str, findings.values()))
 
 
-def test_a_secret_without_a_password_turns_the_train_button_away(servers: ScriptedServers) -> None:
-    let_the_webhook_in(servers)
+def test_secret_without_password_disables_the_train_button(servers: ScriptedServers) -> None:
+    add_webhook_with_secret(servers)
     finding = only_finding(servers.run_doctor(), "webhook", "warning")
     assert finding.code == "train-button"
     assert SECRET not in str(finding)
 
 
-def test_a_backend_that_is_not_ours_gets_no_event(servers: ScriptedServers) -> None:
+def test_other_backends_get_no_test_event(servers: ScriptedServers) -> None:
     servers.set_backend_answer("GET /health", 200, {"status": "UP", "model_class": "BertForNer"})
     servers.run_doctor()
     assert "POST /webhook" not in servers.backend.script.paths()
 
 
-def test_a_webhook_switched_off_beside_one_that_is_on(servers: ScriptedServers) -> None:
+def test_inactive_webhook_beside_an_active_one(servers: ScriptedServers) -> None:
     url = servers.backend.url
     rows = [webhook(url, is_active=False), webhook(url, id=5)]
     servers.set_label_studio_answer("GET /api/webhooks/", 200, rows)

@@ -1,4 +1,4 @@
-"""JSON lines: reading back, and errors of other shapes."""
+"""JSON lines: round trips, and errors for malformed lines."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ def through_a_file(line: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(odd_documents(), st.none() | st.floats(0, 1))
-def test_documents_come_back(document: Document, score: float | None) -> None:
+def test_documents_round_trip(document: Document, score: float | None) -> None:
     spans = tuple(Span(span.start, span.end, span.label, score) for span in document.spans)
     scored = Document(document.id, document.text, spans, {"pmid": "1"})
     back = document_from_json(through_a_file(document_to_json(scored)), "line 1")
@@ -45,7 +45,7 @@ def test_documents_come_back(document: Document, score: float | None) -> None:
 
 
 @given(odd_documents(), st.floats(0, 1), st.sampled_from(DROP_REASONS))
-def test_predictions_come_back(document: Document, score: float, reason: Any) -> None:
+def test_predictions_round_trip(document: Document, score: float, reason: Any) -> None:
     lost = tuple(
         DroppedAnnotation(
             span.label, document.span_text(span), reason, span.start, span.end, document.id
@@ -67,7 +67,7 @@ def test_predictions_of_other_tools_need_no_scores() -> None:
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 3), (5, 5), (9, 2), (0, 999)])
-def test_a_predicted_entity_outside_the_text_is_dropped(start: int, end: int) -> None:
+def test_predicted_entity_outside_the_text_is_dropped(start: int, end: int) -> None:
     entity = {"start": start, "end": end, "label": "Chemical", "text": "x"}
     line = {**LINE, "entities": [*LINE["entities"], entity]}
     _, prediction = prediction_from_json(line, "line 1")
@@ -77,12 +77,12 @@ def test_a_predicted_entity_outside_the_text_is_dropped(start: int, end: int) ->
     )
 
 
-def test_an_id_may_be_a_number_and_defaults_to_the_place() -> None:
+def test_id_may_be_a_number_and_defaults_to_the_line() -> None:
     assert document_text_from_json({"text": "a", "id": 7}, "line 1").id == "7"
     assert document_text_from_json({"text": "a"}, "line 1").id == "line 1"
 
 
-def test_a_stated_text_is_kept_for_the_check() -> None:
+def test_stated_text_is_kept_for_validation() -> None:
     entity = {**LINE["entities"][0], "text": "Famotidine", "score": 1}
     assert raw_spans_from_json({**LINE, "entities": [entity]}, "line 1") == [
         RawSpan(0, 10, ("Chemical",), "Famotidine", 1.0)
@@ -118,9 +118,7 @@ DROPPED = {"label": "a", "text": "b", "reason": "overlap", "start": 0, "end": 1}
         ({"lost": [{**DROPPED, "start": None}]}, "lost-invalid"),
     ],
 )
-def test_a_line_of_another_shape_is_an_error_with_its_place(
-    change: dict[str, Any], code: str
-) -> None:
+def test_malformed_line_error_names_its_place(change: dict[str, Any], code: str) -> None:
     with raises(FormatError, code) as raised:
         prediction_from_json({**LINE, **change}, "f, line 3")
     assert str(raised.value).startswith("f, line 3")
@@ -136,7 +134,7 @@ def test_a_line_of_another_shape_is_an_error_with_its_place(
         ([[0, 9999]], "unknown-outside-text"),
     ],
 )
-def test_a_masked_range_of_another_shape_is_an_error(unknown: object, code: str) -> None:
+def test_malformed_masked_range_is_an_error(unknown: object, code: str) -> None:
     with raises(FormatError, code):
         document_from_json({**LINE, "unknown": unknown}, "f, line 3")
 
@@ -154,19 +152,19 @@ def test_a_masked_range_of_another_shape_is_an_error(unknown: object, code: str)
         ({"lost": [{**DROPPED, "label": "\ud83d"}]}, '"lost"'),
     ],
 )
-def test_half_a_character_is_an_error_in_every_field(change: dict[str, Any], field: str) -> None:
+def test_lone_surrogate_is_an_error_in_every_field(change: dict[str, Any], field: str) -> None:
     with raises(FormatError, "half-a-character") as raised:
         prediction_from_json({**LINE, **change}, "f, line 3")
     assert f"of its {field}:" in str(raised.value)
 
 
-def test_an_id_of_a_place_with_odd_bytes_is_escaped() -> None:
+def test_id_from_a_non_utf8_path_is_escaped() -> None:
     assert (
         document_text_from_json({"text": "a"}, "\udcff.jsonl, line 1").id == "\\udcff.jsonl, line 1"
     )
 
 
-def test_lines_are_counted_from_one_and_blank_ones_skipped() -> None:
+def test_lines_are_counted_from_1_and_blank_lines_skipped() -> None:
     lines = [b"\xef\xbb\xbf{}\r\n", b"\n", b'{"a": 1}']
     assert list(parse_lines(lines, "f")) == [("f, line 1", {}), ("f, line 3", {"a": 1})]
 
@@ -182,7 +180,7 @@ def test_lines_are_counted_from_one_and_blank_ones_skipped() -> None:
         (b'{"text": "\xff"}', "line-not-utf-8"),
     ],
 )
-def test_a_line_that_is_no_object_is_an_error(line: bytes, code: str) -> None:
+def test_line_without_an_object_is_an_error(line: bytes, code: str) -> None:
     with raises(FormatError, code) as raised:
         list(parse_lines([b"{}\n", line], "f"))
     assert str(raised.value).startswith("f, line 2")

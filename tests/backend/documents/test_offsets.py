@@ -1,4 +1,4 @@
-"""Offsets: their unit is detected, never guessed."""
+"""Offsets: detection of their unit."""
 
 from dataclasses import replace
 
@@ -39,43 +39,43 @@ def test_white_space_may_differ(stated: str, covered: str) -> None:
     assert is_same_text(stated, covered)
 
 
-def test_other_words_are_not_the_same() -> None:
+def test_different_words_do_not_match() -> None:
     assert not is_same_text("renal failure", "renal failures")
     assert not is_same_text("renal failure", "renalfailure")
 
 
-def test_both_units_agree_without_astral_characters() -> None:
+def test_units_agree_without_astral_characters() -> None:
     assert detect_offset_unit([RawSpan(0, 3, ("x",), "abd")], "abc") == "alike"
 
 
-def test_a_fitting_text_shows_code_points() -> None:
+def test_matching_texts_prove_code_points() -> None:
     assert (
         detect_offset_unit([at("Naloxone"), at("clonidine", stated="other")], TEXT) == "code points"
     )
 
 
-def test_shifted_offsets_show_utf16() -> None:
+def test_shifted_offsets_prove_utf16() -> None:
     regions = [at("Naloxone", shift=1), at("clonidine", shift=1), at("naloxone", shift=2)]
     assert detect_offset_unit(regions, TEXT) == "UTF-16 units"
     assert utf16_to_code_points(regions, TEXT) == [at("Naloxone"), at("clonidine"), at("naloxone")]
 
 
-def test_contradiction_and_nonsense_are_undecidable() -> None:
+def test_contradictory_texts_are_undecidable() -> None:
     assert detect_offset_unit([at("Naloxone"), at("clonidine", shift=1)], TEXT) == "undecidable"
     assert detect_offset_unit([at("Naloxone", stated="aspirin")], TEXT) == "undecidable"
 
 
-def test_nothing_stated_is_unchecked() -> None:
+def test_regions_without_text_are_unchecked() -> None:
     assert detect_offset_unit([at("Naloxone", stated="")], TEXT) == "unchecked"
     assert detect_offset_unit([], TEXT) == "alike"
 
 
-def test_regions_before_the_first_astral_character_show_no_unit() -> None:
+def test_regions_before_the_first_astral_character_prove_nothing() -> None:
     text = "Naloxone 😀"
     assert detect_offset_unit([RawSpan(0, 8, ("Chemical",), "aspirin")], text) == "alike"
 
 
-def test_a_repeated_text_may_fit_both_units() -> None:
+def test_repeated_text_may_match_both_units() -> None:
     first, last = RawSpan(3, 4, ("x",), "a"), RawSpan(5, 6, ("x",), "a")
     assert detect_offset_unit([last], "😀😀 a a b") == "either"
     assert detect_offset_unit([last, first], "😀😀 a a b") == "code points"
@@ -92,9 +92,7 @@ def test_a_repeated_text_may_fit_both_units() -> None:
         (["code points", "UTF-16 units"], "either"),
     ],
 )
-def test_an_export_has_the_unit_that_its_annotations_agree_on(
-    countings: list[OffsetUnit], pooled: OffsetUnit
-) -> None:
+def test_export_unit_is_the_agreed_unit(countings: list[OffsetUnit], pooled: OffsetUnit) -> None:
     assert combine_offset_units(countings) == pooled
 
 
@@ -104,7 +102,7 @@ def test_impossible_utf16_offsets_become_none(start: int, end: int) -> None:
 
 
 @given(odd_documents())
-def test_conversion_to_utf16_and_back_changes_nothing(document: Document) -> None:
+def test_utf16_conversion_round_trips(document: Document) -> None:
     text = document.text
     regions = [
         RawSpan(span.start, span.end, (span.label,), shown(document.span_text(span)))
@@ -118,7 +116,7 @@ def test_conversion_to_utf16_and_back_changes_nothing(document: Document) -> Non
     counting = detect_offset_unit(regions, text)
     assert counting in ("alike", "code points", "either")
     assert (counting == "alike") == (old == regions)
-    # Never the wrong unit.
+    # It never detects the wrong unit.
     assert detect_offset_unit(old, text) in (
         {"alike"} if old == regions else {"UTF-16 units", "either"}
     )

@@ -1,4 +1,4 @@
-"""The journal: nothing recorded twice, nothing lost between threads and processes, no texts."""
+"""The event store: no duplicates, safe for threads and processes, and without texts."""
 
 import json
 import sqlite3
@@ -32,26 +32,26 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[EventStore]:
-    journal = EventStore(tmp_path / "new" / "journal.sqlite")
-    yield journal
-    journal.close()
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    store = EventStore(tmp_path / "new" / "journal.sqlite")
+    yield store
+    store.close()
 
 
-def recorded(journal: EventStore) -> list[WebhookEvent]:
-    """All events, in the order they arrived."""
-    with closing(sqlite3.connect(journal.path)) as connection:
+def read_events(store: EventStore) -> list[WebhookEvent]:
+    """All stored events, in the order of arrival."""
+    with closing(sqlite3.connect(store.path)) as connection:
         ids = [number for (number,) in connection.execute("SELECT id FROM events ORDER BY id")]
-    return [found.event for number in ids if (found := journal.read_event(number))]
+    return [found.event for number in ids if (found := store.read_event(number))]
 
 
-def test_what_was_recorded_is_read_back_by_another_process(journal: EventStore) -> None:
-    first, second = journal.write_event(SUBMITTED), journal.write_event(CHANGED)
+def test_events_are_read_by_another_process(store: EventStore) -> None:
+    first, second = store.write_event(SUBMITTED), store.write_event(CHANGED)
     assert first is not None
     assert second is not None
     assert first < second
-    again = EventStore(journal.path)
-    assert recorded(again) == [SUBMITTED, CHANGED]
+    again = EventStore(store.path)
+    assert read_events(again) == [SUBMITTED, CHANGED]
     found = again.read_event(second)
     assert found is not None
     assert found.received_at.tzinfo is not None
@@ -59,12 +59,12 @@ def test_what_was_recorded_is_read_back_by_another_process(journal: EventStore) 
     again.close()
 
 
-def test_the_same_event_is_recorded_once(journal: EventStore) -> None:
-    assert journal.write_event(SUBMITTED) is not None
-    assert journal.write_event(SUBMITTED) is None
-    assert journal.write_event(CHANGED) is not None
-    assert journal.write_event(CHANGED) is None
-    assert journal.count_by_action() == {"ANNOTATION_CREATED": 1, "ANNOTATION_UPDATED": 1}
+def test_same_event_is_recorded_once(store: EventStore) -> None:
+    assert store.write_event(SUBMITTED) is not None
+    assert store.write_event(SUBMITTED) is None
+    assert store.write_event(CHANGED) is not None
+    assert store.write_event(CHANGED) is None
+    assert store.count_by_action() == {"ANNOTATION_CREATED": 1, "ANNOTATION_UPDATED": 1}
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_the_same_event_is_recorded_once(journal: EventStore) -> None:
         WebhookEvent("ANNOTATION_CREATED"),
     ],
 )
-def test_what_may_happen_twice_is_recorded_twice(journal: EventStore, event: WebhookEvent) -> None:
-    assert journal.write_event(event) != journal.write_event(event)
-    assert journal.count_by_action() == {event.action: 2}
+def test_repeatable_events_are_recorded_twice(store: EventStore, event: WebhookEvent) -> None:
+    assert store.write_event(event) != store.write_event(event)
+    assert store.count_by_action() == {event.action: 2}
 
 
-def test_the_order_of_objects_makes_no_other_event(journal: EventStore) -> None:
+def test_order_of_ids_does_not_distinguish_events(store: EventStore) -> None:
     bodies = [{"action": "TASKS_DELETED", "tasks": tasks} for tasks in ([1, 2], [{"id": 2}, 1])]
     first, second = (parse_event(body) for body in bodies)
     assert first is not None
     assert second is not None
-    assert journal.write_event(first) is not None
-    assert journal.write_event(second) is None
+    assert store.write_event(first) is not None
+    assert store.write_event(second) is None
 
 
-def test_another_label_studio_may_have_the_same_ids(journal: EventStore) -> None:
+def test_same_ids_of_another_label_studio(store: EventStore) -> None:
     for created in (AT, LATER):
         body = {
             "action": "TASKS_CREATED",
@@ -99,18 +99,18 @@ def test_another_label_studio_may_have_the_same_ids(journal: EventStore) -> None
         }
         event = parse_event(body)
         assert event is not None
-        assert journal.write_event(event) is not None
+        assert store.write_event(event) is not None
 
 
-def test_an_action_that_label_studio_does_not_have_is_not_recorded(journal: EventStore) -> None:
-    assert journal.write_payload({"action": "PATIENT\ud800", "project": 2, "tasks": [1]}) is None
-    assert journal.count_by_action() == {}
+def test_unknown_action_is_not_recorded(store: EventStore) -> None:
+    assert store.write_payload({"action": "PATIENT\ud800", "project": 2, "tasks": [1]}) is None
+    assert store.count_by_action() == {}
 
 
 @pytest.mark.parametrize("number", [-1, 0, 2, 10**30])
-def test_an_id_of_no_event_finds_none(journal: EventStore, number: int) -> None:
-    journal.write_event(SUBMITTED)
-    assert journal.read_event(number) is None
+def test_unknown_event_id_returns_none(store: EventStore, number: int) -> None:
+    store.write_event(SUBMITTED)
+    assert store.read_event(number) is None
 
 
 @settings(max_examples=40)
@@ -128,16 +128,16 @@ def test_an_id_of_no_event_finds_none(journal: EventStore, number: int) -> None:
         max_size=8,
     )
 )
-def test_reading_back_gives_what_was_recorded(tmp_path_factory, events) -> None:
-    journal = EventStore(tmp_path_factory.mktemp("law") / "journal.sqlite")
-    written = [event for event in events if journal.write_event(event) is not None]
-    assert sum(journal.count_by_action().values()) == len(written)
+def test_events_round_trip(tmp_path_factory, events) -> None:
+    store = EventStore(tmp_path_factory.mktemp("law") / "journal.sqlite")
+    written = [event for event in events if store.write_event(event) is not None]
+    assert sum(store.count_by_action().values()) == len(written)
     assert set(written) == set(events)
-    assert not written or recorded(journal) == written
-    journal.close()
+    assert not written or read_events(store) == written
+    store.close()
 
 
-def test_no_text_of_a_document_reaches_the_file(journal: EventStore) -> None:
+def test_no_document_text_is_stored(store: EventStore) -> None:
     text = "Mrs. Example took cisplatin"
     region = {"value": {"start": 0, "end": 3, "text": text, "labels": [text]}}
     annotation = {"id": 1, "task": 2, "result": [region], "updated_at": text}
@@ -147,9 +147,9 @@ def test_no_text_of_a_document_reaches_the_file(journal: EventStore) -> None:
         body = {"action": action, "annotation": annotation, "tasks": [task], "project": project}
         event = parse_event(body)
         assert event is not None
-        assert journal.write_event(event) is not None
-    journal.close()
-    written = b"".join(path.read_bytes() for path in journal.path.parent.iterdir())
+        assert store.write_event(event) is not None
+    store.close()
+    written = b"".join(path.read_bytes() for path in store.path.parent.iterdir())
     assert b"ANNOTATION_CREATED" in written
     assert b"cisplatin" not in written
 
@@ -171,23 +171,23 @@ assert journal.error is None, journal.error
 """
 
 
-def test_threads_of_two_processes_write_at_once(journal: EventStore) -> None:
-    command = [sys.executable, "-c", WRITER, str(journal.path)]
+def test_threads_of_two_processes_write_concurrently(store: EventStore) -> None:
+    command = [sys.executable, "-c", WRITER, str(store.path)]
     writers = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    assert journal.count_by_action() == {"ANNOTATION_UPDATED": 80}
+    assert store.count_by_action() == {"ANNOTATION_UPDATED": 80}
 
 
-def test_threads_read_and_write_at_once(journal: EventStore) -> None:
+def test_threads_read_and_write_concurrently(store: EventStore) -> None:
     failures: list[StateFileError] = []
 
     def work(thread: int) -> None:
         try:
             for number in range(25):
-                journal.write_event(WebhookEvent("TASKS_CREATED", thread, (number,)))
-                journal.write_extra_params(str(thread), "encoder", {"control": number})
-                assert journal.read_extra_params(str(thread), "encoder") == {"control": number}
-                journal.read_event(number)
+                store.write_event(WebhookEvent("TASKS_CREATED", thread, (number,)))
+                store.write_extra_params(str(thread), "encoder", {"control": number})
+                assert store.read_extra_params(str(thread), "encoder") == {"control": number}
+                store.read_event(number)
         except StateFileError as error:
             failures.append(error)
 
@@ -197,7 +197,7 @@ def test_threads_read_and_write_at_once(journal: EventStore) -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert journal.count_by_action() == {"TASKS_CREATED": 200}
+    assert store.count_by_action() == {"TASKS_CREATED": 200}
 
 
 @pytest.mark.parametrize(
@@ -219,72 +219,72 @@ def test_threads_read_and_write_at_once(journal: EventStore) -> None:
     ],
     ids=range(13),
 )
-def test_extra_params_are_kept_as_an_object(
-    journal: EventStore, sent: object, kept: object
+def test_extra_params_are_stored_as_an_object(
+    store: EventStore, sent: object, kept: object
 ) -> None:
-    journal.write_extra_params("2.179", "encoder", {"control": "earlier"})
-    journal.write_extra_params("2.179", "encoder", sent)
-    again = EventStore(journal.path)
-    assert journal.read_extra_params("2.179", "encoder") == kept
+    store.write_extra_params("2.179", "encoder", {"control": "earlier"})
+    store.write_extra_params("2.179", "encoder", sent)
+    again = EventStore(store.path)
+    assert store.read_extra_params("2.179", "encoder") == kept
     assert again.read_extra_params("2.179", "encoder") == kept
     again.close()
 
 
-def test_extra_params_nested_beyond_reason_do_no_harm(journal: EventStore) -> None:
+def test_deeply_nested_extra_params_are_dropped(store: EventStore) -> None:
     nested: object = "deep"
     for _ in range(50_000):
         nested = [nested]
-    journal.write_extra_params("2", "encoder", {"control": "a", "nested": nested})
-    assert journal.read_extra_params("2", "encoder") == {"control": "a"}
+    store.write_extra_params("2", "encoder", {"control": "a", "nested": nested})
+    assert store.read_extra_params("2", "encoder") == {"control": "a"}
 
 
-def test_extra_params_are_of_one_project_and_backend(journal: EventStore) -> None:
-    journal.write_extra_params("2", "encoder", {"control": "a"})
-    journal.write_extra_params("2", "llm", {"control": "b"})
-    assert journal.read_extra_params("2", "encoder") == {"control": "a"}
-    assert journal.read_extra_params("2", "llm") == {"control": "b"}
-    assert journal.read_extra_params("3", "encoder") == {}
+def test_extra_params_belong_to_one_project_and_backend(store: EventStore) -> None:
+    store.write_extra_params("2", "encoder", {"control": "a"})
+    store.write_extra_params("2", "llm", {"control": "b"})
+    assert store.read_extra_params("2", "encoder") == {"control": "a"}
+    assert store.read_extra_params("2", "llm") == {"control": "b"}
+    assert store.read_extra_params("3", "encoder") == {}
 
 
-def test_every_setup_is_recorded_even_if_nothing_changed(journal: EventStore) -> None:
-    assert journal.read_setup_order() == {}
+def test_each_setup_is_recorded(store: EventStore) -> None:
+    assert store.read_setup_order() == {}
     for project, backend in (("2", "encoder"), ("2", "llm"), ("3", "encoder")):
-        journal.write_extra_params(project, backend, {"control": "a"})
-    before = journal.read_setup_order()
+        store.write_extra_params(project, backend, {"control": "a"})
+    before = store.read_setup_order()
     assert list(before) == [("2", "encoder"), ("2", "llm"), ("3", "encoder")]
     assert len(set(before.values())) == 3
-    journal.write_extra_params("2", "encoder", {"control": "a"})
-    again = EventStore(journal.path)
+    store.write_extra_params("2", "encoder", {"control": "a"})
+    again = EventStore(store.path)
     after = again.read_setup_order()
     again.close()
     assert after.pop(("2", "encoder")) > max(before.values())
     assert after == {key: before[key] for key in after}
 
 
-def test_extra_params_of_many_projects_make_room(journal: EventStore) -> None:
+def test_oldest_extra_params_are_evicted(store: EventStore) -> None:
     for number in range(MAX_PROJECTS + 5):
-        journal.write_extra_params(str(number), "encoder", {"n": number})
-    assert journal.read_extra_params("4", "encoder") == {}
-    assert journal.read_extra_params("5", "encoder") == {"n": 5}
+        store.write_extra_params(str(number), "encoder", {"n": number})
+    assert store.read_extra_params("4", "encoder") == {}
+    assert store.read_extra_params("5", "encoder") == {"n": 5}
 
 
-def test_extra_params_are_read_from_the_file_once(journal: EventStore) -> None:
-    """So that a prediction never waits for a file that another process holds."""
-    journal.write_extra_params("2", "encoder", {"control": "a"})
-    again = EventStore(journal.path)
+def test_extra_params_are_cached(store: EventStore) -> None:
+    """A prediction must not wait for a file that another process has locked."""
+    store.write_extra_params("2", "encoder", {"control": "a"})
+    again = EventStore(store.path)
     assert again.read_extra_params("2", "encoder") == {"control": "a"}
-    for path in journal.path.parent.iterdir():
+    for path in store.path.parent.iterdir():
         path.unlink()
     assert again.read_extra_params("2", "encoder") == {"control": "a"}
-    assert not journal.path.exists()
+    assert not store.path.exists()
     again.write_extra_params("2", "encoder", {"control": "b"})
     assert again.read_extra_params("2", "encoder") == {"control": "b"}
     again.close()
 
 
-def test_the_file_is_for_its_owner_alone(journal: EventStore) -> None:
-    journal.write_event(SUBMITTED)
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in journal.path.parent.iterdir()}
+def test_file_is_private(store: EventStore) -> None:
+    store.write_event(SUBMITTED)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in store.path.parent.iterdir()}
     assert modes == {0o600}
 
 
@@ -326,72 +326,72 @@ def broken_by_other_tables(path: Path) -> None:
         (broken_by_other_tables, "state-file-of-another-format"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_and_harms_nothing_else(
+def test_unusable_file_is_reported_and_events_are_dropped(
     tmp_path: Path, broken, code: str
 ) -> None:
     path = tmp_path / "state" / "journal.sqlite"
     broken(path)
-    journal = EventStore(path)
-    assert journal.error is None
+    store = EventStore(path)
+    assert store.error is None
     for use in (
-        lambda: journal.write_event(SUBMITTED),
-        journal.count_by_action,
-        lambda: journal.read_event(1),
-        journal.read_setup_order,
+        lambda: store.write_event(SUBMITTED),
+        store.count_by_action,
+        lambda: store.read_event(1),
+        store.read_setup_order,
     ):
         with raises(StateFileError, code):
             use()
-    assert journal.error is not None
-    journal.write_extra_params("2", "encoder", {"control": "a"})
-    assert journal.read_extra_params("2", "encoder") == {"control": "a"}
-    assert journal.read_extra_params("3", "encoder") == {}
-    journal.close()
+    assert store.error is not None
+    store.write_extra_params("2", "encoder", {"control": "a"})
+    assert store.read_extra_params("2", "encoder") == {"control": "a"}
+    assert store.read_extra_params("3", "encoder") == {}
+    store.close()
 
 
-def test_a_file_that_is_mended_is_used_again(tmp_path: Path) -> None:
+def test_repaired_file_is_used_again(tmp_path: Path) -> None:
     path = tmp_path / "state" / "journal.sqlite"
     broken_by_garbage(path)
-    journal = EventStore(path)
+    store = EventStore(path)
     with pytest.raises(StateFileError):
-        journal.write_event(SUBMITTED)
+        store.write_event(SUBMITTED)
     path.unlink()
-    assert journal.write_event(SUBMITTED) == 1
-    assert journal.error is None
-    journal.close()
+    assert store.write_event(SUBMITTED) == 1
+    assert store.error is None
+    store.close()
 
 
-def test_a_file_that_is_taken_away_is_made_again(journal: EventStore) -> None:
-    journal.write_event(SUBMITTED)
-    for path in journal.path.parent.iterdir():
+def test_deleted_file_is_created_again(store: EventStore) -> None:
+    store.write_event(SUBMITTED)
+    for path in store.path.parent.iterdir():
         path.unlink()
-    journal.write_event(CHANGED)
-    again = EventStore(journal.path)
-    assert recorded(again) == [CHANGED]
+    store.write_event(CHANGED)
+    again = EventStore(store.path)
+    assert read_events(again) == [CHANGED]
     again.close()
 
 
-def test_a_row_that_somebody_spoiled_is_told(journal: EventStore) -> None:
-    journal.write_event(SUBMITTED)
-    connection = sqlite3.connect(journal.path)
+def test_damaged_row_is_reported(store: EventStore) -> None:
+    store.write_event(SUBMITTED)
+    connection = sqlite3.connect(store.path)
     connection.execute("UPDATE events SET tasks = ?", (json.dumps([1])[:-1],))
     connection.commit()
     connection.close()
     with pytest.raises(StateFileError):
-        journal.read_event(1)
+        store.read_event(1)
 
 
-def test_a_file_that_somebody_holds_is_given_up_soon(journal: EventStore) -> None:
-    journal.write_event(SUBMITTED)
-    holder = sqlite3.connect(journal.path, isolation_level=None)
+def test_locked_file_times_out_soon(store: EventStore) -> None:
+    store.write_event(SUBMITTED)
+    holder = sqlite3.connect(store.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with raises(StateFileError, "state-file-unusable"):
-        journal.write_event(CHANGED)
+        store.write_event(CHANGED)
     holder.execute("ROLLBACK")
     holder.close()
-    assert journal.write_event(CHANGED) is not None
+    assert store.write_event(CHANGED) is not None
 
 
-# What the release before wrote: its tables, two events, and the extra params of a project.
+# Written by the previous release: its tables, two events, and extra params of a project.
 OLD_SCHEMA = """
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB UNIQUE, received TEXT NOT NULL,
@@ -410,12 +410,12 @@ PRAGMA user_version = 1;
 """
 
 
-def test_the_events_of_the_release_before_are_read_and_added_to(tmp_path: Path) -> None:
+def test_events_of_the_previous_release_are_read_and_extended(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as old:
         old.executescript(OLD_SCHEMA)
-    journal = EventStore(path)
-    first, second = journal.read_event(4), journal.read_event(9)
+    store = EventStore(path)
+    first, second = store.read_event(4), store.read_event(9)
     assert first is not None
     assert second is not None
     assert (first.id, first.received_at.minute) == (4, 13)
@@ -423,7 +423,7 @@ def test_the_events_of_the_release_before_are_read_and_added_to(tmp_path: Path) 
         "ANNOTATION_CREATED", 7, (3,), (AnnotationRef(11, "2026-11-22T20:12:59Z"),)
     )
     assert second.event == WebhookEvent("START_TRAINING", 7)
-    assert journal.count_annotations(7) == (1, 4)
-    assert journal.read_extra_params("7", "encoder") == {"control": "label"}
-    assert journal.write_event(SUBMITTED) == 10
-    journal.close()
+    assert store.count_annotations(7) == (1, 4)
+    assert store.read_extra_params("7", "encoder") == {"control": "label"}
+    assert store.write_event(SUBMITTED) == 10
+    store.close()

@@ -1,7 +1,7 @@
-"""Processes that publish and promote, for the tests that kill them or run several at once.
+"""Processes that publish and promote versions; tests kill them or run several at once.
 
-``loop ROOT SEED`` never ends. ``share ROOT SEED N`` publishes N versions, and once the content that
-all others publish too. ``every-step ROOT`` is killed at every step, one step later each time.
+``loop ROOT SEED`` never ends. ``share ROOT SEED N`` publishes N versions, and one whose content
+all processes share. ``every-step ROOT`` is killed at each step in turn.
 """
 
 import os
@@ -15,10 +15,10 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import Manifest, VersionMetadata, read_manifest
 from tests.versions import DRAFT, safetensors
 
-# The calls that change something on the disk, or end a change: __exit__ closes a file.
+# Calls that change the disk or end a change. __exit__ closes a file.
 OPENING = {"mkdir", "open", "flock"}
 STEPS = OPENING | {"write", "fsync", "close", "__exit__", "rename", "replace", "unlink", "rmdir"}
-PADDING = bytes(200_000)  # so that writing and hashing take long enough to be killed in
+PADDING = bytes(200_000)  # makes writing and hashing long enough for a kill
 
 
 def publish(store: ModelStore, value: int) -> Manifest:
@@ -29,7 +29,7 @@ def publish(store: ModelStore, value: int) -> Manifest:
 
 
 def check(store: ModelStore) -> None:
-    """The law of every moment: visible versions are complete, and one is current."""
+    """Check that all visible versions are complete and that one is current."""
     for version in store.version_names("encoder"):
         read_manifest(store.tier_folder("encoder") / version)
     read_manifest(store.resolve("encoder"))
@@ -40,7 +40,7 @@ def check(store: ModelStore) -> None:
 
 
 def killed_at(step: int, store: ModelStore, value: int) -> bool:
-    """Whether a process was killed at a step before it had published, promoted and removed."""
+    """Whether a child process was killed before it had published, promoted and removed."""
     if child := os.fork():
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
@@ -54,7 +54,7 @@ def killed_at(step: int, store: ModelStore, value: int) -> bool:
             os.kill(os.getpid(), signal.SIGKILL)
 
     before = store.promoted_version("encoder")
-    sys.setprofile(kill_when_due)  # called before every call of C code
+    sys.setprofile(kill_when_due)  # called before each call of C code
     store.promote("encoder", publish(store, value).version)
     store.remove("encoder", str(before))
     os._exit(0)
@@ -71,7 +71,7 @@ def kill_at_every_step(store: ModelStore) -> None:
             store.remove("encoder", version)
         remove_abandoned_scratch_folders(
             store.tier_folder("encoder")
-        )  # else the next process would take other steps than this one
+        )  # else the next process would take other steps
     print(step)
 
 

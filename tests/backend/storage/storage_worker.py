@@ -2,8 +2,8 @@
 
 ``hold FOLDER`` locks a folder and ``scratch HOME`` makes a scratch folder: both print a line, then
 wait for a line. ``count FILE N`` adds 1 to the number in a file N times. ``replace FILE`` writes
-`SHORT` and `LONG` by turns for ever. ``kill-ACTION FOLDER`` runs an action in child processes: the
-first is killed before the first change of the disk, the next before the second, up to the last.
+`SHORT` and `LONG` in turn. ``kill-ACTION FOLDER`` runs an action in child processes: the
+first is killed before the first change of the disk, the next before the second, and so on.
 """
 
 import os
@@ -24,14 +24,14 @@ from tagalong.backend.storage.locks import (
 from tagalong.ner.atomic_io import write_text_atomically
 
 SHORT, LONG = "short" * 10, "long" * 50_000
-# The calls of C code that change something on the disk, or end a change: __exit__ closes a file.
+# Calls of C code that change the disk or end a change. __exit__ closes a file.
 CHANGES = {"mkdir", "open", "flock", "write", "fsync", "__exit__", "close"}
 CHANGES |= {"rename", "replace", "unlink", "rmdir"}
 FILES = {"model": "weights", "manifest": "names"}
 
 
 def is_killed(step: int, action: Callable[[], None]) -> bool:
-    """Whether an action in a child process was killed before it had ended."""
+    """Whether an action was killed in a child process before it ended."""
     if child := os.fork():
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
@@ -53,12 +53,12 @@ def is_killed(step: int, action: Callable[[], None]) -> bool:
 def kill_at_every_step(
     prepare: Callable[[], None], action: Callable[[], None], check: Callable[[bool], None]
 ) -> int:
-    """Run an action until no kill stops it.
+    """Kill an action at each step in turn, until it ends before the kill.
 
     Args:
         prepare: Called before the action.
-        action: What is killed.
-        check: Called after the action, with True if it ended.
+        action: Action to kill.
+        check: Called after the action with True if it ended.
 
     Returns:
         The number of kills.
@@ -92,7 +92,7 @@ def kill_replace(folder: Path) -> int:
     )
 
 
-def kill_discard(home: Path) -> int:
+def kill_remove_folder(home: Path) -> int:
     folder = home / "version"
 
     def prepare() -> None:
@@ -111,7 +111,7 @@ def kill_discard(home: Path) -> int:
 
 
 def kill_scratch(home: Path) -> int:
-    """A scratch folder that is filled and renamed into its home."""
+    """Kill the filling and renaming of a scratch folder."""
     place = home / "version"
 
     def action() -> None:
@@ -130,8 +130,8 @@ def kill_scratch(home: Path) -> int:
     return kill_at_every_step(lambda: None, action, check)
 
 
-def kill_sweep(home: Path) -> int:
-    """A sweep that is killed, and the next one."""
+def kill_cleanup(home: Path) -> int:
+    """Kill a cleanup, then run the next one."""
 
     def prepare() -> None:
         for name in (".staging-a", ".staging-b"):
@@ -168,12 +168,12 @@ def main() -> None:
                 write_text_atomically(path, text)
         case "kill-replace":
             print(kill_replace(path))
-        case "kill-discard":
-            print(kill_discard(path))
+        case "kill-remove-folder":
+            print(kill_remove_folder(path))
         case "kill-scratch":
             print(kill_scratch(path))
-        case "kill-sweep":
-            print(kill_sweep(path))
+        case "kill-cleanup":
+            print(kill_cleanup(path))
 
 
 if __name__ == "__main__":

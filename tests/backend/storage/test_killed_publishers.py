@@ -1,4 +1,4 @@
-"""Real processes that publish at once, and real processes that are killed while they do."""
+"""Processes that publish concurrently, and processes that are killed while they publish."""
 
 import random
 import time
@@ -18,11 +18,11 @@ def start(*arguments: object) -> ForkedProcess:
     return ForkedProcess("-m", "tests.backend.storage.publish_worker", *arguments)
 
 
-def left_behind(store: ModelStore) -> list[Path]:
+def temporary_files(store: ModelStore) -> list[Path]:
     return list(store.tier_folder("encoder").glob(".staging-*"))
 
 
-def test_a_publisher_killed_at_any_moment_leaves_a_valid_store(store: ModelStore) -> None:
+def test_publisher_killed_at_a_random_moment_leaves_a_valid_store(store: ModelStore) -> None:
     chance = random.Random(20260131)
     promoted: list[str] = []
     for kill in range(N_KILLS):
@@ -38,17 +38,17 @@ def test_a_publisher_killed_at_any_moment_leaves_a_valid_store(store: ModelStore
         assert set(promoted) <= set(store.version_names("encoder"))
     assert len(set(promoted)) >= N_KILLS
     publish_number(store, 1)
-    assert left_behind(store) == []
+    assert temporary_files(store) == []
 
 
-def test_a_kill_at_every_single_step_leaves_a_valid_store(store: ModelStore) -> None:
+def test_publisher_killed_at_every_step_leaves_a_valid_store(store: ModelStore) -> None:
     publisher = start("every-step", store.root)
     output, _ = publisher.communicate(timeout=120)
     assert publisher.returncode == 0
     assert int(output) > 50
 
 
-def test_a_living_publisher_keeps_its_folder_and_a_dead_one_does_not(store: ModelStore) -> None:
+def test_staging_folder_is_kept_while_its_publisher_runs(store: ModelStore) -> None:
     with store.staging_folder("encoder") as folder:
         dead = folder.parent.with_name(".staging-dead")
         dead.mkdir()
@@ -56,11 +56,11 @@ def test_a_living_publisher_keeps_its_folder_and_a_dead_one_does_not(store: Mode
         dying = folder.parent.with_name(".staging-before-its-lock")
         dying.mkdir()
         publish_number(store, 1)
-        assert left_behind(store) == [folder.parent]
+        assert temporary_files(store) == [folder.parent]
         assert folder.is_dir()
 
 
-def test_publishers_at_once_lose_nothing(store: ModelStore) -> None:
+def test_concurrent_publishers_lose_nothing(store: ModelStore) -> None:
     publishers = [start("share", store.root, 100 * (n + 1), N_EACH) for n in range(N_PROCESSES)]
     published: list[str] = []
     for publisher in publishers:
@@ -77,4 +77,4 @@ def test_publishers_at_once_lose_nothing(store: ModelStore) -> None:
     assert sorted([*current.previous, current.version]) == sorted(own)
     for version in store.version_names("encoder"):
         read_manifest(store.tier_folder("encoder") / version)
-    assert left_behind(store) == []
+    assert temporary_files(store) == []

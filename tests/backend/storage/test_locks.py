@@ -23,7 +23,7 @@ from tests.disk_recorder import DiskRecorder, identity
 from tests.forked_process import run_forked
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 60  # seconds
+TIMEOUT_SECONDS = 60  # seconds
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> DiskRecorder:
 
 @contextmanager
 def worker(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A process of storage_worker.py, killed at the end."""
+    """Start a process of storage_worker.py, and kill it at the end."""
     command = [sys.executable, "-m", "tests.backend.storage.storage_worker", *map(str, arguments)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -50,44 +50,44 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 
 def is_locked(path: Path) -> bool:
-    """In the eyes of another process; this one may hold the lock."""
+    """Whether another process sees the folder as locked."""
     command = "import sys; from tagalong.backend.storage.locks import try_lock\n"
     command += "with try_lock(sys.argv[1]) as free: print(free)"
     return run_forked("-c", command, path, check=True).stdout.strip() == "False"
 
 
-def test_a_reader_sees_the_old_content_or_the_new_one(tmp_path: Path) -> None:
+def test_reader_sees_old_or_new_content(tmp_path: Path) -> None:
     path = tmp_path / "current"
     path.write_text(SHORT)
     seen = {SHORT: 0, LONG: 0}
     with worker("replace", path) as process:
         while min(seen.values()) < 50:
             assert process.poll() is None
-            seen[path.read_text()] += 1  # KeyError: neither the one nor the other
+            seen[path.read_text()] += 1  # KeyError: neither the old nor the new content
 
 
 @pytest.mark.parametrize(
-    ("action", "least"), [("replace", 7), ("discard", 8), ("scratch", 12), ("sweep", 12)]
+    ("action", "least"), [("replace", 7), ("remove-folder", 8), ("scratch", 12), ("cleanup", 12)]
 )
-def test_a_kill_at_every_step_leaves_the_old_state_or_the_new_one(
+def test_kill_at_every_step_leaves_old_or_new_state(
     action: str, least: int, tmp_path: Path
 ) -> None:
     with worker(f"kill-{action}", tmp_path) as process:
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
         assert process.returncode == 0
     assert int(output) >= least
 
 
-def test_a_lock_keeps_other_processes_out_until_it_is_released(tmp_path: Path) -> None:
+def test_lock_excludes_other_processes(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / ".lock")
     with worker("hold", tmp_path) as process:
         line_of(process)
         assert is_locked(tmp_path / ".lock")
-        process.communicate("\n", timeout=PATIENCE)
+        process.communicate("\n", timeout=TIMEOUT_SECONDS)
         assert not is_locked(tmp_path / ".lock")
 
 
-def test_a_lock_keeps_other_threads_out_until_it_is_released(tmp_path: Path) -> None:
+def test_lock_excludes_other_threads(tmp_path: Path) -> None:
     entered = threading.Event()
 
     def enter() -> None:
@@ -98,11 +98,11 @@ def test_a_lock_keeps_other_threads_out_until_it_is_released(tmp_path: Path) -> 
     with folder_lock(tmp_path):
         thread.start()
         assert not entered.wait(0.1)
-    assert entered.wait(PATIENCE)
+    assert entered.wait(TIMEOUT_SECONDS)
     thread.join()
 
 
-def test_a_lock_ends_with_an_error_and_with_a_kill(tmp_path: Path) -> None:
+def test_lock_is_released_by_error_and_kill(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="inside"), folder_lock(tmp_path):
         raise ValueError("inside")
     assert not is_locked(tmp_path / ".lock")
@@ -111,11 +111,11 @@ def test_a_lock_ends_with_an_error_and_with_a_kill(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / ".lock")
 
 
-def test_changes_under_a_lock_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_changes_under_a_lock_lose_nothing(tmp_path: Path) -> None:
     number = tmp_path / "number"
     number.write_text("0")
     with worker("count", number, 20) as one, worker("count", number, 20) as other:
-        assert [process.wait(PATIENCE) for process in (one, other)] == [0, 0]
+        assert [process.wait(TIMEOUT_SECONDS) for process in (one, other)] == [0, 0]
     assert number.read_text() == "40"
 
 
@@ -124,7 +124,7 @@ def fill_and_fail(folder: Path) -> None:
     raise ValueError("inside")
 
 
-def test_a_scratch_folder_is_hidden_empty_and_gone_at_the_end(tmp_path: Path) -> None:
+def test_scratch_folder_is_hidden_empty_and_removed(tmp_path: Path) -> None:
     with scratch_folder(tmp_path) as folder:
         fill(folder)
         assert all(name.startswith(".") for name in names_in(tmp_path))
@@ -135,7 +135,7 @@ def test_a_scratch_folder_is_hidden_empty_and_gone_at_the_end(tmp_path: Path) ->
     assert names_in(tmp_path) == {".lock"}
 
 
-def test_a_scratch_folder_renamed_into_its_home_stays_and_others_may_read_it(
+def test_renamed_scratch_folder_stays_and_is_readable(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "usual").mkdir()
@@ -148,7 +148,7 @@ def test_a_scratch_folder_renamed_into_its_home_stays_and_others_may_read_it(
     assert modes[0] == modes[1]
 
 
-def test_a_sweep_keeps_the_scratch_folders_of_living_processes_alone(tmp_path: Path) -> None:
+def test_cleanup_keeps_scratch_folders_of_running_processes(tmp_path: Path) -> None:
     (tmp_path / ".staging-before-its-lock").mkdir()
     (tmp_path / ".other").mkdir()
     (tmp_path / "version").mkdir()
@@ -166,10 +166,10 @@ def test_a_sweep_keeps_the_scratch_folders_of_living_processes_alone(tmp_path: P
         assert names_in(tmp_path) == keep | {own.parent.name}
 
 
-def test_a_sweep_never_comes_between_a_scratch_folder_and_its_lock(
+def test_cleanup_waits_until_a_new_scratch_folder_is_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The parent is locked, so no sweep runs, until the lock of the new folder is held."""
+    """The parent stays locked until the new folder is locked, so that no cleanup runs."""
     homes, real = [], locks.FileLock
 
     def file_lock(path: Path, **options: object) -> object:
@@ -185,7 +185,7 @@ def test_a_sweep_never_comes_between_a_scratch_folder_and_its_lock(
         assert is_locked(owner)
 
 
-def test_a_discarded_folder_is_out_of_sight_on_the_disk_before_a_file_of_it_goes(
+def test_removed_folder_is_renamed_and_synced_before_deletion(
     tmp_path: Path, disk: DiskRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "version"
@@ -208,7 +208,7 @@ def test_a_discarded_folder_is_out_of_sight_on_the_disk_before_a_file_of_it_goes
     assert names_in(tmp_path) == set()
 
 
-def test_a_lock_is_of_one_folder_alone(tmp_path: Path) -> None:
+def test_lock_covers_one_folder(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b", tmp_path]
     for folder in folders[:2]:
         folder.mkdir()
@@ -216,7 +216,7 @@ def test_a_lock_is_of_one_folder_alone(tmp_path: Path) -> None:
         assert [is_locked(folder / ".lock") for folder in folders] == [True, False, False]
 
 
-def test_a_lock_that_is_tried_is_free_once_and_again_after_a_kill(tmp_path: Path) -> None:
+def test_try_lock_succeeds_once_and_after_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "new" / "lock"
     with try_lock(path) as ours, try_lock(path) as second:
         assert (ours, second) == (True, False)
@@ -231,7 +231,7 @@ def test_a_lock_that_is_tried_is_free_once_and_again_after_a_kill(tmp_path: Path
             assert ours
 
 
-def test_a_lock_is_not_held_by_a_file_that_was_removed(tmp_path: Path) -> None:
+def test_lock_on_a_removed_file_is_not_held(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with try_lock(path) as first:
         path.unlink()

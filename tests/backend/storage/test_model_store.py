@@ -31,49 +31,47 @@ def content(version: str) -> str:
     return version.rsplit("-", 1)[1]
 
 
-def hidden(store: ModelStore) -> list[str]:
-    """What is left of unfinished work."""
+def temporary_names(store: ModelStore) -> list[str]:
+    """Files of unfinished work."""
     return [path.name for path in store.root.rglob(".staging-*")]
 
 
-def test_a_published_version_is_read_back_and_nothing_else_remains(
+def test_published_version_is_read_back_and_leaves_no_temporary_files(
     store: ModelStore, publish: Publish
 ) -> None:
     published = publish()
     assert read_manifest(store.resolve(published.version)) == published
     assert {name: getattr(published, name) for name in DRAFT} == DRAFT
     assert published.created.endswith("+00:00")
-    assert not hidden(store)
+    assert not temporary_names(store)
     assert store.promoted_version("encoder") is None
 
 
-def test_a_version_is_called_by_name_date_and_content(publish: Publish) -> None:
+def test_version_name_has_name_date_and_content_hash(publish: Publish) -> None:
     published = publish()
     date = published.created[:10].replace("-", "")
     assert published.version == f"minilm-{date}-{content(published.version)}"
     assert len(content(published.version)) == 8
 
 
-def test_a_staging_folder_is_empty_and_goes_away_unpublished(store: ModelStore) -> None:
+def test_unpublished_staging_folder_is_removed(store: ModelStore) -> None:
     with store.staging_folder("encoder") as folder:
         assert list(folder.iterdir()) == []
         write_files(folder)
         home = folder.parent.parent
     assert home == store.root / "encoder"
     assert not folder.exists()
-    assert not hidden(store)
+    assert not temporary_names(store)
     assert store.version_names("encoder") == []
 
 
-def test_a_staging_folder_goes_away_after_an_error(store: ModelStore) -> None:
+def test_staging_folder_is_removed_after_an_error(store: ModelStore) -> None:
     with pytest.raises(KeyboardInterrupt), store.staging_folder("encoder"):
         raise KeyboardInterrupt
-    assert not hidden(store)
+    assert not temporary_names(store)
 
 
-def test_the_same_content_is_the_same_version_and_is_not_written_again(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_same_content_is_the_same_version(store: ModelStore, publish: Publish) -> None:
     first = publish()
     place = store.resolve(first.version)
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
@@ -83,7 +81,7 @@ def test_the_same_content_is_the_same_version_and_is_not_written_again(
     assert store.version_names("encoder") == [first.version]
 
 
-def test_the_same_content_on_a_later_day_is_still_the_same_version(
+def test_same_content_on_a_later_day_is_the_same_version(
     store: ModelStore, publish: Publish
 ) -> None:
     today = publish()
@@ -94,13 +92,13 @@ def test_the_same_content_on_a_later_day_is_still_the_same_version(
     assert store.version_names("encoder") == [earlier]
 
 
-def test_other_content_is_another_version(store: ModelStore, publish: Publish) -> None:
+def test_different_content_is_a_different_version(store: ModelStore, publish: Publish) -> None:
     published = [
         publish(0),
         publish(1),
         publish(0, config={}),
         publish(0, name="other"),
-        publish(0, calibration={"temperature": 1.3, "consistency": 0.5}),  # it decides tags
+        publish(0, calibration={"temperature": 1.3, "consistency": 0.5}),  # it influences tags
     ]
     assert len(store.version_names("encoder")) == len({item.version for item in published}) == 5
 
@@ -113,10 +111,10 @@ def test_publishing_the_same_content_repairs_a_damaged_version(
     (store.resolve("encoder") / "model.safetensors").write_bytes(safetensors(13))
     assert publish().version == first.version
     assert read_manifest(store.resolve("encoder")).files == first.files
-    assert not hidden(store)
+    assert not temporary_names(store)
 
 
-def test_a_half_copied_folder_in_the_place_of_a_version_is_replaced(
+def test_incomplete_folder_with_a_version_name_is_replaced(
     store: ModelStore, publish: Publish
 ) -> None:
     first = publish()
@@ -124,7 +122,7 @@ def test_a_half_copied_folder_in_the_place_of_a_version_is_replaced(
     assert read_manifest(store.resolve(publish().version)).version == first.version
 
 
-def test_a_published_manifest_can_be_published_elsewhere(
+def test_published_manifest_can_be_published_in_another_store(
     store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     published = publish(4)
@@ -134,7 +132,7 @@ def test_a_published_manifest_can_be_published_elsewhere(
         assert content(other.publish(folder, published).version) == content(published.version)
 
 
-def test_metadata_is_hashed_as_it_will_be_read(store: ModelStore, publish: Publish) -> None:
+def test_metadata_is_hashed_as_read_from_json(store: ModelStore, publish: Publish) -> None:
     published = publish(config={"layers": (1, 2), "by_id": {2: "a", 10: "b"}})
     assert published.config == {"layers": [1, 2], "by_id": {"2": "a", "10": "b"}}
     assert read_manifest(store.resolve(published.version)) == published
@@ -147,7 +145,7 @@ def test_metadata_that_is_not_json_is_refused(
     with raises(PublishError, "metadata-not-json"):
         publish(config={"value": value})
     assert store.version_names("encoder") == []
-    assert not hidden(store)
+    assert not temporary_names(store)
 
 
 @pytest.mark.parametrize("labels", [(), ("Chemical", "Chemical"), ("",)])
@@ -163,10 +161,10 @@ def test_unsafe_names_are_refused(
     with raises(RegistryError, "name-not-safe"):
         publish(**change)
     assert not (store.root.parent / "evil").exists()
-    assert not hidden(store)
+    assert not temporary_names(store)
 
 
-def test_a_pickle_is_never_published(store: ModelStore) -> None:
+def test_pickles_are_never_published(store: ModelStore) -> None:
     with store.staging_folder("encoder") as folder:
         write_files(folder)
         (folder / "optimizer.pt").write_bytes(b"")
@@ -175,7 +173,7 @@ def test_a_pickle_is_never_published(store: ModelStore) -> None:
     assert store.version_names("encoder") == []
 
 
-def test_promotions_are_undone_in_order(store: ModelStore, publish: Publish) -> None:
+def test_rollbacks_undo_promotions_in_order(store: ModelStore, publish: Publish) -> None:
     one, two, three = (publish(value).version for value in range(3))
     for version in (one, two, two, three, one):
         store.promote("encoder", version)
@@ -189,8 +187,8 @@ def test_promotions_are_undone_in_order(store: ModelStore, publish: Publish) -> 
 
 
 @dataclass(frozen=True)
-class Stock:
-    """A store with versions; the last name is the bundled version, if there is one."""
+class FilledStore:
+    """A store with versions. The last name is that of the bundled version, if any."""
 
     store: ModelStore
     names: tuple[str, ...]
@@ -200,7 +198,7 @@ class Stock:
         return current, self.store.current_version("encoder")
 
     def promoted(self, history: list[int]) -> list[str]:
-        """Promote versions in a store without a history, and return the current ones in turn."""
+        """Promote versions in a store without a history; returns the current version after each."""
         (self.store.tier_folder("encoder") / "current").unlink(missing_ok=True)
         seen = [self.store.current_version("encoder")]
         for number in history:
@@ -211,47 +209,49 @@ class Stock:
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["bundled", "nothing bundled"])
-def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stock:
+def filled_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> FilledStore:
     root = tmp_path_factory.mktemp("stock")
     shipped = ModelStore(root / "shipped")
     shipped.promote("encoder", publish_number(shipped, 9, name="shipped").version)
     store = ModelStore(root / "models", bundled_root=shipped.root if request.param else None)
     own = tuple(publish_number(store, value).version for value in range(2))
-    return Stock(store, (*own, "bundled") if request.param else own)
+    return FilledStore(store, (*own, "bundled") if request.param else own)
 
 
 @given(history=st.lists(st.integers(0, 2), max_size=6), last=st.integers(0, 2))
-def test_a_rollback_restores_the_state_before_a_promotion(
-    stock: Stock, history: list[int], last: int
+def test_rollback_restores_the_state_before_a_promotion(
+    filled_store: FilledStore, history: list[int], last: int
 ) -> None:
-    stock.promoted(history)
-    before = stock.state()
-    stock.store.promote("encoder", stock.names[last % len(stock.names)])
-    if stock.state()[1] != before[1]:
-        assert (stock.store.rollback("encoder") or "") == before[1]
-    assert stock.state() == before
+    filled_store.promoted(history)
+    before = filled_store.state()
+    filled_store.store.promote("encoder", filled_store.names[last % len(filled_store.names)])
+    if filled_store.state()[1] != before[1]:
+        assert (filled_store.store.rollback("encoder") or "") == before[1]
+    assert filled_store.state() == before
 
 
 @given(history=st.lists(st.integers(0, 2), max_size=6))
-def test_rollbacks_undo_every_promotion_down_to_the_bundled_version(
-    stock: Stock, history: list[int]
+def test_rollbacks_end_at_the_bundled_version(
+    filled_store: FilledStore, history: list[int]
 ) -> None:
-    seen = stock.promoted(history)
-    undone = [stock.store.rollback("encoder") or "" for _ in seen[1:]]
+    seen = filled_store.promoted(history)
+    undone = [filled_store.store.rollback("encoder") or "" for _ in seen[1:]]
     assert undone == seen[-2::-1]
-    assert stock.state() == (CurrentVersion(), seen[0])
+    assert filled_store.state() == (CurrentVersion(), seen[0])
     with raises(RegistryError, "no-promotion-to-undo"):
-        stock.store.rollback("encoder")
+        filled_store.store.rollback("encoder")
 
 
 @pytest.fixture
 def own(store: ModelStore, publish: Publish, tmp_path: Path) -> ModelStore:
-    """An empty store whose bundled version is in `store`."""
+    """An empty store whose bundled version comes from `store`."""
     store.promote("encoder", publish(9).version)
     return ModelStore(tmp_path / "own", bundled_root=store.root)
 
 
-def test_the_bundled_version_is_promoted_by_either_name(own: ModelStore, store: ModelStore) -> None:
+def test_bundled_version_is_promoted_by_either_name(own: ModelStore, store: ModelStore) -> None:
     shipped = store.current_version("encoder")
     version = publish_number(own).version
     for name in ("bundled", shipped):
@@ -265,14 +265,12 @@ def test_the_bundled_version_is_promoted_by_either_name(own: ModelStore, store: 
     assert store.promoted_version("encoder") == shipped
 
 
-def test_a_store_without_a_version_can_promote_the_bundled_one(
-    own: ModelStore, store: ModelStore
-) -> None:
+def test_empty_store_can_promote_the_bundled_version(own: ModelStore, store: ModelStore) -> None:
     own.promote("encoder", "bundled")
     assert own.current_version("encoder") == store.promoted_version("encoder")
 
 
-def test_a_copy_of_the_bundled_version_is_a_version_of_the_store(
+def test_copy_of_the_bundled_version_belongs_to_the_store(
     own: ModelStore, store: ModelStore
 ) -> None:
     copy = publish_number(own, 9).version
@@ -283,7 +281,7 @@ def test_a_copy_of_the_bundled_version_is_a_version_of_the_store(
     assert own.promoted_version("encoder") is None
 
 
-def test_a_store_of_an_older_release_rolls_back_to_the_bundled_version(
+def test_store_of_an_older_release_rolls_back_to_the_bundled_version(
     own: ModelStore, store: ModelStore
 ) -> None:
     version = publish_number(own).version
@@ -294,7 +292,7 @@ def test_a_store_of_an_older_release_rolls_back_to_the_bundled_version(
     assert own.current_version("encoder") == store.promoted_version("encoder")
 
 
-def test_a_rollback_skips_removed_versions_down_to_the_bundled_one(
+def test_rollback_skips_removed_versions_down_to_the_bundled_one(
     own: ModelStore, store: ModelStore
 ) -> None:
     one, two = (publish_number(own, value).version for value in range(2))
@@ -305,7 +303,7 @@ def test_a_rollback_skips_removed_versions_down_to_the_bundled_one(
 
 
 @pytest.mark.parametrize("way", ["promote another", "roll back"])
-def test_each_way_out_of_removing_the_current_version_works(own: ModelStore, way: str) -> None:
+def test_remedies_for_removing_the_current_version_work(own: ModelStore, way: str) -> None:
     version = publish_number(own).version
     own.promote("encoder", version)
     with raises(RegistryError, "version-is-current"):
@@ -318,7 +316,7 @@ def test_each_way_out_of_removing_the_current_version_works(own: ModelStore, way
     assert own.version_names("encoder") == []
 
 
-def test_a_tier_without_a_bundled_version_rolls_back_to_none(own: ModelStore) -> None:
+def test_tier_without_bundled_version_rolls_back_to_none(own: ModelStore) -> None:
     version = publish_number(own, tier="llm").version
     with raises(VersionNotFound, "no-bundled-version"):
         own.promote("llm", "bundled")
@@ -329,7 +327,7 @@ def test_a_tier_without_a_bundled_version_rolls_back_to_none(own: ModelStore) ->
     assert own.version_names("llm") == []
 
 
-def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
+def test_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
     own: ModelStore, store: ModelStore
 ) -> None:
     version = publish_number(own).version
@@ -342,7 +340,7 @@ def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
     assert own.promoted_version("encoder") == version
 
 
-def test_the_bundled_version_replaces_only_the_version_it_was_compared_with(
+def test_bundled_version_replaces_only_the_expected_version(
     own: ModelStore, store: ModelStore
 ) -> None:
     one, two = (publish_number(own, value).version for value in range(2))
@@ -350,12 +348,12 @@ def test_the_bundled_version_replaces_only_the_version_it_was_compared_with(
     with raises(CurrentVersionChangedError, "current-version-changed"):
         own.promote("encoder", "bundled", expected_current=two)
     own.promote("encoder", "bundled", expected_current=one)
-    own.promote("encoder", "bundled", expected_current=two)  # it is current already
+    own.promote("encoder", "bundled", expected_current=two)  # it is already current
     with raises(CurrentVersionChangedError, "current-version-changed"):
         own.promote("encoder", two, expected_current=one)
 
 
-def test_a_rollback_skips_removed_versions(store: ModelStore, publish: Publish) -> None:
+def test_rollback_skips_removed_versions(store: ModelStore, publish: Publish) -> None:
     one, two, three = (publish(value).version for value in range(3))
     for version in (one, three, two, three):
         store.promote("encoder", version)
@@ -363,7 +361,7 @@ def test_a_rollback_skips_removed_versions(store: ModelStore, publish: Publish) 
     assert store.rollback("encoder") == one
 
 
-def test_a_rollback_refuses_a_damaged_version(store: ModelStore, publish: Publish) -> None:
+def test_rollback_refuses_a_damaged_version(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
     store.promote("encoder", two)
@@ -373,7 +371,7 @@ def test_a_rollback_refuses_a_damaged_version(store: ModelStore, publish: Publis
     assert store.promoted_version("encoder") == two
 
 
-def test_a_rollback_without_a_promotion_is_an_error(store: ModelStore, publish: Publish) -> None:
+def test_rollback_without_promotion_is_an_error(store: ModelStore, publish: Publish) -> None:
     for tier in ("encoder", "llm"):
         with raises(RegistryError, "no-promotion-to-undo"):
             store.rollback(tier)
@@ -383,7 +381,7 @@ def test_a_rollback_without_a_promotion_is_an_error(store: ModelStore, publish: 
     assert not store.root.exists()
 
 
-def test_a_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) -> None:
+def test_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) -> None:
     good, bad = publish(1).version, publish(2).version
     store.promote("encoder", good)
     (store.resolve(bad) / "model.safetensors").write_bytes(safetensors(3))
@@ -392,14 +390,14 @@ def test_a_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) 
     assert store.promoted_version("encoder") == good
 
 
-def test_a_version_in_the_wrong_place_is_not_promoted(store: ModelStore, publish: Publish) -> None:
+def test_version_in_the_wrong_tier_is_not_promoted(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     store.resolve(version).rename(store.tier_folder("encoder") / "best")
     with raises(VersionInvalid, "version-renamed"):
         store.promote("encoder", "best")
 
 
-def test_a_missing_version_is_neither_promoted_nor_removed(
+def test_missing_version_is_neither_promoted_nor_removed(
     store: ModelStore, publish: Publish
 ) -> None:
     version = publish().version
@@ -412,7 +410,7 @@ def test_a_missing_version_is_neither_promoted_nor_removed(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3, "previous": []}', "\0"])
-def test_a_promotion_repairs_a_damaged_current(
+def test_promotion_repairs_a_damaged_current_file(
     store: ModelStore, publish: Publish, text: str
 ) -> None:
     version = publish().version
@@ -424,7 +422,7 @@ def test_a_promotion_repairs_a_damaged_current(
     assert store.promoted_version("encoder") == version
 
 
-def test_a_promotion_of_the_bundled_version_repairs_a_damaged_current(
+def test_promotion_of_the_bundled_version_repairs_a_damaged_current_file(
     own: ModelStore, store: ModelStore
 ) -> None:
     publish_number(own)
@@ -433,7 +431,7 @@ def test_a_promotion_of_the_bundled_version_repairs_a_damaged_current(
     assert own.current_version("encoder") == store.promoted_version("encoder")
 
 
-def test_current_is_plain_json(store: ModelStore, publish: Publish) -> None:
+def test_current_file_is_plain_json(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
     store.promote("encoder", two)
@@ -441,26 +439,26 @@ def test_current_is_plain_json(store: ModelStore, publish: Publish) -> None:
     assert json.loads(text) == {"version": two, "previous": [one]}
 
 
-def test_the_current_version_cannot_be_removed(store: ModelStore, publish: Publish) -> None:
+def test_current_version_cannot_be_removed(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
     with raises(RegistryError, "version-is-current"):
         store.remove("encoder", one)
     store.remove("encoder", two)
     assert store.version_names("encoder") == [one]
-    assert not hidden(store)
+    assert not temporary_names(store)
 
 
-def test_a_disk_that_is_full_while_weights_are_written(store: ModelStore, publish: Publish) -> None:
+def test_full_disk_while_weights_are_written(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     store.promote("encoder", version)
     with raises(PublishError, "disk-full"), store.staging_folder("encoder"):
         Path("/dev/full").write_text("weights")
     assert store.resolve("encoder").name == version
-    assert not hidden(store)
+    assert not temporary_names(store)
 
 
-def test_errors_that_are_not_of_the_store_pass_through_staging(store: ModelStore) -> None:
+def test_other_errors_pass_through_staging(store: ModelStore) -> None:
     with pytest.raises(FileNotFoundError), store.staging_folder("encoder"):
         Path("corpus-that-is-not-there.jsonl").read_text()
 
@@ -469,7 +467,7 @@ def test_errors_that_are_not_of_the_store_pass_through_staging(store: ModelStore
     ("number", "code"),
     [(errno.ENOSPC, "disk-full"), (errno.EACCES, "not-writable"), (errno.EIO, "file-system-error")],
 )
-def test_an_error_of_the_file_system_changes_nothing(
+def test_file_system_error_changes_nothing(
     store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch, number: int, code: str
 ) -> None:
     one, two = publish(1).version, publish(2).version
@@ -485,10 +483,10 @@ def test_an_error_of_the_file_system_changes_nothing(
     assert store.version_names("encoder") == sorted([one, two])
     assert store.promoted_version("encoder") == one
     read_manifest(store.resolve("encoder"))
-    assert not hidden(store)
+    assert not temporary_names(store)
 
 
-def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
+def test_store_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file where the folder should be")
     store = ModelStore(tmp_path / "models")
     with (
@@ -498,7 +496,7 @@ def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
         pass
 
 
-def test_everything_is_on_the_disk_before_it_can_be_seen(
+def test_version_is_synced_before_it_is_visible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not Path("/proc/self/fd").exists():
@@ -531,7 +529,7 @@ def test_everything_is_on_the_disk_before_it_can_be_seen(
     assert ("sync", str(home)) in steps[seen:]
 
 
-def test_a_version_replaces_only_the_version_it_was_compared_with(
+def test_version_replaces_only_the_expected_version(
     tmp_path: Path, publish: Publish, store: ModelStore
 ) -> None:
     one, two, three = (publish(value).version for value in range(3))
@@ -543,14 +541,14 @@ def test_a_version_replaces_only_the_version_it_was_compared_with(
         store.promote("encoder", two, expected_current=three)
     assert store.promoted_version("encoder") == one
     store.promote("encoder", two, expected_current=one)
-    store.promote("encoder", two, expected_current=one)  # it serves already
+    store.promote("encoder", two, expected_current=one)  # it is already current
     assert store.promoted_version("encoder") == two
     (store.tier_folder("encoder") / "current").write_text("{")
-    store.promote("encoder", three, expected_current=one)  # which mends it
+    store.promote("encoder", three, expected_current=one)  # repairs the file
     assert store.promoted_version("encoder") == three
 
 
-def test_the_bundled_version_is_served_until_the_first_promotion(
+def test_bundled_version_is_current_until_the_first_promotion(
     tmp_path: Path, publish: Publish, store: ModelStore
 ) -> None:
     own = publish().version

@@ -1,4 +1,4 @@
-"""Nothing that loads a version unpickles a file of it, whatever the file is called."""
+"""No loader of a version unpickles any of its files."""
 
 import pickle
 import shutil
@@ -21,7 +21,7 @@ from tagalong.ner.manifest import (
 
 BUNDLED = ModelStore(BUNDLED_MODELS_FOLDER).resolve("encoder")
 PUBLISHED = [path.name for path in BUNDLED.iterdir() if path.name != MANIFEST_FILE_NAME]
-# Names that libraries look for, and one name for every allowed suffix.
+# Names that libraries look for, and one name for each allowed suffix.
 OTHERS = ["special_tokens_map.json", "added_tokens.json", "vocab.txt", "merges.txt", "vocab.json"]
 OTHERS += ["spiece.model", "tokenizer.model", "chat_template.jinja", "generation_config.json"]
 OTHERS += [f"pytorch_model{suffix}" for suffix in ALLOWED_SUFFIXES]
@@ -38,13 +38,11 @@ class Bomb:
 
 
 @pytest.mark.parametrize("names", [*([name] for name in PUBLISHED), OTHERS], ids=lambda it: it[0])
-def test_a_pickle_under_an_allowed_name_is_never_unpickled(
-    names: list[str], tmp_path: Path
-) -> None:
+def test_pickle_under_an_allowed_name_is_never_unpickled(names: list[str], tmp_path: Path) -> None:
     mark = tmp_path / "unpickled"
     bomb = pickle.dumps(Bomb(mark))
     pickle.loads(bomb)
-    mark.unlink()  # it would be there
+    mark.unlink()  # proves that unpickling creates it
     metadata = read_manifest(BUNDLED)
     store = ModelStore(tmp_path / "models")
     with store.staging_folder("encoder") as folder:
@@ -58,6 +56,6 @@ def test_a_pickle_under_an_allowed_name_is_never_unpickled(
                 **{one.name: getattr(metadata, one.name) for one in fields(VersionMetadata)}
             ),
         )
-    with suppress(TagalongError):  # a library may need the file
+    with suppress(TagalongError):  # a library may require the file
         load_tier(store.resolve(published.version))
     assert not mark.exists()

@@ -1,6 +1,6 @@
-"""What a model class may expect of label-studio-ml 2.x, and no more: its contract in small.
+"""A small copy of the interface of label-studio-ml 2.x.
 
 2.x is only in its repository (HumanSignal/label-studio-ml-backend), so no test can install it from
-the package index. This says in our own words what its ``model.py``, ``api.py`` and ``response.py``
-promised in August 2026, as strictly as they do.
+the package index. This copy has the interfaces of its ``model.py``, ``api.py`` and
+``response.py`` of August 2026, and is as strict.
 """

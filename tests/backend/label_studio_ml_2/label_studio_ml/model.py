@@ -1,4 +1,4 @@
-"""The base class: an object per request, its state in a store of texts, by project."""
+"""The base class: one object per request, with its state in a text store by project."""
 
 import json
 

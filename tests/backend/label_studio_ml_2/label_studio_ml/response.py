@@ -1,4 +1,4 @@
-"""The other shape of an answer."""
+"""The other form of an answer."""
 
 from pydantic import BaseModel
 
