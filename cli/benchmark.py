@@ -221,7 +221,7 @@ def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":
         except OpenVINOError as error:  # the other runtimes still work
             note = f"The encoder runs on PyTorch, because OpenVINO cannot run it: {error}."
             return runtimes, [note]
-    return ["engine", *runtimes], []
+    return ["openvino", *runtimes], []
 
 
 def collect_known_scores(

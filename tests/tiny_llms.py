@@ -25,9 +25,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from tagalong.backend.models.llm.decoding import SlotDecoder
 from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
 from tagalong.backend.models.llm.scorer import TagScorer
+from tagalong.backend.models.llm.slot_decoder import SlotDecoder
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tests.tiny_bases import CORPUS, llama_tokenizer, make_base

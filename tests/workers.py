@@ -24,7 +24,7 @@ LONG_GROUPS = (
     END_TO_END,
     "tests/training/llm/test_train.py",
     "tests/training/encoder/test_train.py",
-    "tests/backend/models/llm/test_decoding.py",
+    "tests/backend/models/llm/test_slot_decoder.py",
 )
 
 

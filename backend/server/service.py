@@ -53,7 +53,7 @@ class Service:
             drafting = self.model_holders[spec.drafter_tier] if spec.drafter_tier else None
             builder = OpenVINOBuilder(
                 settings.openvino_build_command,
-                settings.state_dir / "engine.log",
+                settings.state_dir / "openvino.log",
                 load=make_loader(drafting, weights_mode=settings.llm_weights),
             )
             self._openvino_builders.append(builder)

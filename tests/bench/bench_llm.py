@@ -40,8 +40,8 @@ from transformers.utils import logging
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.load_options import Precision
-from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode
 from tagalong.backend.models.llm.prompt import PromptBuilder
+from tagalong.backend.models.llm.slot_decoder import DecodedWindow, DecodingMode
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.storage.model_store import ModelStore
@@ -167,9 +167,9 @@ class TinyLLM:
         self.tokenizer = AutoTokenizer.from_pretrained(version)
         tier = load_tier(version, device=torch.device("cpu"))
         assert isinstance(tier, LLMTier)
-        tier.decoder.scorer._precision = precision
+        tier.slot_decoder.scorer._precision = precision
         if precision == "fp32":
-            tier.decoder.scorer.model.float()  # versions are served in bf16
+            tier.slot_decoder.scorer.model.float()  # versions are served in bf16
         if window is not None:
             verbalisers = tier.prompt_builder.verbalizers
             tier.prompt_builder = PromptBuilder(
@@ -195,7 +195,7 @@ class TinyLLM:
             batch = order[start : start + ROWS]
             layouts = [self.layouts[number] for number in batch]
             drafts = [self.drafts[number] for number in batch] if drafted else None
-            decoded = self.tier.decoder.decode(layouts, drafts, decoding_mode=decoding)
+            decoded = self.tier.slot_decoder.decode(layouts, drafts, decoding_mode=decoding)
             found |= zip(batch, decoded, strict=True)
         return [found[number] for number in range(len(order))]
 
@@ -255,7 +255,7 @@ def paper_lengths(rig: TinyLLM) -> tuple[list[int], list[int]]:
     Its line ends are counted; the vocabulary has none.
 
     """
-    decoder = PaperDecoder(rig.tier.decoder.scorer.model, rig.tokenizer, rig.tier.tag_set)
+    decoder = PaperDecoder(rig.tier.slot_decoder.scorer.model, rig.tokenizer, rig.tier.tag_set)
     types = ", ".join(rig.tier.labels)
 
     def length(text: str) -> int:

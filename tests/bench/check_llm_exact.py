@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.llm.decoding import DecodedWindow
+from tagalong.backend.models.llm.slot_decoder import DecodedWindow
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document

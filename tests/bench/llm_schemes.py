@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tagalong.backend.models.base_models.load_options import Precision
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.llm.checkpoint import build_slot_decoder
-from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode
 from tagalong.backend.models.llm.prompt import PromptBuilder, PromptWindow, choose_verbalizers
+from tagalong.backend.models.llm.slot_decoder import DecodedWindow, DecodingMode
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets

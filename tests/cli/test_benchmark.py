@@ -123,14 +123,18 @@ def test_every_way_to_serve_is_measured_as_it_is_served(
     llm = publish_llm_version(store, save_llm(tmp_path / "base", CORPUS, initializer_range=0.15))
     settings, notes = choose_benchmark_configs(store, encoder.name, llm.name)
     assert notes == []
-    assert [one.runtime for one in settings if one.runtime != "fp32"] == ["engine", "torch", "llm"]
+    assert [one.runtime for one in settings if one.runtime != "fp32"] == [
+        "openvino",
+        "torch",
+        "llm",
+    ]
     assert {one.version_dir for one in settings[:-1]} == {encoder}
     assert (settings[-1].version_dir, settings[-1].drafter_dir) == (llm, encoder)
     assert settings[-1].use_openvino
     measured = {
         one.runtime: run_benchmark(one, [TEXT], seconds=0.01).runtime_name for one in settings[:2]
     }
-    assert measured["engine"].startswith("OpenVINO")
+    assert measured["openvino"].startswith("OpenVINO")
     assert measured["torch"].startswith("PyTorch")
     monkeypatch.setenv(OPENVINO_SWITCH, "false")
     settings, _ = choose_benchmark_configs(store, encoder.name, llm.name)
@@ -145,7 +149,9 @@ def test_documents_in_a_file_whose_name_is_no_utf8_are_reported_on(
 ) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/texts-\xe9.jsonl")
     shutil.copy(SAMPLE, odd)
-    timing = BenchmarkResult("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
+    timing = BenchmarkResult(
+        "small", "openvino", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29
+    )
     monkeypatch.setattr(benchmark, "run_benchmarks", lambda *_: ([timing], {}))
     run("benchmark", odd, "--report", tmp_path / "report")
     for name in ("report.md", "report.html", "report.json"):

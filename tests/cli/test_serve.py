@@ -140,13 +140,13 @@ def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> No
 
     try:
         assert eventually(
-            lambda: making() and any(scraps.glob("tagalong-engines-*/tagalong-engine-*"))
+            lambda: making() and any(scraps.glob("tagalong-openvino-builds-*/tagalong-openvino-*"))
         )
         (maker,) = making()
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
         assert not Path(f"/proc/{maker}").exists()
-        assert [path.name for path in scraps.glob("tagalong-engine*")] == []
+        assert [path.name for path in scraps.glob("tagalong-openvino*")] == []
     finally:
         process.kill()
         process.wait()

@@ -176,8 +176,12 @@ def _format_rounded_up(seconds: float) -> str:
 
 
 def _describe_runtime(result: BenchmarkResult, results: Sequence[BenchmarkResult]) -> str:
-    has_engine = any(one.runtime == "engine" and one.version == result.version for one in results)
-    switch = " (with `TAGALONG_OPENVINO=false`)" if result.runtime == "torch" and has_engine else ""
+    has_openvino = any(
+        one.runtime == "openvino" and one.version == result.version for one in results
+    )
+    switch = (
+        " (with `TAGALONG_OPENVINO=false`)" if result.runtime == "torch" and has_openvino else ""
+    )
     return result.runtime_name + switch
 
 

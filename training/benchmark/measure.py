@@ -24,9 +24,9 @@ from tagalong.ner.errors import OutOfMemoryError
 from tagalong.ner.tiers import DEFAULT_TIER, TIERS, TierName
 from tagalong.ner.words import word_offsets
 
-# An encoder on OpenVINO ("engine"), on PyTorch as in serving, or in fp32. Another tier has one
+# An encoder on OpenVINO ("openvino"), on PyTorch as in serving, or in fp32. Another tier has one
 # runtime, which is named like the tier.
-Runtime = Literal["engine", "torch", "fp32"] | TierName
+Runtime = Literal["openvino", "torch", "fp32"] | TierName
 MIN_TIMED_DOCUMENTS, MAX_TIMED_DOCUMENTS = 5, 500  # for latency
 MIN_DOCUMENTS_FOR_P95 = 20  # with fewer, p95 is the maximum
 THROUGHPUT_BATCH_DOCUMENTS = 64  # for throughput
@@ -171,7 +171,7 @@ def _load_tier(config: BenchmarkConfig) -> Tier:
         return load_tier(config.version_dir, drafter=drafter.predict)
     return load_tier(
         config.version_dir,
-        use_openvino=config.runtime == "engine",
+        use_openvino=config.runtime == "openvino",
         precision="fp32" if config.runtime == "fp32" else None,
     )
 

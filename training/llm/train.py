@@ -74,8 +74,8 @@ def train_llm(
         split.train, tag_set=tag_set, prompt_builder=train_builder, pad_token_id=pad_id
     )
     tag_ids = torch.tensor(builder.verbalizers.ids, device=accelerator.device)
-    decoder = build_slot_decoder(model, builder, tag_set, precision=schedule.precision)
-    tier = LLMTier(decoder, builder, tag_set=tag_set, version="unpublished", drafter=drafter)
+    slot_decoder = build_slot_decoder(model, builder, tag_set, precision=schedule.precision)
+    tier = LLMTier(slot_decoder, builder, tag_set=tag_set, version="unpublished", drafter=drafter)
     trainer = Trainer(
         SlotModel(model, tag_ids),
         TrainingTask(
@@ -143,14 +143,14 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
 
 
 def _score_on_dev(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
-    tier.decoder.scorer.clear_prefix_cache()  # it is of the weights before this epoch
+    tier.slot_decoder.scorer.clear_prefix_cache()  # it is of the weights before this epoch
     return score_on_dev(tier, dev, accelerator)
 
 
 def _fit_temperature(tier: LLMTier, dev: Sequence[Document]) -> float:
     """Fit the temperature on dev; the logits of a word depend on the decoded tags before it."""
     # The prefix cache is of the weights before the best epoch was restored.
-    tier.decoder.scorer.clear_prefix_cache()
+    tier.slot_decoder.scorer.clear_prefix_cache()
     tagged = [tier.tag_set.encode(document) for document in dev]
     decoded = tier.decode_words(dev, [entry.words for entry in tagged])
     return fit_temperature_on_dev(

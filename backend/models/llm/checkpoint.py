@@ -21,9 +21,9 @@ from tagalong.backend.models.base_models.load_options import (
 from tagalong.backend.models.base_models.precision import weights_dtype
 from tagalong.backend.models.encoder.checkpoint import is_adapter
 from tagalong.backend.models.encoder.tier import translate_load_errors
-from tagalong.backend.models.llm.decoding import SlotDecoder
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder, read_verbalizers
 from tagalong.backend.models.llm.scorer import TagScorer
+from tagalong.backend.models.llm.slot_decoder import SlotDecoder
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest
@@ -68,7 +68,7 @@ def build_slot_decoder(
     *,
     precision: Precision,
 ) -> SlotDecoder:
-    """Build the decoder of a model, with or without an adapter."""
+    """Build the slot decoder of a model, with or without an adapter."""
     verbalizers = prompt_builder.verbalizers
     scorer = TagScorer(model, verbalizers.ids, prompt_builder.prefix, precision=precision)
     return SlotDecoder(scorer, tag_set, verbalizers)

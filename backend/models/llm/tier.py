@@ -14,8 +14,8 @@ from tagalong.backend.models.base_models.load_options import Drafter
 from tagalong.backend.models.base_models.memory import is_out_of_memory
 from tagalong.backend.models.decoding.predictions import decode_prediction, log_softmax
 from tagalong.backend.models.decoding.viterbi import FloatArray
-from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode, SlotDecoder
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder, PromptWindow
+from tagalong.backend.models.llm.slot_decoder import DecodedWindow, DecodingMode, SlotDecoder
 from tagalong.backend.models.text.subwords import WordOffsets
 from tagalong.backend.models.text.windows import batch_by_length
 from tagalong.backend.models.tier import DecodingStats, Tier
@@ -61,7 +61,7 @@ class LLMTier(Tier):
 
     def __init__(
         self,
-        decoder: SlotDecoder,
+        slot_decoder: SlotDecoder,
         prompt_builder: PromptBuilder,
         *,
         tag_set: TagSet,
@@ -69,7 +69,7 @@ class LLMTier(Tier):
         temperature: float = 1.0,
         drafter: Drafter | None = None,
     ) -> None:
-        self.decoder, self.prompt_builder = decoder, prompt_builder
+        self.slot_decoder, self.prompt_builder = slot_decoder, prompt_builder
         self.tag_set, self.labels = tag_set, tag_set.labels
         self.version = version
         self.temperature = temperature
@@ -176,7 +176,7 @@ class LLMTier(Tier):
     ) -> list[DecodedWindow]:
         """Decode a batch, or its halves where memory does not suffice."""
         try:
-            decoded = self.decoder.decode(windows, drafts, decoding_mode=self.decoding_mode)
+            decoded = self.slot_decoder.decode(windows, drafts, decoding_mode=self.decoding_mode)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

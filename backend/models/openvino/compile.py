@@ -117,7 +117,7 @@ def compile_version(
     reference = load_encoder(folder, manifest, device=CPU, precision="fp32")
     torch_model = cast(TorchRunner, reference.runner).model
     notes: list[str] = []
-    with _suppress_output(), tempfile.TemporaryDirectory(prefix="tagalong-engine-") as made:
+    with _suppress_output(), tempfile.TemporaryDirectory(prefix="tagalong-openvino-") as made:
         plain = _convert(torch_model, manifest)
         for weight_format in _candidate_formats(notes):
             try:

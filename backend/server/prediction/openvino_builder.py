@@ -85,7 +85,7 @@ class OpenVINOBuilder:
     def _start_build(self, folder: Path) -> "subprocess.Popen[bytes]":
         if self._temporary_directory is None:  # a killed build leaves its temporary files behind
             self._temporary_directory = TemporaryDirectory(
-                prefix="tagalong-engines-", ignore_cleanup_errors=True
+                prefix="tagalong-openvino-builds-", ignore_cleanup_errors=True
             )
         process = start_logged(
             [*NICE_COMMAND, *self._command, str(folder)],

@@ -104,7 +104,7 @@ def test_promoted_adapter_is_served_on_the_same_base_model(
         assert after is not None
         assert after.version == second
         weights = [
-            loaded.decoder.scorer.model.get_decoder().embed_tokens.weight  # type: ignore[attr-defined]
+            loaded.slot_decoder.scorer.model.get_decoder().embed_tokens.weight  # type: ignore[attr-defined]
             for loaded in (before, after)
         ]
         assert weights[0] is weights[1]

@@ -55,7 +55,7 @@ from tests.forked_process import CONTEXT
 
 FOLDER = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
 TEXTS = ["Naloxone reverses clonidine.", "Lithium caused acute renal failure in rats."] * 3
-ENCODER = BenchmarkResult("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
+ENCODER = BenchmarkResult("small", "openvino", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
 TORCH = BenchmarkResult("small", "torch", "PyTorch, bf16", 1.0, 0.03, 0.06, 100, 25.0, 2**29)
 FP32 = BenchmarkResult("small", "fp32", "PyTorch, fp32", 1.0, 0.04, 0.08, 100, 15.0, 2**29)
 LLM = BenchmarkResult("large", "llm", "PyTorch", 60.0, 2.0, 4.0, 20, 0.5, 2**34)
@@ -203,7 +203,7 @@ def test_of_a_hundred_documents_the_median_and_the_95th_are_told(
 @pytest.mark.parametrize(
     ("setting", "loaded"),
     [
-        (BenchmarkConfig("x", Path("x"), "engine"), [("x", {"use_openvino": True})]),
+        (BenchmarkConfig("x", Path("x"), "openvino"), [("x", {"use_openvino": True})]),
         (BenchmarkConfig("x", Path("x"), "torch"), [("x", {"use_openvino": False})]),
         (BenchmarkConfig("y", Path("y"), "llm"), [("y", {})]),
         (
@@ -329,7 +329,10 @@ def test_what_could_not_be_measured_is_not_called_absent() -> None:
     failed = [BenchmarkConfig("large", FOLDER, "llm")]
     *_, said = recommend_tiers([ENCODER], {}, NEED, failed=failed)
     assert said == "The LLM large could not be measured: see the note."
-    failed = [BenchmarkConfig("small", FOLDER, "engine"), BenchmarkConfig("small", FOLDER, "torch")]
+    failed = [
+        BenchmarkConfig("small", FOLDER, "openvino"),
+        BenchmarkConfig("small", FOLDER, "torch"),
+    ]
     *_, said = recommend_tiers([LLM], {}, NEED, failed=failed)
     assert said == "The encoder small could not be measured: see the note."
     *_, said = recommend_tiers([TORCH], {}, NEED, failed=failed[:1])  # one way of two

@@ -1,4 +1,4 @@
-"""CPU engines by the commands alone: made by training, used by what predicts, or switched off."""
+"""Compiled models: made by training, used by commands that predict, or switched off."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def runs_on(models: Path) -> str:
     return tier.runner.name
 
 
-def test_a_training_leaves_an_engine_that_predicts(
+def test_a_training_leaves_a_compiled_model_that_predicts(
     tmp_path: Path, tiny_base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(OPENVINO_SWITCH, "true")
@@ -46,7 +46,7 @@ def test_what_is_no_encoder_has_none(capsys: pytest.CaptureFixture[str]) -> None
     failed(run_failing(capsys, "models", "compile", "gone"), "version-not-found")
 
 
-def test_what_was_published_serves_whatever_becomes_of_its_engine(
+def test_what_was_published_serves_whatever_becomes_of_its_compiled_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

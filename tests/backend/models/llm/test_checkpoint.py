@@ -84,8 +84,8 @@ def test_only_the_adapter_is_stored(version: Path) -> None:
 def test_merged_and_unmerged_adapter_agree(version: Path) -> None:
     merged, adapter = loaded(version), loaded(version, weights_mode="adapter")
     assert_agree(merged, adapter, within=1e-3)
-    assert not hasattr(merged.decoder.scorer.model, "peft_config")
-    assert hasattr(adapter.decoder.scorer.model, "peft_config")
+    assert not hasattr(merged.slot_decoder.scorer.model, "peft_config")
+    assert hasattr(adapter.slot_decoder.scorer.model, "peft_config")
     assert merged.version == adapter.version == version.name
 
 
@@ -100,7 +100,7 @@ def test_adapter_on_tied_output_layer(base: Path, tmp_path: Path) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), tied)
     merged = loaded(folder)
     assert_agree(merged, loaded(folder, weights_mode="adapter"), within=1e-3)
-    whole = merged.decoder.scorer.model
+    whole = merged.slot_decoder.scorer.model
     assert torch.equal(whole.get_input_embeddings().weight, model.get_input_embeddings().weight)
     assert not torch.equal(whole.get_output_embeddings().weight, model.lm_head.weight)
 
@@ -147,7 +147,7 @@ def test_adapters_share_one_base_model_independently(
     for (tags, logits), (others, theirs) in zip(predict_tags(first), alone, strict=True):
         assert tags == others  # unchanged after another adapter was loaded
         assert np.array_equal(logits, theirs)
-    one, other = (tier.decoder.scorer.model.get_decoder() for tier in (first, second))
+    one, other = (tier.slot_decoder.scorer.model.get_decoder() for tier in (first, second))
     assert one.embed_tokens.weight is other.embed_tokens.weight
     layers = (decoder.layers[0].mlp.up_proj.base_layer.weight for decoder in (one, other))
     assert next(layers) is next(layers)

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagalong.backend.models.llm.decoding import DecodedWindow
 from tagalong.backend.models.llm.prompt import INSTRUCTION, TAGS_HEADER, TEXT_HEADER, PromptWindow
+from tagalong.backend.models.llm.slot_decoder import DecodedWindow
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OutOfMemoryError

@@ -34,7 +34,7 @@ from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
 
 CPU = torch.device("cpu")
-PLANNER = OpenVINORunner.__new__(OpenVINORunner)  # planning needs no engine
+PLANNER = OpenVINORunner.__new__(OpenVINORunner)  # planning needs no model
 DOCUMENTS = [*toy_documents(12), *toy_documents(3, sentences=9), Document("empty", "")]
 TEXTS = [Document("one", "aspirin"), Document("two", "Ca2+ " * 90), *DOCUMENTS]
 
@@ -91,9 +91,9 @@ def test_compiled_version_has_the_scores_of_its_model(family: str, version, olde
     manifest = read_manifest(folder)
     reference = load_encoder(folder, manifest, device=CPU)
     reference.runner.set_precision("fp32")
-    engine = load_openvino_encoder(folder, manifest, kept)
-    assert engine.runner.name == "OpenVINO, fp32"
-    pairs = zip(scores_of(reference, TEXTS), scores_of(engine, TEXTS), strict=True)
+    compiled = load_openvino_encoder(folder, manifest, kept)
+    assert compiled.runner.name == "OpenVINO, fp32"
+    pairs = zip(scores_of(reference, TEXTS), scores_of(compiled, TEXTS), strict=True)
     for ours, theirs in pairs:
         assert ours.shape == theirs.shape
         assert theirs == pytest.approx(ours, abs=2e-4)

@@ -77,12 +77,12 @@ class RecordingTier:
         return self._request.infer(*inputs, **options)
 
 
-def add_load(tier: EncoderTier, engine: OpenVINORunner, *, expected: list) -> None:
+def add_load(tier: EncoderTier, compiled: OpenVINORunner, *, expected: list) -> None:
     """Predict concurrently until streams are being added, and wait for those."""
     for _ in range(100):
         assert spans(tier.predict(DOCUMENTS)) == expected
-        if engine._stream_thread is not None:
-            engine._stream_thread.join(60)
+        if compiled._stream_thread is not None:
+            compiled._stream_thread.join(60)
             return
     pytest.fail("no stream was added")
 
@@ -92,18 +92,18 @@ def test_streams_are_added_under_load_without_changing_predictions(
 ) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 3)
     cpus(CPUS)
-    tier, engine = compiled_tier(folder)
-    assert engine.streams == CPUS
+    tier, compiled = compiled_tier(folder)
+    assert compiled.streams == CPUS
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
-    assert engine._stream_thread is None  # no call was concurrent
-    add_load(tier, engine, expected=spans(alone))
-    assert engine._stream_requests is not None
-    streams = [RecordingTier(engine._stream_requests.get()) for _ in range(CPUS)]
+    assert compiled._stream_thread is None  # no call was concurrent
+    add_load(tier, compiled, expected=spans(alone))
+    assert compiled._stream_requests is not None
+    streams = [RecordingTier(compiled._stream_requests.get()) for _ in range(CPUS)]
     for stream in streams:
-        engine._stream_requests.put(stream)
+        compiled._stream_requests.put(stream)
     assert spans(tier.predict(DOCUMENTS * 3)) == spans(alone * 3)
     assert all(stream.batches for stream in streams)
-    assert engine._stream_requests.qsize() == CPUS  # all are idle again
+    assert compiled._stream_requests.qsize() == CPUS  # all are idle again
 
 
 def test_concurrent_requests_get_their_own_predictions(folder, store, cpus) -> None:
@@ -139,7 +139,7 @@ def test_concurrent_requests_get_their_own_predictions(folder, store, cpus) -> N
 def test_predictions_continue_if_no_stream_can_be_added(folder, cpus, monkeypatch, caplog) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
     cpus(CPUS)
-    tier, engine = compiled_tier(folder)
+    tier, compiled = compiled_tier(folder)
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
     tries = []
 
@@ -147,9 +147,9 @@ def test_predictions_continue_if_no_stream_can_be_added(folder, cpus, monkeypatc
         tries.append(streams)
         raise OpenVINOError("there is no memory for it")
 
-    monkeypatch.setattr(engine, "_compile_requests", fail)
+    monkeypatch.setattr(compiled, "_compile_requests", fail)
     with caplog.at_level(logging.WARNING):
-        add_load(tier, engine, expected=spans(alone))
+        add_load(tier, compiled, expected=spans(alone))
         for _ in range(3):
             assert spans(tier.predict(DOCUMENTS)) == spans(alone)
     assert tries == [CPUS]
@@ -161,11 +161,11 @@ def test_predictions_continue_if_no_stream_can_be_added(folder, cpus, monkeypatc
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_large_batch_counts_as_load(folder, cpus, count: int) -> None:
     cpus(count)
-    tier, engine = compiled_tier(folder)
+    tier, compiled = compiled_tier(folder)
     asked = (DOCUMENTS * 2)[:64]
     for _ in range(20):
         tier.predict(asked)
-    assert engine._concurrency.concurrent_batches
+    assert compiled._concurrency.concurrent_batches
 
 
 def overwritten(path: Path) -> None:
@@ -188,14 +188,14 @@ def test_streams_use_the_loaded_model_after_files_change(
     cpus(CPUS)
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
-    tier, engine = compiled_tier(copy)
+    tier, compiled = compiled_tier(copy)
     alone = scores_of(tier, DOCUMENTS)
     happens(copy / ".cache" / "engine" / "engine.weights")
     for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
-    engine.add_streams()
-    assert engine._stream_requests is not None
-    engine._single_requests = engine._stream_requests  # from now on, streams run everything
+    compiled.add_streams()
+    assert compiled._stream_requests is not None
+    compiled._single_requests = compiled._stream_requests  # from now on, streams run everything
     for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
 
@@ -236,12 +236,12 @@ def test_no_more_streams_than_cpus(folder, cpus, count: int, streams: int) -> No
 def test_no_streams_on_one_cpu(folder, cpus, monkeypatch) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
     cpus(1)
-    tier, engine = compiled_tier(folder)
+    tier, compiled = compiled_tier(folder)
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda one: tier.predict([one])[0], DOCUMENTS))
     assert spans(found) == spans(alone)
-    assert engine._stream_thread is None
+    assert compiled._stream_thread is None
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def test_failed_build_is_not_repeated(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     tries = tmp_path / "tries"
     failing = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x'); raise SystemExit(1)")
-    builder = OpenVINOBuilder(failing, tmp_path / "engine.log")
+    builder = OpenVINOBuilder(failing, tmp_path / "openvino.log")
     tier = builder.load(folder)
     for _ in range(30):
         assert builder.find_upgrade(folder, tier) is None
@@ -97,7 +97,7 @@ def test_failed_build_is_not_repeated(tiny_base, tmp_path: Path) -> None:
 def test_closing_ends_a_running_build(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     builder = OpenVINOBuilder(
-        (sys.executable, "-c", "import time; time.sleep(600)"), tmp_path / "engine.log"
+        (sys.executable, "-c", "import time; time.sleep(600)"), tmp_path / "openvino.log"
     )
     builder.find_upgrade(folder, builder.load(folder))
     _, process = builder._running_build
@@ -111,7 +111,7 @@ def test_no_build_starts_after_closing(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     started_jobs = tmp_path / "begun"
     builder = OpenVINOBuilder(
-        (sys.executable, "-c", f"open({str(started_jobs)!r}, 'a')"), tmp_path / "engine.log"
+        (sys.executable, "-c", f"open({str(started_jobs)!r}, 'a')"), tmp_path / "openvino.log"
     )
     tier = builder.load(folder)
     builder.close()
@@ -126,7 +126,7 @@ def test_build_works_without_log_file(tiny_base, tmp_path: Path) -> None:
     started_jobs = tmp_path / "begun"
     making = (sys.executable, "-c", f"open({str(started_jobs)!r}, 'a'); print('x')")
     (tmp_path / "file").write_text("")
-    builder = OpenVINOBuilder(making, tmp_path / "file" / "engine.log")
+    builder = OpenVINOBuilder(making, tmp_path / "file" / "openvino.log")
     builder.find_upgrade(folder, builder.load(folder))
     until(started_jobs.exists)
     builder.close()
@@ -140,7 +140,7 @@ def test_deleted_model_is_built_again(tiny_base, tmp_path: Path) -> None:
     # The builder runs any command; copying the compiled model takes no time.
     program = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2] + '/.cache')"
     command = (sys.executable, "-c", program, str(tmp_path / "compiled"))
-    builder = OpenVINOBuilder(command, tmp_path / "engine.log")
+    builder = OpenVINOBuilder(command, tmp_path / "openvino.log")
 
     def improved() -> Tier:
         serving = builder.load(folder)
@@ -160,7 +160,7 @@ def test_unusable_model_is_logged_once(tiny_base, tmp_path: Path, caplog) -> Non
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     tries = tmp_path / "tries"
     idle = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x')")
-    builder = OpenVINOBuilder(idle, tmp_path / "engine.log")
+    builder = OpenVINOBuilder(idle, tmp_path / "openvino.log")
     tier = builder.load(folder)
     until(lambda: builder.find_upgrade(folder, tier) or "cannot be used" in caplog.text)
     for _ in range(20):

@@ -5,7 +5,7 @@ are of times in one round. Strict F1 is measured on all abstracts.
 
 If spaCy and spacy-curated-transformers are installed, spaCy's transformer pipeline is included.
 
-    PYTHONPATH=. python tests/bench/bench_engine.py [--data DIR] [--documents 100] [--rounds 5]
+    PYTHONPATH=. python tests/bench/bench_openvino.py [--data DIR] [--documents 100] [--rounds 5]
 
 """
 
@@ -127,7 +127,7 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
         os.environ["XDG_CACHE_HOME"] = aside  # compile now, without the cache
         samples = read_sample_documents()
         kept = compile_version(folder, quantization_documents=samples, check_documents=samples)
-        engine = load_openvino_encoder(folder, manifest, kept)
+        compiled = load_openvino_encoder(folder, manifest, kept)
         plain = Path(aside, "plain")
         fp32.runner.model.save_pretrained(plain)
         fp32.window_encoder.tokenizer.model_max_length = max_positions(fp32.runner.model)
@@ -142,14 +142,14 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
         found["tier, PyTorch, fp32"] = of_tier(fp32)
         if usual.runner.name != fp32.runner.name:
             found[f"tier, {usual.runner.name}"] = of_tier(usual)
-        found[f"tier, {engine.runner.name}"] = of_tier(engine)
-        yield found, engine
+        found[f"tier, {compiled.runner.name}"] = of_tier(compiled)
+        yield found, compiled
 
 
 def report(documents: Sequence[Document], learnt: Sequence[Document], rounds: int) -> Iterator[str]:
     """Run all systems in turn; returns the lines of the tables."""
-    with systems(learnt) as (competing, engine):
-        passes = bare(engine, documents)
+    with systems(learnt) as (competing, compiled):
+        passes = bare(compiled, documents)
         ours = list(competing)[-1]
         scores = {name: f1(documents, run(documents)) for name, run in competing.items()}
         taken: dict[str, list[float]] = {name: [] for name in (*competing, "passes")}

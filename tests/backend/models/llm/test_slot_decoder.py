@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tagalong.backend.models.decoding.viterbi import FloatArray, legal_transitions
-from tagalong.backend.models.llm.decoding import DecodedWindow, SlotDecoder
 from tagalong.backend.models.llm.prompt import PromptWindow, Verbalizers
 from tagalong.backend.models.llm.scorer import KVCache
+from tagalong.backend.models.llm.slot_decoder import DecodedWindow, SlotDecoder
 from tagalong.ner.tags import OUTSIDE
 from tests.tiny_llms import (
     FAMILIES,
