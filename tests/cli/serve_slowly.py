@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import tagalong.backend.server.prediction.openvino_builder
+import tagalong.backend.server.service
 from tagalong.cli.main import main
 from tagalong.ner.document import Document, Prediction
 from tests.lexicon_tier import LexiconTier
@@ -21,9 +21,7 @@ def main_slowly(begun: Path, seconds: float, arguments: list[str]) -> None:
             time.sleep(seconds)
             return super().predict(documents)
 
-    tagalong.backend.server.prediction.openvino_builder.load_tier = lambda folder, **_: Slow(
-        folder.name
-    )  # type: ignore[assignment]
+    tagalong.backend.server.service.load_tier = lambda folder, **_: Slow(folder.name)  # type: ignore[assignment]
     main(["serve", *arguments])
 
 
