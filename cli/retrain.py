@@ -91,10 +91,17 @@ def _build_scores_table(outcome: JobResult) -> Table:
     for column in ("entities", "gold", "new", "old", "difference"):
         table.add_column(column, justify="left" if column == "entities" else "right")
     for one in outcome.strata:
-        known = one.old is not None and one.low is not None and one.high is not None
+        known = one.current is not None and one.low is not None and one.high is not None
         difference = (
-            f"{one.new - (one.old or 0):+.3f} ({one.low:+.3f} to {one.high:+.3f})" if known else "-"
+            f"{one.new - (one.current or 0):+.3f} ({one.low:+.3f} to {one.high:+.3f})"
+            if known
+            else "-"
         )
-        cells = (one.name, f"{one.support:,}", f"{one.new:.3f}", f"{one.old:.3f}" if known else "-")
+        cells = (
+            one.name,
+            f"{one.support:,}",
+            f"{one.new:.3f}",
+            f"{one.current:.3f}" if known else "-",
+        )
         table.add_row(*map(Text, (*cells, difference)))
     return table

@@ -20,7 +20,8 @@ class CurrentVersion:
     """The content of ``current``."""
 
     version: str | None = None  # None for the bundled version, or if there is none
-    # Oldest first, with repetitions. The state before the first promotion, None, is left out.
+    # Oldest first, with repetitions. None in this list is the bundled version. The state before the
+    # first promotion is not listed.
     previous: tuple[str | None, ...] = ()
 
     def after_promotion(self, version: str | None) -> "CurrentVersion":

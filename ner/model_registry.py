@@ -73,7 +73,7 @@ class ModelRegistry:
         return self.promoted_version(tier) or self.bundled_version(tier) or ""
 
     def resolve(self, reference: str = DEFAULT_TIER) -> Path:
-        """Find the folder of a version, by default of the one that serves requests without a tier.
+        """Find the folder of a version; by default the current version of the default tier.
 
         A reference is ``bundled``, a tier for its current version (the bundled one included), a
         version, ``tier/version``, or a path to a version's folder; tried in this order. Raises

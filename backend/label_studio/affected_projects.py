@@ -22,12 +22,12 @@ SetupCounts = Mapping[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class VersionChange:
-    """The replacement of the served version by a candidate."""
+    """The replacement of the current version by a candidate."""
 
     project: int  # the retrained one
     tier: str
-    version: str  # the served version; empty if there is none
-    old_labels: tuple[str, ...]
+    version: str  # the current version; empty if there is none
+    current_labels: tuple[str, ...]
     new_labels: tuple[str, ...]
 
 
@@ -76,7 +76,7 @@ def find_affected_projects(
         ]:
             with suppress(InputError):  # the server cannot read this config either
                 config = parse_label_config(other.label_config, control=control)
-                labels = compute_lost_labels(config, change.old_labels, change.new_labels)
+                labels = compute_lost_labels(config, change.current_labels, change.new_labels)
                 lost |= dict.fromkeys(labels)
         affected.append(AffectedProject(other.id, other.title, tuple(lost)))
     return affected

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 # Field -> JSON key, where the two differ: the keys are those of the first release.
 RESULT_KEYS = {
     "should_promote": "promote",
-    "previous_version": "against",
+    "current_version": "against",
+    "current": "old",  # of a stratum
     "was_promoted": "promoted",
 }
 PromotionPolicy = Literal["auto", "always", "never"]
@@ -35,14 +36,14 @@ class JobState(StrEnum):
 class StratumComparison:
     """Scores of two versions on some of the held-out entities.
 
-    `new` and `old` are strict F1 scores; `low` and `high` are the ends of the 95 % interval of
-    their difference. Without a version served before, these three and `old` are None.
+    `new` and `current` are strict F1 scores; `low` and `high` are the ends of the 95 % interval of
+    their difference. Without a current version, the last three are None.
     """
 
     name: str  # ``all``, or a length in words
     support: int  # gold entities
     new: float
-    old: float | None = None
+    current: float | None = None
     low: float | None = None
     high: float | None = None
 
@@ -54,7 +55,7 @@ class JobResult:
     reason: str  # why the version is promoted, rejected or missing; one sentence
     should_promote: bool = False  # whether the promotion gate accepted the version
     version: str = ""  # empty if none was published
-    previous_version: str = ""  # the version served before; empty if there was none
+    current_version: str = ""  # at the comparison; empty if there was none
     documents: int = 0  # trained on, dev included
     held_out: int = 0  # documents that both versions were evaluated on
     strata: tuple[StratumComparison, ...] = ()  # all entities first, then by length
@@ -63,16 +64,23 @@ class JobResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields under the keys of the first release."""
-        return {RESULT_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return asdict(
+            self,
+            dict_factory=lambda items: {RESULT_KEYS.get(name, name): one for name, one in items},
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read the output of `to_json`, of this release or an earlier one."""
-        fields = {key: name for name, key in RESULT_KEYS.items()}
-        values = {fields.get(key, key): item for key, item in value.items()}
-        values["strata"] = tuple(StratumComparison(**item) for item in value["strata"])
+        values = _to_fields(value)
+        values["strata"] = tuple(StratumComparison(**_to_fields(item)) for item in value["strata"])
         values["notes"] = tuple(value["notes"])
         return cls(**values)
+
+
+def _to_fields(value: Mapping[str, Any]) -> dict[str, Any]:
+    names = {key: name for name, key in RESULT_KEYS.items()}
+    return {names.get(key, key): item for key, item in value.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,7 @@ class Job:
     reason: str  # the trigger, such as "the train button"
     last_event_id: int  # of the last webhook event that the job covers; 0 for none
     state: JobState
-    attempts: int  # how often it was started, without those that ended in order
+    attempts: int  # how often it was started, without those that stopped cleanly
     pid: int  # of the process that runs it; 0 otherwise
     cancel_requested: bool  # whether it is to stop as soon as possible
     requested_at: datetime

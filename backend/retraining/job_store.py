@@ -80,7 +80,7 @@ class JobStore(Database):
         self._update(changes, f"id = ? AND {UNFINISHED_SQL}", job_id)
 
     def mark_interrupted(self, job_id: int) -> None:
-        """Do not count an attempt that ended in order, as when the server stops."""
+        """Do not count an attempt that stopped cleanly, as when the server stops."""
         self._update("tries = tries - 1", "id = ? AND state = 'running' AND tries > 0", job_id)
 
     def set_status_message(self, job_id: int, message: str) -> None:

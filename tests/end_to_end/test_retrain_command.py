@@ -281,7 +281,7 @@ def test_a_thousand_documents_are_not_traded_for_twenty_four(desk: Desk) -> None
         ModelStore(BUNDLED_MODELS_FOLDER).promoted_version("encoder"),
     )
     assert kept["strata"][0]["new"] >= kept["strata"][0]["old"]  # which six documents cannot prove
-    assert "labels that the served version knows (Chemical " in kept["reason"]
+    assert "labels that the current version knows (Chemical " in kept["reason"]
     assert f"it has {kept['held_out']} documents with" in kept["reason"]
     assert f"about {5 * (20 - kept['held_out'])} more documents" in kept["reason"]
     assert store.promoted_version("encoder") is None

@@ -121,7 +121,7 @@ def test_the_train_button_makes_a_version_that_serves(school: School) -> None:
     following = tasks[ENOUGH - 1 : ENOUGH - 1 + PRELABELLED]
     assert list(school.project.stored(run.result.version)) == following
     assert run.result.documents + run.result.held_out == ENOUGH - 1
-    assert run.result.strata[0].new > (run.result.strata[0].old or 0)
+    assert run.result.strata[0].new > (run.result.strata[0].current or 0)
 
 
 def test_annotations_alone_do_it_too(school: School) -> None:
@@ -132,7 +132,7 @@ def test_annotations_alone_do_it_too(school: School) -> None:
     assert run.reason == f"{ENOUGH} new or changed annotations"
     assert_served(school, run)
     assert run.result is not None
-    assert run.result.previous_version == before
+    assert run.result.current_version == before
     assert run.result.documents + run.result.held_out == 2 * ENOUGH - 1
 
 

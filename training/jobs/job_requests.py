@@ -21,10 +21,10 @@ class RetrainOptions:
     label_studio_key: str | None
     promotion_policy: PromotionPolicy = "auto"
     held_out_share: float = DEFAULT_HELD_OUT_SHARE  # of the documents; never trained on
-    recipe_from: str | None = None  # a version; None for the served one
+    recipe_from: str | None = None  # a version; None for the current one
     version_name: str | None = None  # prefix of the version name; None for that of the project
     prelabel_tasks: int = 0  # unannotated tasks that the promoted version predicts
-    warm_start: bool = False  # from the weights of the served version instead of its base
+    warm_start: bool = False  # from the weights of the current version instead of its base
 
 
 def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> int:

@@ -1,4 +1,4 @@
-"""The promotion gate: whether a candidate may replace the served version.
+"""The promotion gate: whether a candidate may replace the current version.
 
 Both are scored on held-out documents, which no version of the project trains on. The candidate is
 rejected if it is worse beyond noise, by a paired bootstrap over these documents
@@ -6,7 +6,7 @@ rejected if it is worse beyond noise, by a paired bootstrap over these documents
 lengths. Each wrongly rejects 2.5 % of equal candidates, so together at most 10 %.
 
 On few documents that test cannot detect even a large loss. Then the amount of training data
-decides: the served version stays if the candidate had few examples of some of its labels
+decides: the current version stays if the candidate had few examples of some of its labels
 (`find_undertrained_labels`).
 """
 
@@ -34,7 +34,7 @@ from tagalong.training.jobs.job_requests import DEFAULT_HELD_OUT_SHARE
 MIN_GOLD_ENTITIES_PER_STRATUM = 20  # with fewer gold entities of a length, its F1 is too noisy
 FEW_HELD_OUT_DOCUMENTS = 20  # with fewer documents, the bootstrap detects only large differences
 FEW_HELD_OUT_ENTITIES = 100  # the same in gold entities
-# A label is undertrained if the candidate saw less than this share of the entities that the served
+# A label is undertrained if the candidate saw less than this share of the entities that the current
 # version saw. Retrained on the same project, a version sees the documents of its predecessor and
 # more, so its counts grow; half leaves room for corrected and deleted annotations. A model from 24
 # documents is far below it, against a model from a public corpus.
@@ -45,7 +45,7 @@ NO_LABEL_COUNTS: Mapping[str, int] = {}
 def decide_promotion(
     held_out: Sequence[Document],
     new: Sequence[Prediction],
-    old: Sequence[Prediction] | None,
+    current: Sequence[Prediction] | None,
     *,
     labels: tuple[str, ...],
     undertrained_labels: Mapping[str, int] = NO_LABEL_COUNTS,
@@ -56,16 +56,16 @@ def decide_promotion(
     Args:
         held_out: Documents with gold spans.
         new: Predictions of the candidate, in the same order.
-        old: Predictions of the served version, in the labels of the project; None without one.
+        current: Predictions of the current version, in the labels of the project; None without one.
         labels: Labels of the project.
         undertrained_labels: From `find_undertrained_labels`. They reject the candidate below
             `FEW_HELD_OUT_DOCUMENTS` documents or `FEW_HELD_OUT_ENTITIES` entities.
         held_out_share: Held-out share of the project's documents, to estimate how many are missing.
     """
     if not any(document.spans for document in held_out):
-        promote, reason = _decide_without_gold(len(held_out), old)
+        promote, reason = _decide_without_gold(len(held_out), current)
         return JobResult(reason, should_promote=promote)
-    report = evaluate(held_out, new, against=old, options=EvaluationOptions(labels=labels))
+    report = evaluate(held_out, new, against=current, options=EvaluationOptions(labels=labels))
     strata = tuple(_build_strata(report))
     promote, reason = _decide_by_scores(
         strata, report.documents, undertrained_labels, held_out_share
@@ -74,28 +74,28 @@ def decide_promotion(
 
 
 def find_undertrained_labels(
-    candidate: Manifest, served: Manifest, config: LabelConfig
+    candidate: Manifest, current: Manifest, config: LabelConfig
 ) -> Mapping[str, int]:
-    """Find the labels of the served version that a candidate has few training examples of.
+    """Find the labels of the current version that a candidate has few training examples of.
 
-    Labels of the served version that the project does not have are left out: the project loses
+    Labels of the current version that the project does not have are left out: the project loses
     nothing with them. `tagalong.backend.label_studio.affected_projects` protects other projects.
 
-    Returns the candidate's training entities of each such label, in the order of the served
-    version. All labels shared with the project count where the served version learnt from more than
+    Returns the candidate's training entities of each such label, in the order of the current
+    version. All labels shared with the project count if the current version learnt from more than
     its gold entities, or their counts are unknown.
     """
-    if candidate.data.get("start") == served.version:  # its weights know these labels
+    if candidate.data.get("start") == current.version:  # its weights know these labels
         return {}
-    names = map_labels(served.labels, config).project_labels
+    names = map_labels(current.labels, config).project_labels
     trained = _read_label_counts(candidate) or {}
-    served_counts = _read_label_counts(served)
+    current_counts = _read_label_counts(current)
     # With silver data or a warm start, a version has seen more than its own gold entities.
-    if served_counts is None or served.data.get("silver") or served.data.get("start"):
+    if current_counts is None or current.data.get("silver") or current.data.get("start"):
         return {name: trained.get(name, 0) for name in names.values()}
     known = defaultdict[str, int](int)
     for label, name in names.items():
-        known[name] += served_counts.get(label, 0)
+        known[name] += current_counts.get(label, 0)
     return {
         name: trained.get(name, 0)
         for name, count in known.items()
@@ -162,13 +162,13 @@ def should_promote_by_dev(
     return bool(dev_f1) and (f1_gain or 0) >= 0
 
 
-def _decide_without_gold(documents: int, old: Sequence[Prediction] | None) -> tuple[bool, str]:
+def _decide_without_gold(documents: int, current: Sequence[Prediction] | None) -> tuple[bool, str]:
     data = (
         f"none of the {documents} held-out documents has an entity"
         if documents
         else "there are no held-out documents"
     )
-    if old is None:
+    if current is None:
         return True, f"{data}, so its quality is unknown, but no other version serves"
     return False, (
         f"{data}, so it cannot be compared: annotate more, or promote it with `tagalong models "
@@ -185,17 +185,19 @@ def _decide_by_scores(
     total = strata[0]
     if not total.new:
         return False, "it has no correct entity on the held-out documents"
-    if total.old is None:
+    if total.current is None:
         return True, "no other version serves"
     if worse := [stratum for stratum in strata if _is_worse(stratum)]:
         return False, f"it is worse beyond noise {' and '.join(map(_describe_stratum, worse))}"
     is_small = documents < FEW_HELD_OUT_DOCUMENTS
     if undertrained_labels and (is_small or total.support < FEW_HELD_OUT_ENTITIES):
         return False, _describe_too_few(documents, total.support, undertrained_labels, share)
-    scores = f"strict F1 {total.new:.3f} against {total.old:.3f} on {documents} held-out documents"
+    scores = (
+        f"strict F1 {total.new:.3f} against {total.current:.3f} on {documents} held-out documents"
+    )
     if total.low is not None and total.low > 0:  # the whole interval is above 0
         return True, f"it is better: {scores}"
-    word = "no worse" if total.new >= total.old else "not worse beyond noise"
+    word = "no worse" if total.new >= total.current else "not worse beyond noise"
     caveat = ", too few to show small differences" if is_small else ""
     return True, f"it is {word}: {scores}{caveat}"
 
@@ -214,7 +216,7 @@ def _describe_too_few(
         f"{entities} {'entity' if entities == 1 else 'entities'}"
     )
     return (
-        f"it was trained on few entities of labels that the served version knows ({counts}). The "
+        f"it was trained on few entities of labels that the current version knows ({counts}). The "
         f"held-out set is too small to measure the loss: it has {there}, and needs "
         f"{FEW_HELD_OUT_DOCUMENTS} with {FEW_HELD_OUT_ENTITIES}. Annotate about "
         f"{math.ceil(missing / share)} more documents, about {missing} of them held out at the "
@@ -249,6 +251,6 @@ def _is_worse(stratum: StratumComparison) -> bool:
 def _describe_stratum(stratum: StratumComparison) -> str:
     where = "overall" if stratum.name == "all" else f"on entities of {LENGTH_NAMES[stratum.name]}"
     return (
-        f"{where} ({stratum.new:.3f} against {stratum.old or 0:.3f}, 95 % interval of the "
+        f"{where} ({stratum.new:.3f} against {stratum.current or 0:.3f}, 95 % interval of the "
         f"difference {stratum.low or 0:.3f} to {stratum.high or 0:.3f})"
     )

@@ -131,7 +131,7 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
     somebody has promoted or rolled back since.
 
     Returns the final state and result of the job. Raises `TagalongError` if the version cannot be
-    promoted; the served version stays.
+    promoted; the current version stays.
     """
     job, store = run.job, run.store
     try:
@@ -146,7 +146,7 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
         return JobState.REJECTED, replace(result, should_promote=False, reason=reason)
     if not result.was_promoted:
         try:
-            store.promote(job.tier, result.version, expected_current=result.previous_version)
+            store.promote(job.tier, result.version, expected_current=result.current_version)
         except CurrentVersionChangedError as error:
             return JobState.REJECTED, replace(result, should_promote=False, reason=str(error))
         result = replace(result, was_promoted=True)

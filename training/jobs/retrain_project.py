@@ -96,26 +96,26 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         run.show("compiling it for OpenVINO")
     if note := compile_published_version(store, manifest, data.split):
         notes += (note,)
-    current = store.current_version(job.tier)
-    served = read_manifest(store.resolve(current), verify=False) if current else None
-    is_new = current != manifest.version  # the same content has the same name
+    current_name = store.current_version(job.tier)
+    current = read_manifest(store.resolve(current_name), verify=False) if current_name else None
+    is_new = current_name != manifest.version  # the same content has the same name
     decision = (
-        _decide(run, config, data, predictions, manifest, served)
+        _decide(run, config, data, predictions, manifest, current)
         if is_new
-        else JobResult("there are no new annotations: the served version is the same")
+        else JobResult("there are no new annotations: the current version is the same")
     )
     result = replace(
         decision,
         version=manifest.version,
-        previous_version=current,
+        current_version=current_name,
         documents=len(data.split.train) + len(data.split.dev),
         held_out=len(held_out),
         notes=notes,
     )
     if options.promotion_policy != "auto" or not is_new:
         return result
-    old_labels = served.labels if served else ()
-    change = VersionChange(job.project, job.tier, current, old_labels, new_labels=labels)
+    current_labels = current.labels if current else ()
+    change = VersionChange(job.project, job.tier, current_name, current_labels, new_labels=labels)
     return hold_back_for_other_projects(result, change, partial(_find_other_projects, run, change))
 
 
@@ -136,7 +136,7 @@ def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:
 def _apply_warm_start(
     data: ProjectTrainingData, tier: str, recipe: Recipe, store: ModelStore
 ) -> ProjectTrainingData:
-    """Start the training from the served version, or note why that is not possible."""
+    """Start the training from the current version, or note why that is not possible."""
     if not store.current_version(tier):
         note = "The training started from its base: no version of this tier is served."
         return replace(data, notes=(*data.notes, note))
@@ -180,18 +180,18 @@ def _decide(
     data: ProjectTrainingData,
     predictions: Sequence[Prediction],
     candidate: Manifest,
-    served: Manifest | None,
+    current: Manifest | None,
 ) -> JobResult:
-    old: Sequence[Prediction] | None = None
+    current_predictions: Sequence[Prediction] | None = None
     undertrained: Mapping[str, int] = {}
-    if served is not None:
-        tier = load_version(run.store, served.version)
-        old = predict_in_project_labels(config, tier, data.held_out_documents)
-        undertrained = find_undertrained_labels(candidate, served, config)
+    if current is not None:
+        tier = load_version(run.store, current.version)
+        current_predictions = predict_in_project_labels(config, tier, data.held_out_documents)
+        undertrained = find_undertrained_labels(candidate, current, config)
     decision = decide_promotion(
         data.held_out_documents,
         predictions,
-        old,
+        current_predictions,
         labels=data.split.labels,
         undertrained_labels=undertrained,
         held_out_share=run.options.held_out_share,

@@ -119,8 +119,8 @@ def read_recipe(store: ModelStore, tier: str, reference: str) -> Recipe:
 def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) -> Recipe:
     """Read the recipe of a retraining, with at least the steps that few documents need.
 
-    `reference` is a version; None for the served one. Raises `InputError` if the version is of
-    another tier, or none is served and none is named; `RegistryError` if there is no such
+    `reference` is a version; None for the current one. Raises `InputError` if the version is of
+    another tier, or none is current and none is named; `RegistryError` if there is no such
     version; `TrainingError` if the tier has no trainer.
     """
     trainer = find_trainer(tier)

@@ -48,9 +48,10 @@ class Verbalizers:
 def choose_verbalizers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> Verbalizers:
     """Choose a token of the base model's own vocabulary for every tag.
 
-    A word is letters and digits, or a single mark. So a token that mixes the two, such as ``(s`` or
-    ``=>``, hardly ever come from tokenizing one word. Of those, the shortest and most frequent are
-    chosen, always the same for the same tokenizer. Raises `BaseModelError` where there are too few.
+    A word is a run of letters and digits, or one mark. So tokens that span several words, such as
+    ``(s`` or ``=>``, hardly ever come from a single word. Of those, the shortest and most frequent
+    are chosen, always the same for the same tokenizer. Raises `BaseModelError` if there are too
+    few.
     """
     special = set(tokenizer.all_special_ids)
     # By length and id: a low id means a frequent token.

@@ -55,7 +55,7 @@ IMAGES = (
     '<Image name="i" value="$i"/></View>'
 )
 CHANGE = VersionChange(
-    1, "encoder", "v1", old_labels=("Disease", "Chemical"), new_labels=("Chemical",)
+    1, "encoder", "v1", current_labels=("Disease", "Chemical"), new_labels=("Chemical",)
 )
 
 
@@ -124,7 +124,7 @@ def test_project_with_unchanged_labels_is_affected(journal: EventStore) -> None:
     label_studio = FakeLabelStudio(journal, here=(2,))
     label_studio.add(2, label_config=config(CHEMICAL, DISEASE))
     superset = VersionChange(
-        1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease", "Chemical", "Gene")
+        1, "encoder", "v1", current_labels=("Disease",), new_labels=("Disease", "Chemical", "Gene")
     )
     assert found(label_studio, journal, superset) == [2]
 

@@ -98,7 +98,7 @@ def test_noise_is_no_reason() -> None:
     assert kept <= 10  # one in ten is the worst that is claimed; more than ten of 40 are p < 0.003
 
 
-FEW = {"Chemical": 12, "Disease": 0}  # entities of labels that the served version knows
+FEW = {"Chemical": 12, "Disease": 0}  # entities of labels that the current version knows
 
 
 def entities(documents: Sequence[Document]) -> int:
@@ -228,19 +228,19 @@ def version(train: Mapping[str, int] | None, *labels: str, **data: Any) -> Manif
 
 
 def test_a_label_is_hardly_learnt_below_half_of_the_entities() -> None:
-    served = version({"Chemical": 1000, "Disease": 40, "Strain": 500})
+    current = version({"Chemical": 1000, "Disease": 40, "Strain": 500})
     candidate = version({"Drug": 499, "Disease": 20, "Gene": 3}, "Drug", "Disease", "Gene")
-    assert find_undertrained_labels(candidate, served, CONFIG) == {"Drug": 499}
-    assert find_undertrained_labels(version({}, "Drug"), served, CONFIG) == {
+    assert find_undertrained_labels(candidate, current, CONFIG) == {"Drug": 499}
+    assert find_undertrained_labels(version({}, "Drug"), current, CONFIG) == {
         "Drug": 0,
         "Disease": 0,
     }
 
 
 def test_labels_that_the_project_shares_among_several_are_added_up() -> None:
-    served = version({"Chemical": 100, "Dose": 100})
-    assert find_undertrained_labels(version({"Drug": 99}), served, CONFIG) == {"Drug": 99}
-    assert find_undertrained_labels(version({"Drug": 100}), served, CONFIG) == {}
+    current = version({"Chemical": 100, "Dose": 100})
+    assert find_undertrained_labels(version({"Drug": 99}), current, CONFIG) == {"Drug": 99}
+    assert find_undertrained_labels(version({"Drug": 100}), current, CONFIG) == {}
 
 
 @given(counts, counts)
@@ -253,12 +253,12 @@ def test_more_annotations_of_the_same_project_are_always_enough(
 
 
 def test_labels_that_only_the_candidate_has_never_count() -> None:
-    served = version(None, "Strain", "Cell")
-    assert find_undertrained_labels(version({"Drug": 1, "Gene": 0}), served, CONFIG) == {}
+    current = version(None, "Strain", "Cell")
+    assert find_undertrained_labels(version({"Drug": 1, "Gene": 0}), current, CONFIG) == {}
 
 
 @pytest.mark.parametrize(
-    "served",
+    "current",
     [
         version(None, "Chemical", "Disease"),
         version({"Chemical": 1, "Disease": 1}, start="v0"),
@@ -266,15 +266,17 @@ def test_labels_that_only_the_candidate_has_never_count() -> None:
     ],
     ids=["older than the counts", "started at another version", "with silver data"],
 )
-def test_unknown_counts_protect_the_served_version(served: Manifest) -> None:
+def test_unknown_counts_protect_the_current_version(current: Manifest) -> None:
     candidate = version({"Drug": 70, "Disease": 30, "Gene": 9})
-    assert find_undertrained_labels(candidate, served, CONFIG) == {"Drug": 70, "Disease": 30}
+    assert find_undertrained_labels(candidate, current, CONFIG) == {"Drug": 70, "Disease": 30}
 
 
 def test_a_candidate_that_started_at_the_served_version_has_learnt_its_labels() -> None:
-    served = version({"Chemical": 9000})
-    assert find_undertrained_labels(version({"Drug": 9}, start="v1"), served, CONFIG) == {}
-    assert find_undertrained_labels(version({"Drug": 9}, start="v0"), served, CONFIG) == {"Drug": 9}
+    current = version({"Chemical": 9000})
+    assert find_undertrained_labels(version({"Drug": 9}, start="v1"), current, CONFIG) == {}
+    assert find_undertrained_labels(version({"Drug": 9}, start="v0"), current, CONFIG) == {
+        "Drug": 9
+    }
 
 
 def test_twenty_four_documents_do_not_know_the_labels_of_the_bundled_version() -> None:
@@ -285,7 +287,7 @@ def test_twenty_four_documents_do_not_know_the_labels_of_the_bundled_version() -
     assert find_undertrained_labels(candidate, bundled, CONFIG) == {"Drug": 112, "Disease": 80}
 
 
-CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease",))
+CHANGE = VersionChange(1, "encoder", "v1", current_labels=("Disease",), new_labels=("Disease",))
 BETTER = JobResult("it is better", should_promote=True, version="v2")
 WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
 

@@ -76,7 +76,7 @@ def test_a_job_that_another_process_runs_is_left_alone(job_store: JobStore, tmp_
     assert job.state is JobState.WAITING
 
 
-def test_an_attempt_that_ends_in_order_is_not_counted(job_store: JobStore, tmp_path: Path) -> None:
+def test_an_attempt_that_stops_cleanly_is_not_counted(job_store: JobStore, tmp_path: Path) -> None:
     job_id = job_store.enqueue(7, "encoder", reason="the train button")
     with socket.create_server(("127.0.0.1", 0)) as silent:  # a Label Studio that never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -131,7 +131,7 @@ def test_a_retraining_leaves_the_bundled_version_that_somebody_went_back_to(
             "better",
             should_promote=True,
             version=trained,
-            previous_version=first,
+            current_version=first,
             was_promoted=promoted,
         )
         state, after = promote_version(
