@@ -1,14 +1,13 @@
-"""Other projects that the version about to be replaced serves.
+"""Other projects that the current version predicts for, before it is replaced.
 
 All projects of a server share the current version of a tier. A retraining learns from one project
 and is evaluated on its documents, so its effect on the other projects is unknown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tagalong.backend.events.store import EventStore
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import MLBackend
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -18,6 +17,7 @@ from tagalong.ner.errors import InputError, StateFileError
 
 MAX_LISTED_PROJECTS = 5  # projects named in a message
 SetupCounts = Mapping[tuple[str, str], int]
+SetupReader = Callable[[], SetupCounts]  # `EventStore.read_setup_order`
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,15 @@ class VersionChange:
 
 @dataclass(frozen=True, slots=True)
 class AffectedProject:
-    """Another project that the served version predicts for."""
+    """Another project that the current version predicts for."""
 
     project: int
     title: str
-    lost_labels: tuple[str, ...]  # in its names; only the served version predicts them
+    lost_labels: tuple[str, ...]  # in its names; only the current version predicts them
 
 
 def find_affected_projects(
-    client: LabelStudioClient, events: EventStore, change: VersionChange
+    client: LabelStudioClient, read_setups: SetupReader, change: VersionChange
 ) -> list[AffectedProject]:
     """Find the other projects that a promotion would affect, whatever their labels.
 
@@ -60,14 +60,18 @@ def find_affected_projects(
     """
     if not change.version:
         return []
-    before = _read_setups(events)
+    before = _read_setups(read_setups)
     affected = []
     for other in client.list_projects():
         if other.id == change.project:
             continue
         backends = client.ml_backends.list_for_project(other.id)
         if not backends or not _uses_models_folder(
-            (str(other.id), change.tier), backends, change.version, before, _read_setups(events)
+            (str(other.id), change.tier),
+            backends,
+            change.version,
+            before,
+            _read_setups(read_setups),
         ):
             continue
         lost = dict[str, None]()  # a dict keeps the order
@@ -97,9 +101,9 @@ def _uses_models_folder(
     return key in after and not all(backend.is_connected for backend in backends)
 
 
-def _read_setups(events: EventStore) -> SetupCounts | None:
+def _read_setups(read: SetupReader) -> SetupCounts | None:
     try:
-        return events.read_setup_order()
+        return read()
     except StateFileError:
         return None
 

@@ -121,7 +121,8 @@ def train_and_evaluate(run: Retraining) -> JobResult:
 
 def _find_other_projects(run: Retraining, change: VersionChange) -> Sequence[AffectedProject]:
     with closing(EventStore(event_store_path(run.store.root))) as events:
-        return run.retry.call(partial(find_affected_projects, run.client, events, change))
+        find = partial(find_affected_projects, run.client, events.read_setup_order, change)
+        return run.retry.call(find)
 
 
 def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:

@@ -104,7 +104,10 @@ def journal(tmp_path: Path) -> Iterator[EventStore]:
 
 
 def found(label_studio: Any, journal: EventStore, change: VersionChange = CHANGE) -> list[int]:
-    return [one.project for one in find_affected_projects(label_studio, journal, change)]
+    return [
+        one.project
+        for one in find_affected_projects(label_studio, journal.read_setup_order, change)
+    ]
 
 
 @pytest.mark.parametrize("label_config", [config(DISEASE), config(CHEMICAL), config(GENE), IMAGES])
@@ -115,7 +118,7 @@ def test_served_project_is_found_with_any_labels(journal: EventStore, label_conf
         2
     ]  # the retrained project itself does not count
     missed = ("Disease",) if label_config == config(DISEASE) else ()
-    assert find_affected_projects(label_studio, journal, CHANGE) == [
+    assert find_affected_projects(label_studio, journal.read_setup_order, CHANGE) == [
         AffectedProject(2, "P2", missed)
     ]
 
