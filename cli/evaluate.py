@@ -125,6 +125,7 @@ def evaluate_cli(
 
     if against is not None and protocol == "paper":
         raise typer.BadParameter("--against needs the exact protocol")
+    selected_labels = None if labels is None else _parse_labels(labels)
     if report is not None:
         check_report_dir(report)
     with error_console.status(f"Reading {escape(str(gold))}"):
@@ -134,10 +135,11 @@ def evaluate_cli(
     aligned = align_predictions(corpus.documents, outputs, only_common_documents=only_common)
     aligned = replace(aligned, dropped=corpus.dropped)
     model_labels = outputs[0].labels
-    if labels is not None:
-        selected = _parse_labels(labels)
-        aligned = filter_labels(aligned, selected)
-        model_labels = model_labels and tuple(name for name in model_labels if name in selected)
+    if selected_labels is not None:
+        aligned = filter_labels(aligned, selected_labels)
+        model_labels = model_labels and tuple(
+            name for name in model_labels if name in selected_labels
+        )
     rendered = render_evaluation(
         aligned,
         source=escape_unprintable(str(gold)),  # invalid UTF-8 could not be written

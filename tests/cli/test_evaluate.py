@@ -151,6 +151,8 @@ def test_only_some_labels_are_judged_where_asked_for(gold, said):
     assert found["lost"]["predicted"]["by_reason"] == {"label unknown": 2}
     assert isinstance(refusal(said, gold, "--labels", "Disaese"), LabelError)
     assert run(said, gold, "--labels", " , ").exit_code == 2
+    assert run("absent", gold, "--labels", " , ").exit_code == 2  # before a system is read
+    assert run("absent", gold).exit_code == 1
 
 
 def test_only_common_documents_are_judged_where_asked_for(tmp_path, gold):
