@@ -25,14 +25,14 @@ from tagalong.training.jobs.job_requests import RetrainOptions, cancel_jobs, enq
 
 
 def retrain_cli(
-    project: retrain_options.ProjectOption = None,
+    project: retrain_options.RetrainProjectOption = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
-    tier: retrain_options.TierOption = ENCODER,
-    recipe_from: retrain_options.RecipeFromOption = None,
-    promote: retrain_options.PromoteOption = "auto",
+    tier: retrain_options.RetrainTierOption = ENCODER,
+    recipe_from: retrain_options.RetrainRecipeFromOption = None,
+    promote: retrain_options.RetrainPromoteOption = "auto",
     holdout_share: retrain_options.HoldoutShareOption = 0.2,
-    name: retrain_options.VersionNameOption = None,
+    name: retrain_options.RetrainVersionNameOption = None,
     warm_start: retrain_options.WarmStartOption = False,
     prelabel: retrain_options.PrelabelOption = 0,
     models: ModelsOption = Path("models"),

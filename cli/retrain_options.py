@@ -7,11 +7,11 @@ import typer
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.ner.tiers import TierName
 
-ProjectOption = Annotated[
+RetrainProjectOption = Annotated[
     int | None, typer.Option(min=1, help="Project id: the number in the project's address.")
 ]
-TierOption = Annotated[TierName, typer.Option(help="Model type to train.")]
-RecipeFromOption = Annotated[
+RetrainTierOption = Annotated[TierName, typer.Option(help="Model type to train.")]
+RetrainRecipeFromOption = Annotated[
     str | None,
     typer.Option(
         metavar="VERSION",
@@ -19,7 +19,7 @@ RecipeFromOption = Annotated[
         show_default="those of the served version",
     ),
 ]
-PromoteOption = Annotated[
+RetrainPromoteOption = Annotated[
     PromotionPolicy,
     typer.Option(
         help="When to make the new version the current one; auto: if it finds held-out entities, "
@@ -32,7 +32,7 @@ HoldoutShareOption = Annotated[
         min=0.01, max=0.9, help="Share of the documents held out for comparing both versions."
     ),
 ]
-VersionNameOption = Annotated[
+RetrainVersionNameOption = Annotated[
     str | None, typer.Option(help="Prefix of the new version's name.", show_default="project-N")
 ]
 WarmStartOption = Annotated[

@@ -109,6 +109,7 @@ def compile_version(
     quantization_documents = quantization_documents or read_sample_documents()
     check_documents = check_documents or read_sample_documents()
     check_documents = [one for one in check_documents if word_offsets(one.text)]
+    check_documents = check_documents[:MAX_CHECK_DOCUMENTS]
     if not check_documents:
         raise OpenVINOError(
             "there is no text to check the compiled model on: give some documents",
@@ -126,9 +127,7 @@ def compile_version(
                 record = _save(model, Path(made), manifest, weight_format, torch_model)
                 compiled = CachedOpenVINOModel(Path(made), record)
                 candidate = load_openvino_encoder(folder, manifest, compiled)
-                check = compare_encoders(
-                    reference, candidate, check_documents[:MAX_CHECK_DOCUMENTS]
-                )
+                check = compare_encoders(reference, candidate, check_documents)
             except Exception as error:  # noqa: BLE001 - both libraries raise errors of any class
                 problem: str | None = f"failed ({first_error_line(error)})"
             else:
