@@ -44,6 +44,7 @@ def test_importing_is_fast(tmp_path: Path) -> None:
     assert run_python(program, tmp_path).stdout == "set()\n"
 
 
+@pytest.mark.slow
 def test_documented_example_runs_without_output(tmp_path: Path) -> None:
     done = run_python(FEW_STEPS + EXAMPLE, tmp_path)
     first, _, lengths = done.stdout.partition("\n")[0], *done.stdout.rpartition("{")[1:]

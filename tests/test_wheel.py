@@ -80,6 +80,7 @@ def test_wheel_has_the_command_and_licence(names: set[str]) -> None:
     assert {"entry_points.txt", "licenses/LICENSE", "METADATA"} <= metadata
 
 
+@pytest.mark.slow
 def test_source_distribution_builds_the_same_wheel(
     tree: Path, names: set[str], tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_build_without_symlinks_is_refused(tmp_path: Path) -> None:
     assert (link / "__init__.py").is_file()
 
 
+@pytest.mark.slow
 def test_packages_with_our_folder_names_do_not_conflict(wheel: Path, tmp_path: Path) -> None:
     """Another distribution with `cli` and `backend` is installed and removed."""
     toy = tmp_path / "toy"

@@ -15,6 +15,7 @@ def test_it(number): pass
 """
 
 
+@pytest.mark.slow
 def test_tests_that_share_fixtures_run_in_one_worker(tmp_path: Path) -> None:
     end_to_end = ["end_to_end/test_a.py", "end_to_end/test_b.py", "end_to_end/test_tabs.py"]
     places = [*end_to_end, "test_c.py", "test_d.py"]

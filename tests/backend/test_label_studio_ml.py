@@ -188,10 +188,12 @@ def wait_for(condition: Callable[[], bool]) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_health(backend: Backend) -> None:
     assert backend.ask("health")["status"] == "UP"
 
 
+@pytest.mark.slow
 def test_setup_predict_and_promotion(backend: Backend, tiny_base, expected) -> None:
     first = backend.setup()
     assert first == (backend.version if backend.framework == "2" else "INITIAL")

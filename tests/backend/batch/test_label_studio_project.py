@@ -63,6 +63,7 @@ FAULTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(tasks=st.integers(0, 250), faults=FAULTS)
 def test_each_task_ends_with_one_prediction(tasks: int, faults: list[str]) -> None:
     label_studio = FakeLabelStudio(tasks, faults)

@@ -54,11 +54,13 @@ def run_in_process(scenario: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(scenario, *arguments).result(timeout=180)
 
 
+@pytest.mark.slow
 def test_two_nodes_predict_the_same_in_the_same_order(two_nodes: str) -> None:
     found = run_in_process(predict_on_ray, two_nodes, lexicon)
     assert found == list(make_local_engine(lexicon())(chunks()))
 
 
+@pytest.mark.slow
 def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
     found = run_in_process(predict_on_ray, two_nodes, partial(TwoNodeTier, tmp_path))
     versions = {one.version for chunk in found for one in chunk}
@@ -66,6 +68,7 @@ def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
     assert len(versions) == 2
 
 
+@pytest.mark.slow
 def test_crashed_worker_is_replaced(two_nodes: str, tmp_path: Path) -> None:
     marker = tmp_path / "died"
     found = run_in_process(predict_on_ray, two_nodes, partial(CrashingTier, marker))
@@ -76,11 +79,13 @@ def test_crashed_worker_is_replaced(two_nodes: str, tmp_path: Path) -> None:
     ] == [PredictionFailure("the model failed on it 3 times (ValueError: no)")]
 
 
+@pytest.mark.slow
 def test_errors_of_the_source_are_raised(two_nodes: str) -> None:
     found = run_in_process(predict_until_source_fails, two_nodes)
     assert found == (3, "the source is gone")
 
 
+@pytest.mark.slow
 def test_batch_equals_local_batch(two_nodes: str, tmp_path: Path) -> None:
     found = run_in_process(batch_on_ray, two_nodes, tmp_path / "ray")
     with BatchJournal(tmp_path / "local") as journal:

@@ -69,6 +69,7 @@ def test_bundled_version_finds_both_drugs(folder: Path) -> None:
     assert prediction.version == tier.version == folder.name
 
 
+@pytest.mark.slow
 def test_bundled_version_uses_its_label_consistency(folder: Path, manifest: Manifest) -> None:
     tier = load_tier(folder, device=torch.device("cpu"))
     assert isinstance(tier, EncoderTier)

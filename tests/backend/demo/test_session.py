@@ -98,6 +98,7 @@ def test_early_exit_of_the_backend_stops_everything(plan: DemoOptions, script: S
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["label_studio", "backend"])
 def test_exit_of_a_running_server_is_reported(plan: DemoOptions, which: str) -> None:
     with open_demo(plan) as demo:

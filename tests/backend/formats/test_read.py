@@ -221,6 +221,7 @@ def test_reading_imports_no_heavy_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_document_of_two_million_characters(read) -> None:
     text = "naloxone 😀 " * 200_000
     spans = [{"start": len(text) - 11, "end": len(text) - 3, "label": "Chemical"}]

@@ -148,6 +148,7 @@ def test_partly_annotated_tasks_follow_a_new_queue() -> None:
     assert label_studio.served() == [4, 5, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_repeated_queues_keep_one_order() -> None:
     """After 400 queues, repeated division would have reached 0."""
     label_studio, chance = FakeLabelStudio(PAGE_SIZE + 30), random.Random(0)

@@ -4,6 +4,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.manifest import read_manifest
@@ -22,6 +24,7 @@ def temporary_files(store: ModelStore) -> list[Path]:
     return list(store.tier_folder("encoder").glob(".staging-*"))
 
 
+@pytest.mark.slow
 def test_publisher_killed_at_a_random_moment_leaves_a_valid_store(store: ModelStore) -> None:
     chance = random.Random(20260131)
     promoted: list[str] = []
@@ -41,6 +44,7 @@ def test_publisher_killed_at_a_random_moment_leaves_a_valid_store(store: ModelSt
     assert temporary_files(store) == []
 
 
+@pytest.mark.slow
 def test_publisher_killed_at_every_step_leaves_a_valid_store(store: ModelStore) -> None:
     publisher = start("every-step", store.root)
     output, _ = publisher.communicate(timeout=120)

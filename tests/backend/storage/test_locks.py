@@ -78,6 +78,7 @@ def test_kill_at_every_step_leaves_old_or_new_state(
     assert int(output) >= least
 
 
+@pytest.mark.slow
 def test_lock_excludes_other_processes(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / ".lock")
     with worker("hold", tmp_path) as process:

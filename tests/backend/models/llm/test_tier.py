@@ -104,6 +104,7 @@ def test_each_word_is_tagged_in_its_own_window(monkeypatch: pytest.MonkeyPatch) 
         assert tags == first + (len(tags) - 1) * ([inside] if row in entities else [outside])
 
 
+@pytest.mark.slow
 def test_text_of_10000_words_and_text_of_none() -> None:
     tiny_llm = make_tiny_llm(make_llm("llama"), window=512)
     long = " ".join(["naloxone"] * 10_000)

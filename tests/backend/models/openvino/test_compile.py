@@ -102,6 +102,7 @@ def test_compiled_version_has_the_scores_of_its_model(family: str, version, olde
     assert [one.version for one in found.predict(TEXTS)] == [manifest.version] * len(TEXTS)
 
 
+@pytest.mark.slow
 def test_model_that_quantization_degrades_is_not_quantized(
     version, quantising, monkeypatch
 ) -> None:

@@ -64,6 +64,7 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_over_the_network() -> None:
     ended = run(SILENT)
     assert ended.stdout.strip().splitlines()[-1] == "None"

@@ -221,6 +221,7 @@ while tier.runner._stream_thread is None:
 """
 
 
+@pytest.mark.slow
 def test_process_exits_cleanly_while_streams_are_added(folder) -> None:
     command = [sys.executable, "-W", "ignore", "-c", ENDS_AT_ONCE, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

@@ -145,6 +145,7 @@ def test_clients_of_one_batch_are_batched_again(
     assert [len(called) for _, called in watched.calls] == [1, 3, 3]
 
 
+@pytest.mark.slow
 def test_two_threads_predict_concurrently(monkeypatch: pytest.MonkeyPatch) -> None:
     tier, both = LexiconTier("v"), threading.Barrier(2)
 

@@ -55,6 +55,7 @@ def runtime(client) -> str:
     return re.search(r"<dt>Runs on</dt><dd>(.*?)</dd>", page)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_pytorch_serves_until_the_version_is_compiled(tiny_base, tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models")
@@ -132,6 +133,7 @@ def test_build_works_without_log_file(tiny_base, tmp_path: Path) -> None:
     builder.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_deleted_model_is_built_again(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("biomedbert"), ModelStore(tmp_path / "models"))
