@@ -5,6 +5,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from tests.workers import END_TO_END, LONG_GROUPS, USES_VALIDATION, VALIDATING
 
 TESTS = Path(__file__).parent
