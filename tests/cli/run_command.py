@@ -1,4 +1,4 @@
-"""Commands as they are typed: those that work, and those that end in one sentence."""
+"""Run commands in this process: successful ones, and ones that fail in one sentence."""
 
 import pytest
 from click.testing import Result
@@ -8,7 +8,7 @@ from tagalong.cli.main import app, main
 
 
 def run(*arguments: object, code: int = 0, stdin: str | None = None) -> Result:
-    """Run a command; what it was not written to raise, it raises here."""
+    """Run a command; unexpected exceptions are raised."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -17,7 +17,7 @@ def run(*arguments: object, code: int = 0, stdin: str | None = None) -> Result:
 
 
 def run_failing(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Run a command whose work fails; return the one sentence it says."""
+    """Run a failing command; returns its error sentence."""
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])
     assert ended.value.code == 1

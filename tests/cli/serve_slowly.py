@@ -1,6 +1,6 @@
-"""The command with a model that takes its time, and says when it has begun to predict.
+"""``tagalong serve`` with a slow model that signals the start of a prediction.
 
-Usage: serve_slowly.py FILE SECONDS ARGUMENT...; the file is made when a prediction begins.
+Usage: serve_slowly.py FILE SECONDS ARGUMENT...; the file is created when a prediction starts.
 """
 
 import sys
@@ -14,10 +14,10 @@ from tagalong.ner.document import Document, Prediction
 from tests.lexicon_tier import LexiconTier
 
 
-def main_slowly(begun: Path, seconds: float, arguments: list[str]) -> None:
+def main_slowly(started: Path, seconds: float, arguments: list[str]) -> None:
     class Slow(LexiconTier):
         def predict(self, documents: Sequence[Document]) -> list[Prediction]:
-            begun.touch()
+            started.touch()
             time.sleep(seconds)
             return super().predict(documents)
 

@@ -1,4 +1,4 @@
-"""``tagalong benchmark`` as it is typed."""
+"""The command ``tagalong benchmark``."""
 
 import json
 import os
@@ -34,12 +34,12 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure in processes that need not import torch."""
+    """Measure in forked processes, which have torch imported."""
     monkeypatch.setattr(measure, "get_context", lambda _: CONTEXT)
 
 
 @pytest.mark.usefixtures("forked")
-def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
+def test_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     report = tmp_path / "report"
     evaluated = run("evaluate", "bundled", SAMPLE, "--report", tmp_path, "--json")
     said = run(
@@ -58,17 +58,17 @@ def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     ).stdout
     assert "minilm-bc5cdr-" in said
     assert "5,000" in said
-    figures = json.loads((report / "report.json").read_text())
-    assert {one["tier"] for one in figures["timings"]} == {"encoder"}
-    assert figures["documents"] == 5
-    (quality,) = figures["qualities"].values()
+    report_json = json.loads((report / "report.json").read_text())
+    assert {one["tier"] for one in report_json["timings"]} == {"encoder"}
+    assert report_json["documents"] == 5
+    (quality,) = report_json["qualities"].values()
     assert quality["f1"] == json.loads(evaluated.stdout)["strict"]["f1"]
     assert (report / "report.html").is_file()
     assert (report / "report.md").is_file()
 
 
 @pytest.mark.usefixtures("forked")
-def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> None:
+def test_llm_is_compared_with_the_encoder(store: ModelStore, tmp_path: Path) -> None:
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     folder = publish_llm_version(store, base)
     store.promote("llm", folder.name)
@@ -88,13 +88,13 @@ def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> 
         (("--evaluation", SAMPLE), "not-an-evaluation-report"),
     ],
 )
-def test_what_cannot_be_measured_says_why(
+def test_failed_measurement_has_a_reason(
     arguments: tuple[object, ...], code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failed(run_failing(capsys, "benchmark", *QUICK, *arguments), code)
 
 
-def test_an_evaluation_by_the_papers_protocol_is_refused(
+def test_evaluation_by_the_paper_protocol_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("evaluate", "bundled", SAMPLE, "--protocol", "paper", "--report", tmp_path)
@@ -105,13 +105,13 @@ def test_an_evaluation_by_the_papers_protocol_is_refused(
 @pytest.mark.parametrize(
     "arguments", [("--cost-per-hour", "inf"), ("--latency-budget-ms", "inf"), ("--seconds", "inf")]
 )
-def test_what_is_infinite_is_refused(arguments: tuple[str, ...]) -> None:
+def test_infinite_options_are_refused(arguments: tuple[str, ...]) -> None:
     said = " ".join(run("benchmark", *arguments, code=2).stderr.replace("│", " ").split())
     assert f"Invalid value for '{arguments[0]}': inf is not a finite number" in said
 
 
 @pytest.mark.usefixtures("older_cpu")
-def test_every_way_to_serve_is_measured_as_it_is_served(
+def test_every_runtime_is_measured_with_its_serving_options(
     store: ModelStore,
     tmp_path: Path,
     tiny_base: Callable[[str], Path],
@@ -144,9 +144,7 @@ def test_every_way_to_serve_is_measured_as_it_is_served(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are no bytes elsewhere")
-def test_documents_in_a_file_whose_name_is_no_utf8_are_reported_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_documents_file_with_non_utf8_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/texts-\xe9.jsonl")
     shutil.copy(SAMPLE, odd)
     timing = BenchmarkResult(
@@ -159,9 +157,7 @@ def test_documents_in_a_file_whose_name_is_no_utf8_are_reported_on(
 
 
 @pytest.mark.usefixtures("forked")
-def test_one_that_cannot_be_measured_does_not_cost_the_others(
-    store: ModelStore, tmp_path: Path
-) -> None:
+def test_failed_measurement_does_not_affect_others(store: ModelStore, tmp_path: Path) -> None:
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     folder = publish_llm_version(store, base)
     store.promote("llm", folder.name)
@@ -172,7 +168,7 @@ def test_one_that_cannot_be_measured_does_not_cost_the_others(
     assert found["advice"][-1] == f"The LLM {folder.name} could not be measured: see the note."
 
 
-def test_an_evaluation_of_another_version_is_refused(
+def test_evaluation_of_another_version_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("evaluate", "bundled", SAMPLE, "--report", tmp_path)
@@ -182,7 +178,7 @@ def test_an_evaluation_of_another_version_is_refused(
     failed(sentence, "report-of-other-versions")
 
 
-def test_documents_without_a_word_are_refused(
+def test_documents_without_words_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "empty.jsonl"

@@ -1,4 +1,4 @@
-"""Real processes that train at once, in one store."""
+"""Concurrent trainings in one store."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from tests.errors import assert_wording
 from tests.forked_process import ForkedProcess
 from tests.toy_corpus import toy_documents
 
-IN_STEP = Path(__file__).with_name("train_concurrently.py")
+PROGRAM = Path(__file__).with_name("train_concurrently.py")
 SETTINGS = (
     "--epochs", "4", "--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96",
     "--json",
@@ -26,7 +26,7 @@ Command = list[str]
 
 @pytest.fixture
 def command(tiny_base: Callable[[str], Path], store: ModelStore, tmp_path: Path) -> Command:
-    """A training in the store; more options may follow."""
+    """Command line of a training in the store."""
     export = tmp_path / "export.jsonl"
     lines = (json.dumps(document_to_json(document)) for document in toy_documents(24))
     export.write_text("\n".join(lines), encoding="utf-8")
@@ -36,9 +36,9 @@ def command(tiny_base: Callable[[str], Path], store: ModelStore, tmp_path: Path)
 
 
 @contextmanager
-def train_in_step(meeting: Path, command: Command) -> Iterator[ForkedProcess]:
-    """A training that publishes no sooner than another one of the same meeting."""
-    with ForkedProcess(IN_STEP, meeting, 2, *command) as training:
+def start_synchronized_training(meeting: Path, command: Command) -> Iterator[ForkedProcess]:
+    """Start a training that waits for the others before it publishes."""
+    with ForkedProcess(PROGRAM, meeting, 2, *command) as training:
         try:
             yield training
         finally:
@@ -52,7 +52,7 @@ def published_by(training: ForkedProcess) -> str:
 
 
 def states(store: ModelStore) -> list[Path]:
-    """Those that are whole; what one is written in until then has a suffix."""
+    """Complete states; unfinished ones have a suffix."""
     return [path for path in store.tier_folder("encoder").glob(".training-*") if not path.suffix]
 
 
@@ -62,12 +62,12 @@ def wait_for_state(store: ModelStore, training: ForkedProcess) -> None:
         time.sleep(0.01)
 
 
-def test_different_trainings_publish_at_once_and_an_identical_one_is_refused(
+def test_different_trainings_publish_concurrently_and_identical_one_is_refused(
     command: Command, store: ModelStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     meeting = tmp_path / "meeting"
     meeting.mkdir()
-    with train_in_step(meeting, command) as one:
+    with start_synchronized_training(meeting, command) as one:
         wait_for_state(store, one)
         with pytest.raises(SystemExit) as ended:
             main([*command, "--name", "twin"])
@@ -75,8 +75,8 @@ def test_different_trainings_publish_at_once_and_an_identical_one_is_refused(
         said = capsys.readouterr().err.splitlines()
         [sentence] = [line for line in said if line.startswith("Error: ")]
         assert_wording(sentence.removeprefix("Error: "), "training-in-progress")
-        assert len(states(store)) == 1  # what it would go on from is still there
-        with train_in_step(meeting, [*command, "--seed", "7"]) as other:
+        assert len(states(store)) == 1  # its state is kept for resuming
+        with start_synchronized_training(meeting, [*command, "--seed", "7"]) as other:
             published = [published_by(one), published_by(other)]
     assert len(list(meeting.iterdir())) == 4
     assert store.version_names("encoder") == sorted(published)

@@ -1,4 +1,4 @@
-"""The data commands: results on stdout, files whole, exit codes that scripts can trust."""
+"""The commands `tagalong data`: output, files and exit codes."""
 
 import json
 from pathlib import Path
@@ -21,14 +21,14 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def told(*arguments: str | Path) -> dict:
+def run_json(*arguments: str | Path) -> dict:
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
-def test_check_says_what_is_lost() -> None:
-    said = told("check", EXPORT, "--label-config", CONFIG)
+def test_check_reports_dropped_annotations() -> None:
+    said = run_json("check", EXPORT, "--label-config", CONFIG)
     assert said["labels"] == ["Chemical", "Disease"]
     assert said["documents"] == 6
     assert said["entities"] == said["kept"] + 3
@@ -39,19 +39,19 @@ def test_check_says_what_is_lost() -> None:
     assert {one["kind"]: one["count"] for one in said["warnings"]}["draft"] == 1
 
 
-def test_check_shows_the_same_to_people() -> None:
+def test_check_tables_equal_the_json() -> None:
     result = run("check", EXPORT)
     assert result.exit_code == 0
     for part in ("6 documents", "3 lost", "outvoted", "sinus bradycardia.", "cancelled annotation"):
         assert part in result.stdout
 
 
-def test_strict_fails_on_any_loss() -> None:
+def test_strict_fails_on_any_dropped_annotation() -> None:
     assert run("check", EXPORT, "--strict").exit_code == 1
     assert run("check", CORPUS, "--strict").exit_code == 0
 
 
-def test_markup_and_controls_in_texts_are_shown_as_they_are(tmp_path: Path) -> None:
+def test_markup_and_control_characters_are_escaped(tmp_path: Path) -> None:
     path = tmp_path / "odd.jsonl"
     text = "[red]\x1b[31mx"
     entity = {"start": 1, "end": 8, "label": "[b]odd\x1b[/b]"}
@@ -62,14 +62,14 @@ def test_markup_and_controls_in_texts_are_shown_as_they_are(tmp_path: Path) -> N
     assert "[b]odd\\x1b[/b]" in run("stats", path).stdout
 
 
-def test_annotators_are_chosen() -> None:
-    assert told("stats", EXPORT)["documents"] == 6
-    assert told("stats", EXPORT, "--annotators", "all")["documents"] == 9
+def test_annotator_strategy_is_used() -> None:
+    assert run_json("stats", EXPORT)["documents"] == 6
+    assert run_json("stats", EXPORT, "--annotators", "all")["documents"] == 9
     assert run("stats", EXPORT, "--annotators", "none").exit_code == 2
 
 
 def test_stats_add_up() -> None:
-    said = told("stats", CORPUS, EXPORT)
+    said = run_json("stats", CORPUS, EXPORT)
     assert sum(one["entities"] for one in said["by_label"].values()) == said["entities"]
     assert sum(said["by_length"].values()) == said["entities"]
     shown = run("stats", CORPUS).stdout
@@ -81,15 +81,15 @@ def test_stats_add_up() -> None:
 @pytest.mark.parametrize("target", ["jsonl", "label-studio"])
 def test_convert_keeps_everything(tmp_path: Path, target: str) -> None:
     out = tmp_path / "out"
-    said = told("convert", CORPUS, "--to", target, "--out", out, "--label-config", CONFIG)
+    said = run_json("convert", CORPUS, "--to", target, "--out", out, "--label-config", CONFIG)
     counts = {"lost": {}, "unknown_lost": 0, "replaced": 0}
     assert said == {"file": str(out), "documents": 5, **counts}
     assert read_corpus([out]).documents == read_corpus([CORPUS]).documents
 
 
-def test_convert_counts_what_a_format_cannot_hold(tmp_path: Path) -> None:
+def test_convert_counts_dropped_content(tmp_path: Path) -> None:
     out = tmp_path / "out.conll"
-    said = told("convert", EXPORT, "--to", "conll", "--out", out)
+    said = run_json("convert", EXPORT, "--to", "conll", "--out", out)
     assert said["lost"] == {"outvoted": 2, "overlap": 1}
     shown = run("convert", EXPORT, "--to", "conll", "--out", out, "--force").stdout
     assert "2 entities lost: outvoted" in shown
@@ -98,10 +98,10 @@ def test_convert_counts_what_a_format_cannot_hold(tmp_path: Path) -> None:
     assert len(read_corpus([out]).documents) == 6
 
 
-def test_convert_counts_characters_that_a_format_cannot_hold(tmp_path: Path) -> None:
+def test_convert_counts_replaced_characters(tmp_path: Path) -> None:
     path, out = tmp_path / "nul.jsonl", tmp_path / "out.conll"
     path.write_text(json.dumps({"id": "1", "text": "a\0 b\0", "entities": []}))
-    assert told("convert", path, "--to", "conll", "--out", out)["replaced"] == 2
+    assert run_json("convert", path, "--to", "conll", "--out", out)["replaced"] == 2
     shown = run("convert", path, "--to", "conll", "--out", out, "--force").stdout
     assert "2 NUL characters are in it as U+FFFD" in shown
     assert read_corpus([out]).documents[0].text == "a \ufffd b \ufffd"
@@ -119,8 +119,10 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dev.jsonl", "out.jsonl"]
 
 
-def test_split_writes_every_document_once(tmp_path: Path) -> None:
-    said = told("split", CORPUS, EXPORT, "--out", tmp_path / "parts", "--shares", "0.5,0.25,0.25")
+def test_split_writes_each_document_once(tmp_path: Path) -> None:
+    said = run_json(
+        "split", CORPUS, EXPORT, "--out", tmp_path / "parts", "--shares", "0.5,0.25,0.25"
+    )
     files = {path.stem: path for path in (tmp_path / "parts").iterdir()}
     assert said["lost"] == {"outvoted": 2}
     assert sorted(files) == ["dev", "test", "train"]
@@ -136,13 +138,13 @@ def test_split_writes_every_document_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shares", ["1", "a,b", "0.5,0.6", "0.25,0.25,0.25,0.25", ""])
-def test_bad_shares_write_nothing(tmp_path: Path, shares: str) -> None:
+def test_invalid_shares_write_nothing(tmp_path: Path, shares: str) -> None:
     result = run("split", CORPUS, "--out", tmp_path / "parts", "--shares", shares)
     assert isinstance(result.exception, InputError)
     assert not (tmp_path / "parts").exists()
 
 
-def test_a_side_without_documents_is_refused_and_nothing_written(tmp_path: Path) -> None:
+def test_empty_side_is_refused_and_nothing_written(tmp_path: Path) -> None:
     path = tmp_path / "two.jsonl"
     lines = [{"id": f"{i}", "text": f"case {i}", "entities": []} for i in range(2)]
     path.write_text("\n".join(map(json.dumps, lines)))
@@ -151,7 +153,7 @@ def test_a_side_without_documents_is_refused_and_nothing_written(tmp_path: Path)
     assert not (tmp_path / "parts").exists()
 
 
-def test_what_cannot_be_read_fails(tmp_path: Path) -> None:
+def test_unreadable_files_fail(tmp_path: Path) -> None:
     path = tmp_path / "empty.json"
     path.write_text("")
     for command in (["check"], ["stats"], ["convert", "--out", "x"], ["split", "--out", "x"]):

@@ -42,7 +42,7 @@ def run(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
 
 
 @pytest.mark.usefixtures("toy")
-def test_check_compares_ends_and_resumes(
+def test_check_compares_predictions_stops_and_resumes(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
@@ -58,7 +58,7 @@ def test_check_compares_ends_and_resumes(
 
 
 @pytest.mark.usefixtures("toy")
-def test_check_fails_where_a_prediction_is_wrong(
+def test_check_fails_on_a_wrong_prediction(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOY_FAULT", "shifted")
@@ -68,10 +68,10 @@ def test_check_fails_where_a_prediction_is_wrong(
     assert shown.endswith("and 2 more")
 
 
-def test_our_own_server_takes_what_it_is_started_with(
+def test_serve_accepts_the_options_of_the_demo(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The real server is tested end to end; this tests its command line."""
+    """The end-to-end tests use the real server; this tests its options."""
     assert tagalong.cli.demo.SERVE_COMMAND[1:] == ("-P", "-m", "tagalong", "serve")
     where = ["--host", "127.0.0.1", "--port", "9090", "--models", str(tmp_path)]
     assert run(["serve", *where, "--help"], capsys)[0] == 0
@@ -79,7 +79,7 @@ def test_our_own_server_takes_what_it_is_started_with(
 
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize("option", ["--port", "--backend-port"])
-def test_a_taken_port_is_one_sentence(
+def test_taken_port_is_one_sentence(
     option: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as other:
@@ -93,7 +93,7 @@ def test_a_taken_port_is_one_sentence(
 
 
 @pytest.mark.usefixtures("toy")
-def test_a_label_studio_that_ends_early_is_reported(
+def test_early_exit_of_label_studio_is_reported(
     arguments: list[str],
     script: Script,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
@@ -106,7 +106,7 @@ def test_a_label_studio_that_ends_early_is_reported(
 
 
 @pytest.mark.usefixtures("toy")
-def test_a_backend_that_fails_is_reported(
+def test_failing_backend_is_reported(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOY_FAULT", "broken")
@@ -120,7 +120,7 @@ def test_wrong_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert run(["demo", *wrong], capsys)[0] == 2
 
 
-# Whoever runs the tests in the background may ignore signals, which children inherit.
+# In a background job, signals may be ignored, and children inherit that.
 RESTORE_SIGINT = (
     "import signal\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -131,7 +131,7 @@ RESTORE_SIGINT = (
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_however_it_is_stopped_nothing_is_left(
+def test_every_way_of_stopping_leaves_no_processes(
     number: signal.Signals,
     code: int,
     arguments: list[str],
@@ -166,7 +166,7 @@ def children_of(pid: int) -> list[str]:
     return listed.stdout.split()
 
 
-def test_stopping_while_label_studio_starts_leaves_nothing(
+def test_stopping_during_start_leaves_no_processes(
     script: Script,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -183,7 +183,7 @@ def test_stopping_while_label_studio_starts_leaves_nothing(
 
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize("screen", ["DISPLAY", "WAYLAND_DISPLAY", ""])
-def test_a_browser_is_opened_only_where_somebody_sees_it(
+def test_browser_is_opened_only_on_a_desktop(
     terminal: bool, screen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")

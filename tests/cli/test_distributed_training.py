@@ -1,4 +1,4 @@
-"""The command under torchrun: several processes train, one of them speaks and publishes."""
+"""Training under torchrun: one of several processes prints and publishes."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
-SETTINGS = (  # enough to learn something for certain: what finds nothing is not promoted
+SETTINGS = (  # enough to find entities, else the version is not promoted
     *("--epochs", "6", "--patience", "6"),
     *("--learning-rate", "0.01", "--batch-tokens", "128", "--json"),
 )
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "",  # a machine with a CPU only
+    "CUDA_VISIBLE_DEVICES": "",  # CPU only
 }
 
 
@@ -66,7 +66,7 @@ def test_two_processes_publish_one_version(
     [version] = store.version_names(tier)
     assert store.promoted_version(tier) == version
     manifest = read_manifest(store.resolve(version))
-    assert json.loads(done.stdout)["version"] == version  # one object, from one process
+    assert json.loads(done.stdout)["version"] == version  # one object from one process
     assert len(manifest.data["epochs"]) > 1
     assert done.stderr.count("Published") == 1
     left = {path.name for path in store.tier_folder(tier).iterdir()}

@@ -36,7 +36,9 @@ def ends_with(code: int, *arguments: str) -> None:
     assert ended.value.code == code
 
 
-def test_all_is_well(servers: ScriptedServers, capsys: pytest.CaptureFixture[str]) -> None:
+def test_healthy_setup_ends_with_0(
+    servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
+) -> None:
     ends_with(
         0,
         "--label-studio-url",
@@ -54,7 +56,7 @@ def test_all_is_well(servers: ScriptedServers, capsys: pytest.CaptureFixture[str
     assert KEY not in shown
 
 
-def test_url_and_key_may_come_from_the_environment(
+def test_url_and_key_from_the_environment(
     servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LABEL_STUDIO_URL", f"{servers.label_studio.url}/projects/7/data?tab=2")
@@ -63,7 +65,7 @@ def test_url_and_key_may_come_from_the_environment(
     assert capsys.readouterr().out.endswith("No problem.\n")
 
 
-def test_a_problem_has_its_remedy_below_and_ends_with_1(
+def test_problem_is_shown_with_remedy_and_ends_with_1(
     servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     servers.set_label_studio_answer("GET /api/webhooks/", 200, [])
@@ -83,9 +85,7 @@ def test_a_problem_has_its_remedy_below_and_ends_with_1(
     assert lines[-1].startswith("One problem.")
 
 
-def test_a_tab_is_fixed_on_request(
-    servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fix_rewrites_a_tab(servers: ScriptedServers, capsys: pytest.CaptureFixture[str]) -> None:
     filters = {"conjunction": "and", "items": [filter_item("id", "in_list", [1, 2])]}
     held = {"id": 2, "data": {"title": "Review", "filters": filters}}
     servers.label_studio.script.answers["GET /api/dm/views/"] = lambda _: (200, [held])
@@ -109,9 +109,7 @@ def test_a_tab_is_fixed_on_request(
     assert held["data"]["filters"] == filter_by_ids([1, 2])
 
 
-def test_a_warning_ends_with_0(
-    servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_warning_ends_with_0(servers: ScriptedServers, capsys: pytest.CaptureFixture[str]) -> None:
     servers.set_label_studio_answer("GET /api/version/", 200, {"release": "2.0"})
     ends_with(
         0,
@@ -127,7 +125,7 @@ def test_a_warning_ends_with_0(
     assert lines[-1] == "No problem, one warning."
 
 
-def test_what_was_skipped_for_one_cause_is_on_one_line(
+def test_checks_skipped_for_one_cause_are_on_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ends_with(
@@ -157,7 +155,7 @@ def test_json_is_one_object(servers: ScriptedServers, capsys: pytest.CaptureFixt
     assert {*finding} == {"check", "title", "status", "sentence", "remedy", "code"}
 
 
-def test_control_characters_of_a_server_stay_harmless(
+def test_control_characters_of_a_server_are_escaped(
     servers: ScriptedServers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = backend_row(servers.backend.url, title="[red]\x1b[2J\nForged")
@@ -177,7 +175,7 @@ def test_control_characters_of_a_server_stay_harmless(
     assert "\nForged" not in shown
 
 
-def test_a_backend_with_a_password(
+def test_backend_with_a_password(
     servers: ScriptedServers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TAGALONG_USERNAME", "ann")

@@ -1,4 +1,4 @@
-"""`tagalong evaluate` as it is typed: its figures, its files, its refusals."""
+"""The command `tagalong evaluate`."""
 
 import json
 import os
@@ -33,7 +33,7 @@ WRONG = {"start": 55, "end": 65, "label": "Disease", "score": 0.25}
 
 
 def write(path: Path, *entities: list[dict], version: str | None = None, text: str = TEXT) -> str:
-    """A file of JSON lines, one document per list of entities."""
+    """Write JSON lines, with one document per list of entities."""
     lines = [
         {"id": f"{number}", "text": text, "entities": entries}
         | ({"score": 0.5, "model_version": version} if version else {})
@@ -49,7 +49,7 @@ def gold(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def said(tmp_path: Path) -> str:
+def predictions(tmp_path: Path) -> str:
     return write(tmp_path / "said.jsonl", [CHEMICAL, WRONG], [CHEMICAL], [], version="tagger-1")
 
 
@@ -59,7 +59,7 @@ def run(*arguments: str):
     return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "80"})
 
 
-def figures(*arguments: str):
+def run_json(*arguments: str):
     result = run(*arguments, "--json", "--resamples", "20")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -72,16 +72,16 @@ def refusal(*arguments: str) -> TagalongError:
     return result.exception
 
 
-def test_json_is_one_object_with_the_scores(gold, said):
-    found = figures(said, gold)
+def test_json_is_one_object_with_scores(gold, predictions):
+    found = run_json(predictions, gold)
     assert (found["documents"], found["model"], found["gold"]) == (3, "tagger-1", gold)
     assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [2, 1, 1]
     assert found["by_label"]["Disease"]["strict"]["recall"] == 0.0
     assert found["bootstrap"]["resamples"] == 20
 
 
-def test_tables_fit_eighty_columns_and_are_plain_in_a_pipe(gold, said):
-    result = run(said, gold, "--resamples", "20", "--against", said)
+def test_tables_fit_80_columns_and_are_plain_in_a_pipe(gold, predictions):
+    result = run(predictions, gold, "--resamples", "20", "--against", predictions)
     assert result.exit_code == 0
     assert result.stdout.isascii()
     assert max(map(len, result.stdout.splitlines())) <= 80
@@ -89,35 +89,35 @@ def test_tables_fit_eighty_columns_and_are_plain_in_a_pipe(gold, said):
     assert "0.667" in result.stdout
 
 
-def test_a_report_is_written_beside_what_is_shown(tmp_path, gold, said):
-    found = figures(said, gold, "--report", str(tmp_path / "report"))
+def test_report_is_written_besides_the_output(tmp_path, gold, predictions):
+    found = run_json(predictions, gold, "--report", str(tmp_path / "report"))
     written = (tmp_path / "report" / "report.json").read_text(encoding="utf-8")
     assert json.loads(written) == found
     markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert markdown.startswith("# Evaluation of tagger-1")
 
 
-def test_a_page_is_made_only_where_it_is_written(tmp_path, gold, said, monkeypatch):
+def test_html_is_rendered_only_for_a_report(tmp_path, gold, predictions, monkeypatch):
     made = []
     monkeypatch.setattr(html, "report_to_html", lambda report: made.append(report) or "page")
-    figures(said, gold)
+    run_json(predictions, gold)
     assert made == []
-    figures(said, gold, "--report", str(tmp_path / "report"))
+    run_json(predictions, gold, "--report", str(tmp_path / "report"))
     assert len(made) == 1
     assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8") == "page"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are no bytes elsewhere")
-def test_gold_whose_name_is_no_utf8_is_judged_and_reported(tmp_path, gold, said):
+def test_gold_file_with_non_utf8_name(tmp_path, gold, predictions):
     odd = Path(gold).rename(os.fsdecode(os.fsencode(tmp_path) + b"/gold-\xe9.jsonl"))
-    found = figures(said, str(odd), "--report", str(tmp_path / "report"))
+    found = run_json(predictions, str(odd), "--report", str(tmp_path / "report"))
     assert found["gold"] == str(tmp_path / "gold-\\udce9.jsonl")
     for name in ("report.md", "report.html", "report.json"):
         text = (tmp_path / "report" / name).read_text(encoding="utf-8")
         assert "udce9.jsonl" in text
 
 
-def test_names_are_shown_to_their_end(tmp_path, gold):
+def test_long_names_are_shown_in_full(tmp_path, gold):
     names = ["a-version-of-a-long-name-20261126-1", "a-version-of-a-long-name-20261126-2"]
     one, other = (
         write(tmp_path / f"{name}.jsonl", [CHEMICAL], [], [], version=name) for name in names
@@ -129,84 +129,86 @@ def test_names_are_shown_to_their_end(tmp_path, gold):
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_two_systems_are_compared(tmp_path, gold, said):
+def test_two_systems_are_compared(tmp_path, gold, predictions):
     silent = write(tmp_path / "silent.jsonl", [], [], [], version="silent")
-    against = figures(said, gold, "--against", silent)["against"]
+    against = run_json(predictions, gold, "--against", silent)["against"]
     assert against["model"] == "silent"
     assert against["strict"]["difference"] == pytest.approx(2 / 3)
 
 
-def test_the_paper_s_protocol_is_a_mode_of_its_own(gold, said):
-    found = figures(said, gold, "--protocol", "paper")
+def test_paper_protocol_mode(gold, predictions):
+    found = run_json(predictions, gold, "--protocol", "paper")
     assert found["protocol"] == "paper"
     assert found["partial"]["correct"] == 2
-    result = run(said, gold, "--protocol", "paper", "--against", said)
+    result = run(predictions, gold, "--protocol", "paper", "--against", predictions)
     assert result.exit_code == 2
 
 
-def test_only_some_labels_are_judged_where_asked_for(gold, said):
-    found = figures(said, gold, "--labels", "Disease")
+def test_labels_option(gold, predictions):
+    found = run_json(predictions, gold, "--labels", "Disease")
     assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [0, 1, 1]
     assert found["lost"]["reading"]["by_reason"] == {"label unknown": 2}
     assert found["lost"]["predicted"]["by_reason"] == {"label unknown": 2}
-    assert isinstance(refusal(said, gold, "--labels", "Disaese"), LabelError)
-    assert run(said, gold, "--labels", " , ").exit_code == 2
+    assert isinstance(refusal(predictions, gold, "--labels", "Disaese"), LabelError)
+    assert run(predictions, gold, "--labels", " , ").exit_code == 2
     assert run("absent", gold, "--labels", " , ").exit_code == 2  # before a system is read
     assert run("absent", gold).exit_code == 1
 
 
-def test_only_common_documents_are_judged_where_asked_for(tmp_path, gold):
+def test_common_only_option(tmp_path, gold):
     fewer = write(tmp_path / "fewer.jsonl", [CHEMICAL], [], version="v")
     assert_error(refusal(fewer, gold), "documents-differ")
-    found = figures(fewer, gold, "--only-common")
+    found = run_json(fewer, gold, "--only-common")
     assert found["documents"] == 2
     assert found["warnings"][0].startswith("1 ")
 
 
-def test_predictions_without_scores_or_version_can_be_judged(tmp_path, gold):
+def test_predictions_without_scores_or_version_are_evaluated(tmp_path, gold):
     plain = write(tmp_path / "plain.jsonl", [CHEMICAL], [], [])
-    found = figures(plain, gold)
+    found = run_json(plain, gold)
     assert found["strict"]["tp"] == 1
     assert found["calibration"] is None
 
 
-def test_predicted_overlaps_are_counted_and_entities_outside_the_text_are_reported(tmp_path, gold):
+def test_predicted_overlaps_are_counted_and_outside_entities_reported(tmp_path, gold):
     longer = CHEMICAL | {"end": 21}
     outside = CHEMICAL | {"end": 1000}
     odd = write(tmp_path / "odd.jsonl", [CHEMICAL, longer, outside], [], [], version="v")
-    found = figures(odd, gold)
+    found = run_json(odd, gold)
     assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [1, 1, 2]
     assert found["lost"]["predicted"]["by_reason"] == {"offset outside the text": 1}
     assert any("outside" in warning for warning in found["warnings"])
 
 
 @pytest.mark.parametrize("protocol", ["exact", "paper"])
-def test_gold_that_a_model_made_is_told_everywhere(tmp_path, said, protocol):
-    wide = {**DISEASE, "start": 21}  # a blank too much, so that there is more to tell
+def test_predicted_gold_has_a_warning_everywhere(tmp_path, predictions, protocol):
+    wide = {**DISEASE, "start": 21}  # with a space at its end, for a warning
     gold = write(tmp_path / "gold.jsonl", [CHEMICAL, wide], [], [], version="tagger-0")
     report = tmp_path / "report"
-    found = figures(said, gold, "--protocol", protocol, "--report", str(report))
+    found = run_json(predictions, gold, "--protocol", protocol, "--report", str(report))
     assert found["warnings"][0].startswith("Reading gold: made by a model, 3 times; ")
     assert "not what a person annotated" in found["warnings"][0]
     assert found["warnings"][0] in (report / "report.md").read_text(encoding="utf-8")
-    shown = " ".join(run(said, gold, "--protocol", protocol, "--resamples", "5").stdout.split())
+    shown = " ".join(
+        run(predictions, gold, "--protocol", protocol, "--resamples", "5").stdout.split()
+    )
     assert f"Note: {found['warnings'][0]}" in shown
 
 
-def test_what_reading_gold_had_to_judge_is_told(tmp_path, said):
+def test_warnings_of_reading_gold_are_shown(tmp_path, predictions):
     wide = {**DISEASE, "start": 21}
-    found = figures(said, write(tmp_path / "gold.jsonl", [wide], [], []))
+    found = run_json(predictions, write(tmp_path / "gold.jsonl", [wide], [], []))
     assert found["warnings"][0].startswith("Reading gold: white space trimmed, 1 time; kept: ")
 
 
-def test_gold_without_entities_gives_zeros_and_says_so(tmp_path):
+def test_gold_without_entities_gives_zeros_and_a_warning(tmp_path):
     nothing = write(tmp_path / "nothing.jsonl", [])
-    found = figures(write(tmp_path / "p.jsonl", [CHEMICAL], version="v"), nothing)
+    found = run_json(write(tmp_path / "p.jsonl", [CHEMICAL], version="v"), nothing)
     assert found["strict"]["f1"] == 0.0
     assert "entities" in found["warnings"][0]
 
 
-def test_what_cannot_be_judged_is_refused_in_one_sentence_and_nothing_is_written(tmp_path, gold):
+def test_invalid_evaluations_are_refused_and_nothing_is_written(tmp_path, gold):
     empty, report = tmp_path / "empty.jsonl", tmp_path / "report"
     empty.write_text("", encoding="utf-8")
     other = write(tmp_path / "other.jsonl", [], [], [], version="v", text=TEXT.lower())
@@ -228,7 +230,7 @@ def test_what_cannot_be_judged_is_refused_in_one_sentence_and_nothing_is_written
 
 @pytest.fixture
 def untrained(tmp_path: Path, tiny_base) -> tuple[ModelStore, str]:
-    """A version with random weights that knows one label of gold, and one that gold has not."""
+    """A version with random weights, with one label of gold and one other."""
     torch.manual_seed(0)
     base, store = BaseModelRef(str(tiny_base("bert-cased"))), ModelStore(tmp_path / "models")
     tag_set = TagSet(("Disease", "Gene"))
@@ -247,39 +249,37 @@ def untrained(tmp_path: Path, tiny_base) -> tuple[ModelStore, str]:
         return store, store.publish(folder, draft).version
 
 
-def test_a_model_is_judged_as_its_predictions_are(tmp_path, gold, untrained):
+def test_model_and_its_predictions_have_equal_scores(tmp_path, gold, untrained):
     store, version = untrained
-    found = figures(version, gold, "--models", str(store.root))
+    found = run_json(version, gold, "--models", str(store.root))
     assert found["model"] == version
     assert found["unknown_labels"] == {"Chemical": 2}
     assert list(found["by_label"]) == ["Disease", "Gene", "Chemical"]
-    assert found["strict"]["predicted"] > 0  # random weights see entities everywhere
+    assert found["strict"]["predicted"] > 0  # random weights predict many entities
 
     documents = [Document(f"{number}", TEXT) for number in range(3)]
     answers = load_tier(store.resolve(version)).predict(documents)
     lines = map(prediction_to_json, documents, answers)
     saved = tmp_path / "saved.jsonl"
     saved.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    again = figures(str(saved), gold)
+    again = run_json(str(saved), gold)
     for part in ("strict", "relaxed", "by_length", "errors", "calibration"):
         assert again[part] == found[part]
 
 
-def test_models_compare_with_predictions_and_labels_narrow_what_a_model_knows(
-    gold, said, untrained
-):
+def test_model_is_compared_with_predictions_on_chosen_labels(gold, predictions, untrained):
     store, version = untrained
-    found = figures(
-        version, gold, "--against", said, "--labels", "Disease", "--models", str(store.root)
+    found = run_json(
+        version, gold, "--against", predictions, "--labels", "Disease", "--models", str(store.root)
     )
     assert list(found["by_label"]) == ["Disease"]
     assert found["against"]["model"] == "tagger-1"
     assert found["unknown_labels"] == {}
 
 
-def test_controls_in_a_predictions_file_do_not_reach_the_terminal(tmp_path, gold):
+def test_control_characters_of_predictions_are_escaped(tmp_path, gold):
     odd = [{**CHEMICAL, "label": "Chem\x1b[31m"}]
-    said = write(tmp_path / "said.jsonl", odd, [], [], version="tag\x1b[2Jger")
-    shown = run(said, gold, "--resamples", "5", "--against", said).stdout
+    predictions = write(tmp_path / "said.jsonl", odd, [], [], version="tag\x1b[2Jger")
+    shown = run(predictions, gold, "--resamples", "5", "--against", predictions).stdout
     assert "\x1b" not in shown
     assert "tag\\x1b[2Jger" in shown

@@ -1,4 +1,4 @@
-"""A disk that is full when the weights are written costs a sentence, and nothing else."""
+"""A full disk during publishing: one error sentence, and no damage."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ SETTINGS = ("--epochs", "1", "--learning-rate", "0.003", "--batch-tokens", "256"
         ("mistral", ("--lora", "--rank", "1"), 30_000),  # the adapter is, tokenizer.json is not
     ],
 )
-def test_a_full_disk_is_told_and_harms_nothing(
+def test_full_disk_fails_in_one_sentence_and_keeps_the_store(
     family: str,
     options: tuple[str, ...],
     size: int,
@@ -48,6 +48,4 @@ def test_a_full_disk_is_told_and_harms_nothing(
     assert store.promoted_version("encoder") == current
     assert store.version_names("encoder") == [current]
     assert not list(store.tier_folder("encoder").glob(f"{SCRATCH_PREFIX}*"))
-    assert list(
-        store.tier_folder("encoder").glob(".training-*")
-    )  # for --resume, once there is room
+    assert list(store.tier_folder("encoder").glob(".training-*"))  # for --resume

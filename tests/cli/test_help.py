@@ -1,4 +1,4 @@
-"""The help of all commands: complete, in plain words, and without Typer's type names."""
+"""The help of all commands: complete, plain, and without type names."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tagalong.cli.main import app, main
 from tests.cli.run_command import run
 
 VAGUE_STARTS = ("Of ", "What ", "Whether ", "How ", "Who ")
-# Two names for one idea, or one name for two ideas; each pair had to be told apart once.
+# Options that had two names for one meaning, or two meanings for one name.
 RETIRED_OPTIONS = {
     *("--held-out", "--price", "--dollars-per-hour", "--tab", "--budget", "--budget-ms"),
     *("--silver-least", "--like", "--warm", "--lesson-window", "--unlabelled", "--labelled"),
@@ -36,14 +36,14 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
-def test_every_option_has_a_help_text_that_begins_with_a_noun_or_verb(parameter: Any) -> None:
+def test_option_help_begins_with_a_noun_or_verb(parameter: Any) -> None:
     assert parameter.help
     assert len(parameter.help.split()) >= 2
     assert not parameter.help.startswith(VAGUE_STARTS)
     assert parameter.help.endswith(".")
 
 
-def test_retired_options_are_gone() -> None:
+def test_removed_options_do_not_exist() -> None:
     declared = {
         option
         for command in COMMANDS.values()
@@ -54,8 +54,8 @@ def test_retired_options_are_gone() -> None:
     assert not {"calibrate", "models engine", "curate next"} & COMMANDS.keys()
 
 
-def test_an_option_means_the_same_in_all_commands() -> None:
-    """Equal names take equal types, apart from commands that restrict the choices."""
+def test_options_have_the_same_meaning_in_all_commands() -> None:
+    """Equal names have equal types, apart from commands with fewer choices."""
     kinds: dict[str, set[bool]] = {}
     for command in COMMANDS.values():
         for parameter in command.params:
@@ -65,7 +65,7 @@ def test_an_option_means_the_same_in_all_commands() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_options_shows_no_type_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_option_help_shows_no_type_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([*name.split(), "--help"])
     _, _, shown = capsys.readouterr().out.partition(" Options ")

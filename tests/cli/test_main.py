@@ -1,4 +1,4 @@
-"""`tagalong` as a process: what it costs to start, its exit codes, its words about errors."""
+"""The process `tagalong`: start-up, exit codes and error messages."""
 
 import errno
 import subprocess
@@ -32,7 +32,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["models", "list", "--help"], ["train", "-h"]])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
     program = (
         "import sys\n"
         "from tagalong.cli.main import main\n"
@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == "[]\n"  # nothing heavy, and no traceback
+    assert done.stderr == "[]\n"  # no heavy library and no traceback
     assert "Usage: tagalong" in done.stdout
 
 
@@ -56,7 +56,7 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def commands(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command with its name in words, groups included."""
+    """All commands and groups with their names."""
     yield path, command
     for name, inner in getattr(command, "commands", {}).items():
         yield from commands(inner, *path, name)
@@ -66,9 +66,9 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_help_shows_every_word_that_is_written(path: tuple[str, ...]) -> None:
-    """What stands in brackets as well, which Rich would take for markup of its own."""
-    wide = {"COLUMNS": "1000"}  # nothing is folded
+def test_help_shows_the_whole_docstring(path: tuple[str, ...]) -> None:
+    """Includes text in brackets, which Rich would parse as markup."""
+    wide = {"COLUMNS": "1000"}  # prevents wrapping
     shown = "".join(CliRunner().invoke(app, [*path, "--help"], env=wide).stdout.split())
     command = COMMANDS[path]
     asked = [one for one in command.params if not getattr(one, "hidden", False)]
@@ -79,25 +79,25 @@ def test_help_shows_every_word_that_is_written(path: tuple[str, ...]) -> None:
         assert "".join(text.split()) in shown, text
 
 
-def test_there_is_help_to_be_shown() -> None:
+def test_every_command_has_help() -> None:
     assert len(COMMANDS) > 20
     assert sum(len(command.params) for command in COMMANDS.values()) > 100
 
 
-def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"tagalong {version('tagalong')}\n", "")
 
 
 @pytest.mark.parametrize(
     "arguments", [["sing"], ["models", "show", "a", "b"], ["--tune", "3"], *SEEDS]
 )
-def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     code, shown, said = run(capsys, *arguments)
     assert (code, shown) == (2, "")
     assert "Usage" in said
 
 
-def test_work_that_failed_is_1_and_one_line_on_stderr(
+def test_failure_exits_with_1_and_one_line_on_stderr(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     odd = "[red]not[/red] markup " + "long " * 60
@@ -107,7 +107,7 @@ def test_work_that_failed_is_1_and_one_line_on_stderr(
     assert said.startswith(f"Error: no model version is called {odd!r}")
 
 
-def test_what_the_system_refuses_is_told_in_one_line(
+def test_system_errors_are_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: Path) -> None:
@@ -117,7 +117,7 @@ def test_what_the_system_refuses_is_told_in_one_line(
     assert run(capsys, "models", "list") == (1, "", "Error: models: Permission denied\n")
 
 
-def test_an_interrupt_is_130(
+def test_interrupt_exits_with_130(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: Path) -> None:
@@ -127,7 +127,7 @@ def test_an_interrupt_is_130(
     assert run(capsys, "models", "list") == (130, "", "")
 
 
-def test_an_error_that_nobody_foresaw_keeps_its_traceback(
+def test_unexpected_error_keeps_its_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Path) -> None:

@@ -1,4 +1,4 @@
-"""`tagalong models` as it is typed."""
+"""The commands `tagalong models`."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Publish = Callable[..., Manifest]
 
 @pytest.fixture(autouse=True)
 def nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what a test publishes is listed, and not the version that this release comes with."""
+    """Hide the bundled version, so that only published ones are listed."""
     monkeypatch.setattr(
         "tagalong.backend.bundled.BUNDLED_MODELS_FOLDER", tmp_path / "nothing-bundled"
     )
@@ -28,14 +28,14 @@ def nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> str:
-    """The bundled version: small, and not the one that this release comes with."""
+    """Replace the bundled version by a small one."""
     bundled = ModelStore(tmp_path / "nothing-bundled")
     version = publish_number(bundled, 9, name="shipped").version
     bundled.promote("encoder", version)
     return version
 
 
-def type_in(
+def run_models(
     store: ModelStore, *arguments: str, typed: str | None = None, width: int = 200
 ) -> Result:
     command = [*arguments, "--models", str(store.root)]
@@ -43,7 +43,7 @@ def type_in(
 
 
 def output(store: ModelStore, *arguments: str) -> str:
-    result = type_in(store, *arguments)
+    result = run_models(store, *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -53,18 +53,20 @@ def answer(store: ModelStore, *arguments: str) -> Any:
 
 
 def line_of(shown: str, version: str) -> list[str]:
-    """The cells of a version's line."""
+    """The cells of a version's row."""
     (line,) = [line for line in shown.splitlines() if version in line]
     return line.split()
 
 
-def test_the_list_shows_scores_and_marks_what_serves(store: ModelStore, publish: Publish) -> None:
+def test_list_shows_scores_and_marks_the_current_version(
+    store: ModelStore, publish: Publish
+) -> None:
     old, new = publish(1), publish(2)
     store.promote("encoder", new.version)
     shown = output(store, "list")
-    figures = ["dev", "0.840", "0.880", "0.810", "0.700"]
-    assert line_of(shown, old.version) == [f"encoder/{old.version}", *figures]
-    assert line_of(shown, new.version) == ["current", f"encoder/{new.version}", *figures]
+    scores = ["dev", "0.840", "0.880", "0.810", "0.700"]
+    assert line_of(shown, old.version) == [f"encoder/{old.version}", *scores]
+    assert line_of(shown, new.version) == ["current", f"encoder/{new.version}", *scores]
 
 
 @pytest.mark.parametrize(
@@ -79,14 +81,14 @@ def test_the_list_shows_scores_and_marks_what_serves(store: ModelStore, publish:
         ({"dev": {"strict_f1": 0.2}, "test": {"strict_f1": 0.1}}, ["test", "0.100", "-", "-", "-"]),
     ],
 )
-def test_the_list_shows_what_scores_there_are(
+def test_list_shows_the_available_scores(
     store: ModelStore, publish: Publish, scores: dict[str, Any], cells: list[str]
 ) -> None:
     published = publish(scores=scores)
     assert line_of(output(store, "list"), published.version)[1:] == cells
 
 
-def test_the_list_as_json(store: ModelStore, publish: Publish) -> None:
+def test_list_as_json(store: ModelStore, publish: Publish) -> None:
     old, new = publish(1, name="b"), publish(2, name="a")
     store.promote("encoder", old.version)
     listed = answer(store, "list")
@@ -98,7 +100,7 @@ def test_the_list_as_json(store: ModelStore, publish: Publish) -> None:
     assert listed["notes"] == []
 
 
-def test_bundled_versions_come_last_and_say_so(
+def test_bundled_versions_are_listed_last_and_marked(
     store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     shipped = publish(1)
@@ -116,10 +118,10 @@ def test_bundled_versions_come_last_and_say_so(
     assert [(row["bundled"], row["current"]) for row in rows] == [(False, True), (True, False)]
 
 
-def test_damage_is_noted_and_the_rest_is_listed(store: ModelStore, publish: Publish) -> None:
+def test_damaged_versions_are_marked_and_others_listed(store: ModelStore, publish: Publish) -> None:
     good, bad = publish(1), publish(2)
     (store.resolve(bad.version) / "manifest.json").write_text("{")
-    result = type_in(store, "list")
+    result = run_models(store, "list")
     assert result.exit_code == 0
     assert line_of(result.stdout, good.version)[2] == "0.840"
     assert line_of(result.stdout, bad.version)[1] == "unreadable"
@@ -127,7 +129,7 @@ def test_damage_is_noted_and_the_rest_is_listed(store: ModelStore, publish: Publ
     assert len(answer(store, "list")["notes"]) == 1
 
 
-def test_a_current_version_that_is_gone_or_unreadable_is_noted(
+def test_missing_or_unreadable_current_version_is_noted(
     store: ModelStore, publish: Publish
 ) -> None:
     gone, left = publish(1), publish(2)
@@ -141,18 +143,18 @@ def test_a_current_version_that_is_gone_or_unreadable_is_noted(
     assert [row["version"] for row in listed["versions"]] == [left.version]
 
 
-def test_an_empty_store_is_said_to_be_empty(store: ModelStore) -> None:
+def test_empty_store_is_reported(store: ModelStore) -> None:
     assert list_versions(store) == ([], [])
     assert not store.root.exists()
 
 
-def test_show_tells_everything_and_verifies(store: ModelStore, publish: Publish) -> None:
+def test_show_prints_everything_and_verifies(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     shown = output(store, "show", version)
     for part in (version, "temperature", "1.3", "strict_f1", "verified", "train.jsonl", "epochs"):
         assert part in shown
     (store.resolve(version) / "tokenizer.json").unlink()
-    assert isinstance(type_in(store, "show", version).exception, VersionInvalid)
+    assert isinstance(run_models(store, "show", version).exception, VersionInvalid)
 
 
 def test_show_as_json_is_the_manifest(store: ModelStore, publish: Publish) -> None:
@@ -171,10 +173,10 @@ def test_promote_and_roll_back(store: ModelStore, publish: Publish) -> None:
     assert f"{one} is the current version of encoder again" in output(store, "rollback")
     assert store.promoted_version("encoder") == one
     assert "encoder has no current version any more" in output(store, "rollback", "encoder")
-    assert isinstance(type_in(store, "rollback", "encoder").exception, RegistryError)
+    assert isinstance(run_models(store, "rollback", "encoder").exception, RegistryError)
 
 
-def test_every_way_back_to_the_bundled_version(
+def test_ways_back_to_the_bundled_version(
     store: ModelStore, publish: Publish, shipped: str
 ) -> None:
     own = publish(1).version
@@ -194,12 +196,12 @@ def test_every_way_back_to_the_bundled_version(
     assert f"{own} is the current version of encoder again" in output(store, "rollback")
 
 
-def test_the_first_llm_is_rolled_back_to_none(
+def test_first_llm_is_rolled_back_to_none(
     store: ModelStore, publish: Publish, shipped: str
 ) -> None:
     version = publish(1, tier="llm").version
     output(store, "promote", f"llm/{version}")
-    refused = type_in(store, "remove", f"llm/{version}", "--yes")
+    refused = run_models(store, "remove", f"llm/{version}", "--yes")
     assert "roll back first" in str(refused.exception)
     assert answer(store, "rollback", "llm") == {"tier": "llm", "version": None}
     output(store, "remove", f"llm/{version}", "--yes")
@@ -207,39 +209,39 @@ def test_the_first_llm_is_rolled_back_to_none(
     assert shipped in output(store, "list")
 
 
-def test_the_bundled_version_cannot_be_removed(store: ModelStore, shipped: str) -> None:
+def test_bundled_version_cannot_be_removed(store: ModelStore, shipped: str) -> None:
     for name in ("bundled", shipped):
-        refused = type_in(store, "remove", name, "--yes")
+        refused = run_models(store, "remove", name, "--yes")
         assert isinstance(refused.exception, RegistryError)
         assert_error(refused.exception, "bundled-version-not-removable")
     assert shipped in output(store, "list")
 
 
-def test_remove_asks_first(store: ModelStore, publish: Publish) -> None:
+def test_remove_asks_for_confirmation(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
-    assert type_in(store, "remove", two, typed="n\n").exit_code == 1
-    assert type_in(store, "remove", two, typed="").exit_code == 1
+    assert run_models(store, "remove", two, typed="n\n").exit_code == 1
+    assert run_models(store, "remove", two, typed="").exit_code == 1
     assert two in store.version_names("encoder")
-    assert type_in(store, "remove", two, typed="y\n").exit_code == 0
+    assert run_models(store, "remove", two, typed="y\n").exit_code == 0
     assert store.version_names("encoder") == [one]
-    assert isinstance(type_in(store, "remove", one, "--yes").exception, RegistryError)
+    assert isinstance(run_models(store, "remove", one, "--yes").exception, RegistryError)
     assert store.version_names("encoder") == [one]
 
 
 @pytest.mark.parametrize("command", [["promote"], ["remove", "--yes"]])
-def test_only_what_is_in_the_store_is_changed(
+def test_only_versions_of_the_store_are_changed(
     store: ModelStore, publish: Publish, tmp_path: Path, command: list[str]
 ) -> None:
     version = publish().version
     store.resolve(version).rename(tmp_path / "copy")
-    result = type_in(store, *command, str(tmp_path / "copy"))
+    result = run_models(store, *command, str(tmp_path / "copy"))
     assert isinstance(result.exception, VersionNotFound)
     assert_error(result.exception, "version-outside-store")
     assert (tmp_path / "copy" / "manifest.json").is_file()
 
 
-def test_a_path_into_the_store_names_the_version_there(
+def test_path_into_the_store_names_its_version(
     store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = publish().version
@@ -248,19 +250,17 @@ def test_a_path_into_the_store_names_the_version_there(
     assert store.promoted_version("encoder") == version
 
 
-def test_the_store_can_be_named_by_the_environment(store: ModelStore, publish: Publish) -> None:
+def test_store_from_the_environment(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     environment = {"TAGALONG_MODELS": str(store.root), "COLUMNS": "200"}
     assert version in CliRunner().invoke(app, ["list"], env=environment).stdout
 
 
-def test_a_narrow_pipe_gets_every_figure_and_no_colours(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_narrow_pipe_gets_all_values_without_colours(store: ModelStore, publish: Publish) -> None:
     version = publish(name="pubmedbert-large").version
-    result = type_in(store, "list", width=80)
+    result = run_models(store, "list", width=80)
     assert line_of(result.stdout, version)[1:] == ["dev", "0.840", "0.880", "0.810", "0.700"]
-    narrow = type_in(store, "list", width=50).stdout
+    narrow = run_models(store, "list", width=50).stdout
     assert "0.840  0.880  0.810  0.700" in narrow
     assert "…" not in narrow
     assert "\x1b" not in result.stdout

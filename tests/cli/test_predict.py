@@ -1,4 +1,4 @@
-"""`tagalong predict`: what is taken for a text, for a file, for neither; and what is drawn."""
+"""The command `tagalong predict`: texts, files, refused arguments, and the display."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def drawn(document: Document, *spans: Span) -> str:
     "path",
     ["notes.txt", "corpus.jsonl", "EXPORT.JSON", "data/notes", "./x", "/no/such", "https://a.b/c"],
 )
-def test_a_mistyped_path_is_not_a_text(path, tmp_path, monkeypatch, capsys) -> None:
+def test_mistyped_path_is_refused(path, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     with raises(InputError, "source-file-missing"):
         read_source(path)
@@ -42,16 +42,16 @@ def test_a_mistyped_path_is_not_a_text(path, tmp_path, monkeypatch, capsys) -> N
 
 
 @pytest.mark.parametrize("text", [TEXT, "aspirin", "", "see notes.txt", "and/or so", "x" * 9999])
-def test_any_other_text_is_tagged_as_it_is(text) -> None:
+def test_any_other_argument_is_a_text(text) -> None:
     assert list(read_source(text)) == [Document("text", text)]
 
 
-def test_a_folder_is_not_a_text(tmp_path) -> None:
+def test_folder_is_refused(tmp_path) -> None:
     with raises(InputError, "source-file-missing"):
         read_source(str(tmp_path))
 
 
-def test_a_pipe_with_a_name_is_read() -> None:
+def test_named_pipe_is_read() -> None:
     reading, writing = os.pipe()
     os.write(writing, TEXT.encode())
     os.close(writing)
@@ -62,7 +62,7 @@ def test_a_pipe_with_a_name_is_read() -> None:
     assert document.text == TEXT
 
 
-def test_an_argument_that_is_not_utf8_is_refused() -> None:
+def test_non_utf8_argument_is_refused() -> None:
     with raises(InputError, "argument-not-utf8"):
         read_source("caf" + os.fsdecode(b"\xe9"))
 
@@ -77,7 +77,7 @@ def test_an_argument_that_is_not_utf8_is_refused() -> None:
         json.dumps([TEXT]),
     ],
 )
-def test_a_json_array_is_refused_with_the_way_out(content, tmp_path, monkeypatch) -> None:
+def test_json_array_is_refused_with_advice(content, tmp_path, monkeypatch) -> None:
     path = tmp_path / "export.json"
     path.write_text(content, encoding="utf-8")
     with raises(FormatError, "source-is-json-array"):
@@ -88,19 +88,19 @@ def test_a_json_array_is_refused_with_the_way_out(content, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("content", ["[Article in French]", "[1,2-dichloroethane] was given", "[{"])
-def test_a_text_may_begin_with_a_bracket(content, tmp_path) -> None:
+def test_text_may_begin_with_a_bracket(content, tmp_path) -> None:
     path = tmp_path / "note.txt"
     path.write_text(content, encoding="utf-8")
     assert [document.text for document in read_source(str(path))] == [content]
 
 
 @given(st.text(st.characters(codec="utf-8", max_codepoint=0x2FF)))
-def test_no_control_character_reaches_the_terminal(text) -> None:
+def test_control_characters_are_escaped(text) -> None:
     shown = drawn(Document("text", text))
     assert all(one in "\n\t" or not (one < " " or "\x7f" <= one <= "\x9f") for one in shown)
 
 
-def test_controls_are_shown_where_they_stand_and_layout_stays() -> None:
+def test_escaped_control_characters_keep_the_layout() -> None:
     text = "a\x1b[31m\tred\x9b1m\rx\r\n5\u2009mg 😀"
     whole = render_prediction(Document("text", text), Prediction((), 1.0, "v"), ())
     assert whole.plain == "a\\x1b[31m\tred\\x9b1m\\rx\n5\u2009mg 😀"

@@ -1,4 +1,4 @@
-"""``--report`` of every command: what cannot be written is said before the work for it is done."""
+"""``--report`` of all commands: an unwritable folder is refused before the work."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ SAMPLE = Path("tests/samples/bc5cdr.jsonl").resolve()
     ids=lambda command: " ".join(map(str, command[:-1])),
 )
 @pytest.mark.parametrize("name", ["file/report", "taken"])
-def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+def test_unwritable_report_folder_is_refused_before_the_work(
     command: tuple[object, ...], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")

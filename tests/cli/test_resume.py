@@ -1,4 +1,4 @@
-"""The command, killed and told to resume, ends as if it had not been; and says how far it is."""
+"""Killed and resumed training commands, and the progress bar."""
 
 import io
 import json
@@ -31,7 +31,7 @@ EPOCH = re.compile(
 
 @pytest.fixture(scope="module")
 def command(tiny_base, tmp_path_factory):
-    """All of a training but where it publishes."""
+    """Options of a training without its store."""
     export = tmp_path_factory.mktemp("export") / "export.jsonl"
     lines = (json.dumps(document_to_json(document)) for document in toy_documents(32))
     export.write_text("\n".join(lines), encoding="utf-8")
@@ -45,26 +45,26 @@ def assert_same(weights, expected):
 
 
 def train(command, models, *options):
-    """The version that a process publishes, and what it says meanwhile."""
+    """Run a training; returns the published version and the output."""
     done = run_forked(*command, models, *options, check=True)
     return json.loads(done.stdout)["version"], done.stderr
 
 
 def saved(models):
-    """States that are whole; what one is written in until then has a suffix."""
+    """Complete states; unfinished ones have a suffix."""
     return [path for path in models.glob("encoder/.training-*") if not path.suffix]
 
 
 def kill_after_a_state(command, models):
-    """Start a process, and kill it once it has saved its state."""
+    """Start a process and kill it after it has saved its state."""
     with ForkedProcess(*command, models) as training:
         while not saved(models) and training.poll() is None:
             time.sleep(0.002)
         training.kill()
-    assert training.returncode == -signal.SIGKILL  # it had not ended by itself
+    assert training.returncode == -signal.SIGKILL  # it was killed before its end
 
 
-def test_killed_and_resumed_it_publishes_the_version_it_would_have_had(command, tmp_path):
+def test_killed_and_resumed_training_publishes_the_same_version(command, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     version, said = train(command, whole)
     told = [(int(epoch), int(epochs)) for epoch, epochs in EPOCH.findall(said)]
@@ -75,8 +75,8 @@ def test_killed_and_resumed_it_publishes_the_version_it_would_have_had(command, 
     resumed, said = train(command, cut, "--resume")
     told = [int(epoch) for epoch, _ in EPOCH.findall(said)]
     assert told == list(range(told[0], EPOCHS + 1))
-    assert told[0] > 1  # it did not begin anew
-    assert resumed == version  # which is named by its content
+    assert told[0] > 1  # it did not start again
+    assert resumed == version  # the name has the content hash
     one, other = (ModelStore(models).resolve(version) for models in (whole, cut))
     assert read_manifest(other).scores == read_manifest(one).scores
     assert_same(load_file(other / "model.safetensors"), load_file(one / "model.safetensors"))
@@ -84,7 +84,7 @@ def test_killed_and_resumed_it_publishes_the_version_it_would_have_had(command, 
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_bar_shows_loss_dev_f1_and_the_time_left(width):
+def test_progress_bar_shows_loss_dev_f1_and_time_left(width):
     screen = io.StringIO()
     with training_progress_bar(Console(file=screen, force_terminal=True, width=width)) as report:
         report(TrainingProgress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
@@ -98,7 +98,7 @@ def test_the_bar_shows_loss_dev_f1_and_the_time_left(width):
     assert "Epoch 2 of 12: loss 0.5123, dev F1 0.6100, 0:01:05 left at most" in shown
 
 
-def test_the_bar_shows_no_score_before_there_is_one():
+def test_progress_bar_shows_no_score_before_the_first():
     screen = io.StringIO()
     with training_progress_bar(Console(file=screen, force_terminal=True, width=100)) as report:
         report(TrainingProgress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))

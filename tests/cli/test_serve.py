@@ -1,4 +1,4 @@
-"""`tagalong serve` as a process on a real socket: what it says, what it refuses, how it stops."""
+"""The process `tagalong serve` on a real socket: start, limits and stop."""
 
 import os
 import signal
@@ -27,21 +27,21 @@ SLOWLY = Path(__file__).with_name("serve_slowly.py")
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")
 } | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-PATIENCE = 60.0  # seconds for a start, on a machine that has other things to do
+PATIENCE = 60.0  # seconds for a start on a busy machine
 SERVE = [sys.executable, "-m", "tagalong", "serve"]
-SECONDS = 1.5  # that a prediction takes
+SECONDS = 1.5  # duration of a prediction
 TOO_LARGE = b"[" * (Limits().max_body_bytes + 1)
 CHUNK = 2**20  # bytes
 
 
-def eventually(true: Any) -> bool:
+def wait_until(true: Any) -> bool:
     deadline = time.monotonic() + PATIENCE
     while not true() and time.monotonic() < deadline:
         time.sleep(0.05)
     return bool(true())
 
 
-def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+def test_taken_port_is_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -61,7 +61,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
 
 @contextmanager
 def slow_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The process once it has loaded its version, and its address."""
+    """Start the server; yields the process and its URL after loading."""
     port, said = find_free_port(), tmp_path / "said"
     options = [tmp_path / "begun", SECONDS, "--port", port, "--models", tmp_path / "models"]
     command = [sys.executable, SLOWLY, *options]
@@ -79,14 +79,14 @@ def slow_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]
 
     url = f"http://127.0.0.1:{port}"
     try:
-        assert eventually(has_loaded), said.read_text()
+        assert wait_until(has_loaded), said.read_text()
         yield process, url
     finally:
         process.kill()
         process.wait()
 
 
-def test_it_refuses_large_bodies_and_finishes_its_work_before_it_ends(tmp_path: Path) -> None:
+def test_large_bodies_are_refused_and_running_requests_finished(tmp_path: Path) -> None:
     def in_chunks() -> Iterator[bytes]:
         for start in range(0, len(TOO_LARGE), CHUNK):
             yield TOO_LARGE[start : start + CHUNK]
@@ -97,7 +97,7 @@ def test_it_refuses_large_bodies_and_finishes_its_work_before_it_ends(tmp_path: 
             assert refused.status_code == 413
             assert refused.json()["code"] == "body-too-large"
         asked = pool.submit(httpx.post, f"{url}/predict", json=request_for(ABSTRACT), timeout=30)
-        assert eventually((tmp_path / "begun").exists)
+        assert wait_until((tmp_path / "begun").exists)
         process.send_signal(signal.SIGTERM)
         answer = asked.result()
         assert process.wait(PATIENCE) == 0
@@ -107,20 +107,20 @@ def test_it_refuses_large_bodies_and_finishes_its_work_before_it_ends(tmp_path: 
     assert "Traceback" not in (tmp_path / "said").read_text()
 
 
-def begun_by(pid: int) -> list[tuple[int, str]]:
-    """Processes that one has begun and that live, and those that they have: id and command."""
+def descendants(pid: int) -> list[tuple[int, str]]:
+    """Running descendants of a process: id and command."""
     found = []
-    with suppress(FileNotFoundError, ProcessLookupError):  # one that ends while it is looked at
+    with suppress(FileNotFoundError, ProcessLookupError):  # it may end in between
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(int, children.read_text().split()):
                 said = Path(f"/proc/{child}/cmdline").read_bytes()
-                found += [(child, said.replace(b"\0", b" ").decode()), *begun_by(child)]
+                found += [(child, said.replace(b"\0", b" ").decode()), *descendants(child)]
     return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells of children")
-def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> None:
-    """Ended while it has a CPU engine made for the bundled version."""
+def test_stop_ends_child_processes_and_leaves_no_files(tmp_path: Path) -> None:
+    """The server is stopped while it compiles the bundled version."""
     scraps, port = tmp_path / "scraps", find_free_port()
     scraps.mkdir()
     places = {"TMPDIR": str(scraps), "XDG_CACHE_HOME": str(tmp_path / "cache")}
@@ -136,10 +136,10 @@ def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> No
 
     def making() -> list[int]:
         assert process.poll() is None, (tmp_path / "said").read_text()
-        return [pid for pid, command in begun_by(process.pid) if "models compile" in command]
+        return [pid for pid, command in descendants(process.pid) if "models compile" in command]
 
     try:
-        assert eventually(
+        assert wait_until(
             lambda: making() and any(scraps.glob("tagalong-openvino-builds-*/tagalong-openvino-*"))
         )
         (maker,) = making()
@@ -155,7 +155,7 @@ def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("secret", "login", "warned"), [(True, False, True), (True, True, False), (False, False, False)]
 )
-def test_a_secret_without_a_password_is_said_to_refuse_the_train_button(
+def test_secret_without_password_warns_about_the_train_button(
     secret: bool,
     login: bool,
     warned: bool,

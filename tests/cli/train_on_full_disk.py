@@ -1,6 +1,6 @@
-"""The command on a disk that is full as soon as a version is begun.
+"""``tagalong`` with a disk that is full when publishing starts.
 
-Usage: train_on_full_disk.py BYTES ARGUMENT...; from then on no file can grow past BYTES.
+Usage: train_on_full_disk.py BYTES ARGUMENT...; from then on, BYTES is the maximum file size.
 """
 
 import resource

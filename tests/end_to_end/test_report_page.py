@@ -12,14 +12,14 @@ from tagalong.training.evaluation.html import report_to_html
 from tests.end_to_end import test_curate_pages
 from tests.end_to_end.html_pages import open_page
 from tests.end_to_end.test_curate_pages import GOLD, agreement_page, review_page
-from tests.training.evaluation.test_html import compared, judged
+from tests.training.evaluation.test_html import make_comparison, make_report
 
 LONG = "Long_label" * 8  # no place to break it
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, scheme: str) -> None:
-    html = report_to_html(judged())
+    html = report_to_html(make_report())
     with open_page(chromium, html, tmp_path, name="report", scheme=scheme) as page:
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         ink = page.evaluate("getComputedStyle(document.body).color")
@@ -36,7 +36,7 @@ def relabelled(spans: Sequence[Span]) -> tuple[Span, ...]:
 def test_a_long_label_does_not_make_a_page_wider_than_a_telephone(
     chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = compared()
+    report = make_comparison()
     worst = tuple(
         replace(one, gold=relabelled(one.gold), predicted=relabelled(one.predicted))
         for one in report.worst_documents
@@ -59,7 +59,7 @@ def test_a_long_label_does_not_make_a_page_wider_than_a_telephone(
 
 def test_it_can_be_printed(chromium: Any, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    path.write_text(report_to_html(judged()), encoding="utf-8")
+    path.write_text(report_to_html(make_report()), encoding="utf-8")
     context = chromium.new_context(color_scheme="dark")
     try:
         page = context.new_page()

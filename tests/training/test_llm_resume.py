@@ -1,4 +1,4 @@
-"""An LLM's training that was killed and resumed ends in the adapter it would have had."""
+"""A killed and resumed LLM training ends with the same adapter as an uninterrupted one."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ PROGRAM = Path(__file__).with_name("train_llm_once.py")
 @pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the programs have it: sums in the same order
+    torch.set_num_threads(1)  # as in the programs, for the same order of sums
     yield
     torch.set_num_threads(before)
 
@@ -43,25 +43,25 @@ def assert_same(weights, expected):
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_killed_and_resumed(base, run_undisturbed, tmp_path):
+def test_killed_training_resumes_to_the_same_adapter(base, run_undisturbed, tmp_path):
     expected, steps = run_undisturbed
     command = [PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]
     with ForkedProcess(*command) as running:
         assert any(int(line) >= steps // 2 for line in running.stdout)
         running.send_signal(signal.SIGKILL)
     done = run_forked(*command, check=True)
-    assert int(done.stdout.split()[0]) > 4  # it did not begin anew
+    assert int(done.stdout.split()[0]) > 4  # it did not start again
     assert_same(load_file(tmp_path / "out.rank0"), expected)
 
 
 def test_two_processes_train_one_adapter(base, run_undisturbed, tmp_path):
-    """No code of ours: accelerate joins them over gloo."""
+    """accelerate joins the processes over gloo."""
     env = os.environ | {"ACCELERATE_USE_CPU": "true"}
     done = run_ranks(PROGRAM, base, tmp_path / "state", tmp_path / "out", env=env)
     first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
     assert_same(first, second)
     alone, steps = run_undisturbed
     told = [int(line) for line in done.stdout.split()]
-    assert told == sorted(told)  # one process reports, not both
+    assert told == sorted(told)  # only one process reports
     assert steps / 2 <= told[-1] < steps
     assert any(not torch.equal(first[name], alone[name]) for name in alone)

@@ -1,4 +1,4 @@
-"""Which weights learn how fast, and which decay."""
+"""Learning rates and weight decay by parameter group."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def build(base: Path, adapter: AdapterConfig | None = None) -> nn.Module:
 
 
 def settings(model: nn.Module, schedule: Schedule = SCHEDULE) -> Settings:
-    """Learning rate and decay by name; each trained weight is in one group."""
+    """Learning rate and decay by name. Each trained weight is in one group."""
     groups = parameter_groups(model, schedule)
     found = {
         id(weight): (group["lr"], group["weight_decay"])
@@ -53,7 +53,7 @@ def model(request: pytest.FixtureRequest, tiny_base: Callable[[str], Path]) -> n
     return build(tiny_base(request.param))
 
 
-def test_the_deeper_the_slower(model: nn.Module) -> None:
+def test_deeper_layers_have_lower_learning_rates(model: nn.Module) -> None:
     of = settings(model)
     assert rates(of, *(f"{head}." for head in CLASSIFIER_HEAD_NAMES)) == {PEAK}
     assert rates(of, "layer.1.", "layers.1.") == {PEAK}  # the layer next to the head
@@ -61,7 +61,7 @@ def test_the_deeper_the_slower(model: nn.Module) -> None:
     assert rates(of, "embed") == {PEAK * SLOWER**2}
 
 
-def test_biases_and_norms_do_not_decay(model: nn.Module) -> None:
+def test_biases_and_norms_have_no_weight_decay(model: nn.Module) -> None:
     of = settings(model)
     for name, weight in trainable_parameters(model):
         vector = name.endswith("bias") or "norm" in name.lower()
@@ -69,15 +69,13 @@ def test_biases_and_norms_do_not_decay(model: nn.Module) -> None:
         assert (weight.ndim == 1) == vector, name
 
 
-def test_one_rate_for_all_without_layer_decay(model: nn.Module) -> None:
+def test_one_learning_rate_without_layer_decay(model: nn.Module) -> None:
     of = settings(model, replace(SCHEDULE, layer_decay=1.0))
     assert {rate for rate, _ in of.values()} == {PEAK}
 
 
 @pytest.mark.parametrize("family", ["bert-uncased", "mistral"])
-def test_the_layers_of_an_adapter_are_told_apart(
-    family: str, tiny_base: Callable[[str], Path]
-) -> None:
+def test_adapter_layers_have_their_own_rates(family: str, tiny_base: Callable[[str], Path]) -> None:
     of = settings(build(tiny_base(family), AdapterConfig(rank=2, alpha=4)))
     assert rates(of, "layer.1.", "layers.1.") == {PEAK}
     assert rates(of, "layer.0.", "layers.0.") == {PEAK * SLOWER}
@@ -87,6 +85,6 @@ def test_the_layers_of_an_adapter_are_told_apart(
     )
 
 
-def test_without_a_learning_rate_there_are_no_groups() -> None:
+def test_learning_rate_is_required() -> None:
     with raises(TrainingError, "learning-rate-missing"):
         parameter_groups(nn.Linear(1, 1), Schedule())

@@ -1,4 +1,4 @@
-"""A training that was stopped anywhere and resumed ends in the weights it would have had."""
+"""A stopped and resumed training ends with the same weights as an uninterrupted one."""
 
 import os
 import random
@@ -19,7 +19,7 @@ PROGRAM = Path(__file__).with_name("train_once.py")
 @pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the programs have it: sums in the same order
+    torch.set_num_threads(1)  # as in the programs, for the same order of sums
     yield
     torch.set_num_threads(before)
 
@@ -44,11 +44,13 @@ def assert_same(weights, expected):
 
 
 class Stop(Exception):
-    """What a test stops a training with."""
+    """Stops a training."""
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_stopped_at_any_step_and_resumed(base, run_undisturbed, tmp_path, seed):
+def test_training_stopped_at_any_step_resumes_to_the_same_weights(
+    base, run_undisturbed, tmp_path, seed
+):
     expected, steps = run_undisturbed
     last = random.Random(seed).randrange(1, steps)
 
@@ -60,11 +62,11 @@ def test_stopped_at_any_step_and_resumed(base, run_undisturbed, tmp_path, seed):
         train(base, tmp_path / "state", report=stop)
     resumed_from = []
     trained = train(base, tmp_path / "state", resume=True, report=resumed_from.append)
-    assert resumed_from[0].step > (last > 4)  # it did not begin anew once a state was saved
+    assert resumed_from[0].step > (last > 4)  # it did not start again once a state was saved
     assert_same(weights_of(trained), expected)
 
 
-def test_killed_and_resumed(base, run_undisturbed, tmp_path):
+def test_killed_training_resumes_to_the_same_weights(base, run_undisturbed, tmp_path):
     expected, _ = run_undisturbed
     command = [PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]
     for last in (6, 13):
@@ -76,7 +78,7 @@ def test_killed_and_resumed(base, run_undisturbed, tmp_path):
 
 
 def train_half(monkeypatch, base, state):
-    """Train alone on the batches of the first of two processes; its weights and steps."""
+    """Train one process on the batches of the first of two; returns its weights and steps."""
     whole, told = tagalong.training.loop.trainer.plan_epoch_batches, []
 
     def half(*arguments, **options):
@@ -88,13 +90,15 @@ def train_half(monkeypatch, base, state):
 
 
 def test_two_processes_train_one_model(base, run_undisturbed, tmp_path, monkeypatch):
-    """No code of ours: accelerate joins them over gloo."""
+    """accelerate joins the processes over gloo."""
     env = os.environ | {"ACCELERATE_USE_CPU": "true"}
     done = run_ranks(PROGRAM, base, tmp_path / "state", tmp_path / "out", env=env)
     steps = [int(line) for line in done.stdout.split()]
     first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
     assert_same(first, second)
     alone, alone_steps = train_half(monkeypatch, base, tmp_path / "alone")
-    assert steps == alone_steps  # each made its half of them, and one process reports, not both
+    assert steps == alone_steps  # each process made half of the steps, and only one reports
     assert steps[-1] < run_undisturbed[1]
-    assert not any(torch.equal(first[name], alone[name]) for name in alone)  # both halves count
+    assert not any(
+        torch.equal(first[name], alone[name]) for name in alone
+    )  # both halves contribute

@@ -1,4 +1,4 @@
-"""A word of silver counts as much as its weight says, and a word of gold as without any silver."""
+"""The weighted loss on silver words, and the unchanged loss on gold words."""
 
 import random
 from dataclasses import replace
@@ -36,8 +36,8 @@ def recipe_for(base, **changes):
     return replace(recipe, **changes)
 
 
-class Class:
-    """Losses and gradients of lessons that are learnt at once."""
+class SilverBatch:
+    """Losses and gradients of a batch of gold and silver."""
 
     def __init__(self, base):
         self.recipe = recipe_for(base)
@@ -46,15 +46,15 @@ class Class:
         self.model = build_encoder(self.recipe, TAGS, device=torch.device("cpu")).eval()
         self.loss = build_token_loss(self.recipe, self.tokenizer)
 
-    def lessons(self, documents, silver=(), *, window_config=None):
+    def dataset(self, documents, silver=(), *, window_config=None):
         windows = WindowEncoder(self.tokenizer, window_config or self.recipe.train_window_config)
         return TrainingWindows(documents, tag_set=TAGS, windows=windows, silver=silver)
 
     def batch(self, *documents, **options):
-        lessons = self.lessons(*documents, **options)
-        return lessons.collate(range(len(lessons.lengths)))
+        dataset = self.dataset(*documents, **options)
+        return dataset.collate(range(len(dataset.lengths)))
 
-    def learn(self, batch):
+    def loss_and_gradients(self, batch):
         """The loss and all gradients."""
         self.model.zero_grad()
         loss = self.loss(self.model, batch)
@@ -65,8 +65,8 @@ class Class:
 
 
 @pytest.fixture(scope="module")
-def pupils(tiny_base):
-    return Class(tiny_base("bert-uncased"))
+def silver_batch(tiny_base):
+    return SilverBatch(tiny_base("bert-uncased"))
 
 
 def silver_of(documents, weights):
@@ -75,33 +75,37 @@ def silver_of(documents, weights):
     ]
 
 
-def test_weights_that_are_all_one_are_no_weights(pupils):
+def test_unit_weights_equal_no_weights(silver_batch):
     ours = toy_documents(4, seed=9)
-    plain = pupils.batch([*GOLD, *ours])
-    silver = pupils.batch(GOLD, silver_of(ours, lambda: 1.0))
+    plain = silver_batch.batch([*GOLD, *ours])
+    silver = silver_batch.batch(GOLD, silver_of(ours, lambda: 1.0))
     assert silver.keys() == plain.keys()
     assert all(torch.equal(silver[name], plain[name]) for name in plain)
-    loss, gradients = pupils.learn(silver)
-    expected, expected_gradients = pupils.learn(plain)
+    loss, gradients = silver_batch.loss_and_gradients(silver)
+    expected, expected_gradients = silver_batch.loss_and_gradients(plain)
     assert loss == expected
     assert torch.equal(gradients, expected_gradients)
-    weighted = pupils.learn({**plain, "weights": torch.ones(plain["labels"].shape)})
+    weighted = silver_batch.loss_and_gradients(
+        {**plain, "weights": torch.ones(plain["labels"].shape)}
+    )
     assert weighted[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_silver_without_weight_leaves_the_gradients_of_gold_alone(pupils):
-    loss, gradients = pupils.learn(pupils.batch(GOLD))
-    batch = pupils.batch(GOLD, silver_of(toy_documents(9, seed=9), lambda: 0.0))
+def test_zero_weight_silver_keeps_gold_gradients(silver_batch):
+    loss, gradients = silver_batch.loss_and_gradients(silver_batch.batch(GOLD))
+    batch = silver_batch.batch(GOLD, silver_of(toy_documents(9, seed=9), lambda: 0.0))
     assert len(batch["labels"]) > len(GOLD)
-    other, others = pupils.learn(batch)
+    other, others = silver_batch.loss_and_gradients(batch)
     assert other == pytest.approx(loss, rel=1e-5)
     assert torch.allclose(others, gradients, rtol=1e-3, atol=1e-6)
 
 
-def test_the_mean_of_all_weights_is_one_and_each_is_in_proportion(pupils):
+def test_weights_are_normalized_to_mean_1(silver_batch):
     chance = random.Random(0)
     silver = silver_of(toy_documents(4, seed=9), chance.random)
-    batch = pupils.batch(GOLD, silver, window_config=WindowConfig())  # whole documents
+    batch = silver_batch.batch(
+        GOLD, silver, window_config=WindowConfig()
+    )  # one window per document
     known = batch["labels"] != IGNORE_INDEX
     assert batch["weights"][known].mean().item() == pytest.approx(1, rel=1e-5)
     assert not batch["weights"][~known].any()
@@ -111,13 +115,15 @@ def test_the_mean_of_all_weights_is_one_and_each_is_in_proportion(pupils):
     assert torch.allclose(found, expected, rtol=1e-4)
 
 
-def test_losses_are_those_of_gold(pupils):
+def test_losses_equal_those_of_gold(silver_batch):
     gene = Document("d", "BRCA1", (Span(0, 5, "Gene"),))
-    lessons = pupils.lessons([*GOLD, gene], silver_of([gene], lambda: 0.5))
-    assert [lost.label for lost in lessons.dropped] == ["Gene"]  # silver reports its own
+    dataset = silver_batch.dataset([*GOLD, gene], silver_of([gene], lambda: 0.5))
+    assert [lost.label for lost in dataset.dropped] == [
+        "Gene"
+    ]  # silver reports its own dropped spans dropped spans
 
 
-def test_sure_silver_of_full_weight_is_learnt_as_gold_is(tiny_base, tmp_path, monkeypatch):
+def test_certain_silver_of_full_weight_equals_gold(tiny_base, tmp_path, monkeypatch):
     counted = []
     count = train.estimate_transitions
     monkeypatch.setattr(

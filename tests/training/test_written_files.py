@@ -1,4 +1,4 @@
-"""Files of a training or an export are on the disk, name included, when their writer ends."""
+"""Files of a training or an export are synced with their names when the writer returns."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ WRITERS: list[Callable[[Path], object]] = [
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=["state", "tasks", "documents"])
-def test_content_is_synced_before_the_name_and_the_name_before_the_end(
+def test_content_is_synced_before_rename_and_rename_before_return(
     write: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"

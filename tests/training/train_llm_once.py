@@ -1,6 +1,6 @@
-"""One tiny training of an LLM as a program of its own, to be killed, resumed, or run by several.
+"""A tiny LLM training as a program, which tests kill, resume or run in several processes.
 
-Usage: train_llm_once.py BASE STATE OUT [--resume]; prints a line after every step, and every
+Usage: train_llm_once.py BASE STATE OUT [--resume]; prints a line after each step, and each
 process writes its weights, the first one into OUT.rank0.
 """
 

@@ -1,4 +1,4 @@
-"""`tagalong curate review` and `agreement` as they are typed: their order, files and refusals."""
+"""The commands `tagalong curate review` and `agreement`."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def run(*arguments):
     )
 
 
-def figures(*arguments):
+def run_json(*arguments):
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -68,7 +68,7 @@ def write(path: Path, documents) -> Path:
 
 @pytest.fixture
 def models(tmp_path: Path, tiny_base) -> Path:
-    """A store with a version of random weights that knows both labels of the toy corpus."""
+    """A store with a random version with both labels of the toy corpus."""
     torch.manual_seed(0)
     base, store, tag_set = (
         BaseModelRef(str(tiny_base("bert-cased"))),
@@ -100,15 +100,15 @@ def by_model(export, models) -> list:
     return ["review", export, "--model", "encoder", "--models", models]
 
 
-def test_a_version_reviews_without_training_and_says_that_it_may_be_lenient(by_model, tmp_path):
-    found = figures(*by_model, "--out", tmp_path / "queue.jsonl", "--report", tmp_path / "page")
+def test_review_with_a_version_needs_no_training_and_has_a_note(by_model, tmp_path):
+    found = run_json(*by_model, "--out", tmp_path / "queue.jsonl", "--report", tmp_path / "page")
     assert json.loads((tmp_path / "page" / "report.json").read_text(encoding="utf-8")) == found
     assert found["asked"] in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "page" / "report.md").is_file()
     documents = toy_documents(12, seed=4)
     assert found["documents"] == 12
     assert found["annotations"] == sum(len(document.spans) for document in documents)
-    assert found["findings"]  # random weights see entities everywhere
+    assert found["findings"]  # random weights predict many entities
     scores = [finding["score"] for finding in found["findings"]]
     assert scores == sorted(scores)
     assert all(0 <= score <= 1 for score in scores)
@@ -122,7 +122,7 @@ def test_a_version_reviews_without_training_and_says_that_it_may_be_lenient(by_m
         assert texts[finding["document"]][start:end] == finding["text"]
 
 
-def test_a_table_has_as_many_rows_as_were_asked_for_and_is_plain_in_a_pipe(by_model):
+def test_table_has_the_requested_rows_and_is_plain_in_a_pipe(by_model):
     shown = run(*by_model, "--limit", "3").stdout
     assert "Note: If untrained-" in shown
     assert max(map(len, shown.splitlines()[2:-1])) <= 80
@@ -132,17 +132,15 @@ def test_a_table_has_as_many_rows_as_were_asked_for_and_is_plain_in_a_pipe(by_mo
     assert re.search(r"documents.*: 4-\d+ \(\d+\)", shown)
 
 
-def test_folds_are_trained_and_nothing_is_left_of_them(export, tmp_path, tiny_base):
+def test_folds_are_trained_and_removed(export, tmp_path, tiny_base):
     command = ["review", export, "--folds", "2", "--epochs", "1", "--models", tmp_path / "models"]
-    found = figures(*command, "--base", tiny_base("bert-uncased"))
+    found = run_json(*command, "--base", tiny_base("bert-uncased"))
     assert found["asked"] == "models of 2 folds"
     assert found["notes"] == []
     assert not (tmp_path / "models").exists()
 
 
-def test_folds_are_kept_where_what_they_say_cannot_be_written(
-    export, tmp_path, tiny_base, monkeypatch
-):
+def test_folds_are_kept_if_the_report_cannot_be_written(export, tmp_path, tiny_base, monkeypatch):
     def refuse(*_) -> None:
         raise OutputError("the disk is full")
 
@@ -159,8 +157,8 @@ def test_folds_are_kept_where_what_they_say_cannot_be_written(
     assert not folder.exists()
 
 
-def test_folds_are_kept_until_what_they_say_was_shown(export, tmp_path, tiny_base, monkeypatch):
-    """Neither a Label Studio that is away nor a full disk costs an hour of training."""
+def test_folds_are_kept_until_findings_are_shown(export, tmp_path, tiny_base, monkeypatch):
+    """An unreachable Label Studio or a full disk must not lose an hour of training."""
     corpus, tab = read_corpus([export], ReadOptions()), "http://localhost/projects/1/data?tab=7"
     place = SimpleNamespace(show_tasks_in_tab=lambda *_: tab)
     project = nullcontext((corpus, place))
@@ -191,7 +189,7 @@ def test_folds_are_kept_until_what_they_say_was_shown(export, tmp_path, tiny_bas
         refusal(*command, "--json")
     monkeypatch.setattr(
         "tagalong.training.curate.cross_validation.train_encoder", away
-    )  # nothing is trained again
+    )  # without another training
     shown = run(*command)
     assert shown.exit_code == 0, shown.output
     assert tab in shown.stdout
@@ -199,7 +197,7 @@ def test_folds_are_kept_until_what_they_say_was_shown(export, tmp_path, tiny_bas
     assert not folder.exists()
 
 
-def test_what_cannot_be_reviewed_is_refused_in_one_sentence(export, models, tmp_path):
+def test_invalid_reviews_are_refused(export, models, tmp_path):
     bare = write(tmp_path / "bare.jsonl", [Document("1", TEXT)])
     drugs = write(tmp_path / "drugs.jsonl", [Document("1", TEXT, (Span(0, 8, "Drug"),))])
     single = write(tmp_path / "single.jsonl", toy_documents(1))
@@ -223,7 +221,7 @@ def test_what_cannot_be_reviewed_is_refused_in_one_sentence(export, models, tmp_
     assert run("review", export, "--model", "encoder", "--epochs", "2").exit_code == 2
 
 
-def test_only_encoders_are_asked(export, models, monkeypatch):
+def test_only_encoders_can_review(export, models, monkeypatch):
     tier = LexiconTier("llm-1", LEXICON)
     monkeypatch.setattr("tagalong.cli.curate.review.load_tier_version", lambda *_: tier)
     refused = refusal("review", export, "--model", "llm-1", "--models", models)
@@ -235,13 +233,13 @@ def test_annotations_of_unknown_labels_are_counted(models, tmp_path):
     document = toy_documents(1)[0]
     odd = replace(document, spans=(*document.spans[1:], replace(document.spans[0], label="Drug")))
     path = write(tmp_path / "odd.jsonl", [odd])
-    found = figures("review", path, "--model", "encoder", "--models", models)
+    found = run_json("review", path, "--model", "encoder", "--models", models)
     assert found["lost"] == {"label unknown": 1}
     assert any("unknown (1)" in note for note in found["notes"])
 
 
 def annotated(task: int, *annotations) -> dict:
-    """A task of Label Studio's export: for each annotator, what they drew."""
+    """A task of Label Studio's export, with an annotation per annotator."""
 
     def item(start: int, end: int, label: str) -> dict:
         value = {"start": start, "end": end, "text": TEXT[start:end], "labels": [label]}
@@ -269,9 +267,9 @@ def shared(tmp_path: Path) -> Path:
     return path
 
 
-def test_agreement_is_measured_and_the_worst_task_comes_first(shared, tmp_path):
+def test_agreement_lists_the_worst_task_first(shared, tmp_path):
     report = tmp_path / "page"
-    found = figures("agreement", shared, "--out", tmp_path / "tasks.jsonl", "--report", report)
+    found = run_json("agreement", shared, "--out", tmp_path / "tasks.jsonl", "--report", report)
     assert json.loads((report / "report.json").read_text(encoding="utf-8")) == found
     assert "Inter-annotator" in (report / "report.html").read_text(encoding="utf-8")
     assert (found["tasks"], found["alone"]) == (2, 1)
@@ -283,7 +281,7 @@ def test_agreement_is_measured_and_the_worst_task_comes_first(shared, tmp_path):
     assert [json.loads(line) for line in lines] == found["by_task"]
 
 
-def test_agreement_is_shown_in_plain_tables(shared):
+def test_agreement_tables_are_plain(shared):
     shown = run("agreement", shared, "--limit", "1").stdout
     assert re.search(r"2 tasks.* 1 ", shown.splitlines()[0])
     for row in ("| All ", "| Disease ", "| 3+ words ", "| 7 and 8 ", "| 2 "):

@@ -1,4 +1,4 @@
-"""`tagalong curate select` as it is typed: its order, its files, its refusals."""
+"""The command `tagalong curate select`."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def run(*arguments: str):
     return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "80"})
 
 
-def figures(*arguments: str):
+def run_json(*arguments: str):
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -67,13 +67,13 @@ def pool(tmp_path: Path) -> str:
 
 @pytest.fixture
 def lexicons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that find the words of a list stand in for versions."""
+    """Replaces versions by lexicon tiers."""
     monkeypatch.setattr(select, "load_tier_version", lambda _, reference: TIERS[reference])
 
 
 @pytest.fixture
 def untrained(tmp_path: Path, tiny_base) -> tuple[str, ...]:
-    """A version with random weights, as options."""
+    """Options for a version with random weights."""
     torch.manual_seed(0)
     base, store = BaseModelRef(str(tiny_base("bert-cased"))), ModelStore(tmp_path / "models")
     with store.staging_folder("encoder") as folder:
@@ -92,25 +92,25 @@ def untrained(tmp_path: Path, tiny_base) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("strategy", ["mixed", "k-means", "k-center", "margin", "long"])
-def test_an_encoder_chooses_and_the_order_of_the_file_changes_nothing(
+def test_selection_ignores_the_order_of_the_file(
     tmp_path: Path, pool: str, untrained, strategy: str
 ) -> None:
     options = (*untrained, "--strategy", strategy, "--count", "10")
-    found = figures(pool, *options)
+    found = run_json(pool, *options)
     assert [one["rank"] for one in found["chosen"]] == list(range(1, 11))
     assert [one["reason"] for one in found["chosen"]].count("random") == 1
     assert (found["pool"], found["strategy"]) == (20, strategy)
     shuffled = write(tmp_path / "shuffled.jsonl", POOL[::-1])
-    assert figures(shuffled, *options) == found
+    assert run_json(shuffled, *options) == found
 
 
-def test_what_is_annotated_or_there_twice_is_left_out(
+def test_annotated_and_duplicate_documents_are_excluded(
     tmp_path: Path, pool: str, lexicons: None
 ) -> None:
     labelled = write(tmp_path / "labelled.jsonl", POOL[:6])
     twice = write(tmp_path / "twice.jsonl", [*POOL, *toy_documents(2, seed=3)])
     model = ("--model", "all", "--strategy", "uncertainty")
-    found = figures(twice, "--labeled", labelled, *model)
+    found = run_json(twice, "--labeled", labelled, *model)
     assert (found["pool"], found["annotated"]) == (14, 8)
     assert {one["id"] for one in found["chosen"]} == {document.id for document in POOL[6:]}
     shown = run(twice, "--labeled", labelled, *model).stdout
@@ -118,19 +118,19 @@ def test_what_is_annotated_or_there_twice_is_left_out(
     assert "50" in shown.splitlines()[1]
 
 
-def test_the_table_says_why_and_fits_eighty_columns(pool: str, lexicons: None) -> None:
+def test_table_has_reasons_and_fits_80_columns(pool: str, lexicons: None) -> None:
     result = run(pool, "--model", "all", "--strategy", "uncertainty", "--random-share", "0.5")
     assert result.exit_code == 0
-    assert result.stdout.replace("β", "b").isascii()  # it is in the texts
+    assert result.stdout.replace("β", "b").isascii()  # from the texts
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "uncertain" in result.stdout
     assert "random" in result.stdout
-    assert "0.250" in result.stdout  # 1 - MNLP of whatever has an entity
+    assert "0.250" in result.stdout  # 1 - MNLP of documents with an entity
 
 
-def test_two_models_are_compared_by_what_both_know(pool: str, lexicons: None) -> None:
+def test_two_models_are_compared_on_common_labels(pool: str, lexicons: None) -> None:
     options = ("--strategy", "disagreement", "--random-share", "0", "--count", "20")
-    found = figures(pool, "--model", "all", "--against", "fewer", *options)["chosen"]
+    found = run_json(pool, "--model", "all", "--against", "fewer", *options)["chosen"]
     texts = {document.id: document.text.lower() for document in POOL}
     missed = ("clonidine", "lithium")  # "hypertension" is a Disease, and the other knows none
     disputed = [one for one in found if one["score"] > 0]
@@ -139,13 +139,11 @@ def test_two_models_are_compared_by_what_both_know(pool: str, lexicons: None) ->
         assert (one["score"] > 0) == any(name in texts[one["id"]] for name in missed)
 
 
-def test_the_files_are_in_order_and_can_be_read_again(
-    tmp_path: Path, pool: str, lexicons: None
-) -> None:
+def test_output_files_are_ordered_and_readable(tmp_path: Path, pool: str, lexicons: None) -> None:
     lines, tasks = tmp_path / "next.jsonl", tmp_path / "next.json"
     options = ("--model", "all", "--strategy", "uncertainty", "--count", "5")
-    found = figures(pool, *options, "--out", str(lines))["chosen"]
-    figures(pool, *options, "--out", str(tasks))
+    found = run_json(pool, *options, "--out", str(lines))["chosen"]
+    run_json(pool, *options, "--out", str(tasks))
     written = lines.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in written] == found
     first = json.loads(tasks.read_text(encoding="utf-8"))[0]
@@ -157,9 +155,7 @@ def test_the_files_are_in_order_and_can_be_read_again(
         assert [(one.id, one.text) for one in again] == [(one["id"], one["text"]) for one in found]
 
 
-def test_tasks_keep_their_text_where_the_labelling_config_says(
-    tmp_path: Path, lexicons: None
-) -> None:
+def test_tasks_keep_the_text_key_of_the_labelling_config(tmp_path: Path, lexicons: None) -> None:
     config = tmp_path / "config.xml"
     config.write_text(
         '<View><Labels name="l" toName="t"><Label value="Chemical"/></Labels>'
@@ -176,9 +172,7 @@ def test_tasks_keep_their_text_where_the_labelling_config_says(
     assert (task["id"], task["data"]["body"]) == ("7", "Naloxone.")
 
 
-def test_the_scores_of_a_queue_are_explained(
-    lexicons: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_queue_scores_are_explained(lexicons: None, monkeypatch: pytest.MonkeyPatch) -> None:
     queued: list[str] = []
 
     def queue(documents: list[Document], tier: LexiconTier) -> str:
@@ -201,18 +195,16 @@ def test_the_scores_of_a_queue_are_explained(
     assert "-5.00%" in result.output
 
 
-def test_a_folder_of_texts_is_a_pool(tmp_path: Path, lexicons: None) -> None:
+def test_folder_of_texts_is_a_pool(tmp_path: Path, lexicons: None) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
     for name in ("a", "b"):
         (folder / f"{name}.txt").write_text(f"Naloxone {name}.", encoding="utf-8")
-    found = figures(str(folder), "--model", "all", "--strategy", "uncertainty")
+    found = run_json(str(folder), "--model", "all", "--strategy", "uncertainty")
     assert {one["id"] for one in found["chosen"]} == {"a.txt", "b.txt"}
 
 
-def test_what_cannot_be_chosen_is_refused_in_one_sentence(
-    tmp_path: Path, pool: str, lexicons: None
-) -> None:
+def test_invalid_selections_are_refused(tmp_path: Path, pool: str, lexicons: None) -> None:
     everything = write(tmp_path / "everything.jsonl", POOL)
     nothing, out = tmp_path / "nothing.json", tmp_path / "out.jsonl"
     nothing.write_text("[]", encoding="utf-8")
@@ -232,7 +224,7 @@ def test_what_cannot_be_chosen_is_refused_in_one_sentence(
         assert_error(refused, code)
 
 
-def test_labels_that_the_model_does_not_know_are_told(
+def test_labels_unknown_to_the_model_are_reported(
     tmp_path: Path, pool: str, lexicons: None
 ) -> None:
     labelled = write(tmp_path / "labelled.jsonl", POOL[:6])
@@ -241,9 +233,7 @@ def test_labels_that_the_model_does_not_know_are_told(
     assert {"fewer-1", "Disease:"} <= set(warning.split())
 
 
-def test_a_labelling_config_says_which_label_is_which(
-    tmp_path: Path, pool: str, lexicons: None
-) -> None:
+def test_labelling_config_maps_labels(tmp_path: Path, pool: str, lexicons: None) -> None:
     config, labelled = tmp_path / "config.xml", tmp_path / "labelled.jsonl"
     config.write_text(
         '<View><Labels name="l" toName="t"><Label value="Drug" predicted_values="Chemical"/>'
@@ -257,7 +247,7 @@ def test_a_labelling_config_says_which_label_is_which(
     assert "does not know" not in run(*options, "--label-config", str(config)).output
 
 
-def test_a_version_that_is_not_there(tmp_path: Path, pool: str) -> None:
+def test_missing_version(tmp_path: Path, pool: str) -> None:
     refused = refusal(pool, "--model", "no-such-version", "--models", str(tmp_path))
     assert isinstance(refused, VersionNotFound)
 

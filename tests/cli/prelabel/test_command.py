@@ -1,4 +1,4 @@
-"""`tagalong prelabel`: killed, run again, and the file is what it would have been."""
+"""The command `tagalong prelabel` on files."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.tiny_llms import save_llm
 
 TEXTS = [document.text for document in sentences(40)]
 
-# A shell that runs tests in the background has them ignore Ctrl-C.
+# In a background job, Ctrl-C is ignored.
 MAIN = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from tagalong.cli.main import main; main(sys.argv[1:])"
@@ -36,12 +36,12 @@ def command(source: Path, out: Path, *options: str) -> list[str]:
     return ["prelabel", str(source), "--out", str(out), "--models", str(out.parent / "m"), *options]
 
 
-def begun(*arguments: str) -> ForkedProcess:
+def start_command(*arguments: str) -> ForkedProcess:
     return ForkedProcess("-c", MAIN, *arguments)
 
 
 def ran(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
-    """What it prints, and what it says meanwhile."""
+    """Run the command; returns stdout and stderr."""
     if code:
         with pytest.raises(SystemExit) as ended:
             main(list(arguments))
@@ -60,27 +60,27 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def tasks(tmp_path: Path) -> Path:
-    """Label Studio's tasks, enough for several chunks."""
+    """A file of Label Studio tasks for several chunks."""
     path = tmp_path / "tasks.json"
     texts = [f"{text} {number}" for number, text in enumerate(TEXTS * 8)]
     path.write_text(json.dumps([{"id": n + 7, "data": {"text": t}} for n, t in enumerate(texts)]))
     return path
 
 
-def test_killed_three_times_it_ends_as_if_it_had_not_been(tasks: Path, tmp_path: Path) -> None:
+def test_batch_killed_three_times_has_the_same_output(tasks: Path, tmp_path: Path) -> None:
     out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"
     journal = tmp_path / "out.jsonl.journal"
     run_forked("-m", "tagalong", *command(tasks, other), check=True)
     chance = random.Random(5)
     for _ in range(3):
-        process = begun(*command(tasks, out))
+        process = start_command(*command(tasks, out))
         while process.poll() is None and not journal.exists():
             time.sleep(0.02)
         time.sleep(chance.random())
         process.kill()
         process.communicate()
         assert not out.exists() or process.returncode == 0
-    done = begun(*command(tasks, out))
+    done = start_command(*command(tasks, out))
     done.communicate()
     assert done.returncode == 0
     assert out.read_bytes() == other.read_bytes()
@@ -88,9 +88,9 @@ def test_killed_three_times_it_ends_as_if_it_had_not_been(tasks: Path, tmp_path:
     assert [line["id"] for line in lines_of(out)] == [str(n + 7) for n in range(320)]
 
 
-def test_stopped_by_ctrl_c_it_says_how_to_go_on(tasks: Path, tmp_path: Path) -> None:
+def test_ctrl_c_message_explains_resuming(tasks: Path, tmp_path: Path) -> None:
     out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
-    process = begun(*command(tasks, out))
+    process = start_command(*command(tasks, out))
     while process.poll() is None and not journal.exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -101,16 +101,19 @@ def test_stopped_by_ctrl_c_it_says_how_to_go_on(tasks: Path, tmp_path: Path) -> 
     assert not out.exists()
 
 
-def test_on_ray_it_writes_the_same_file(tasks: Path, tmp_path: Path) -> None:
+def test_ray_writes_the_same_file(tasks: Path, tmp_path: Path) -> None:
     out, of_ray = tmp_path / "local.jsonl", tmp_path / "ray.jsonl"
-    for process in (begun(*command(tasks, out)), begun(*command(tasks, of_ray, "--engine", "ray"))):
+    for process in (
+        start_command(*command(tasks, out)),
+        start_command(*command(tasks, of_ray, "--engine", "ray")),
+    ):
         _, said = process.communicate()
         assert process.returncode == 0, said
-    assert "local Ray instance" in said  # it was Ray that did it
+    assert "local Ray instance" in said  # proves the use of Ray
     assert of_ray.read_bytes() == out.read_bytes()
 
 
-def test_what_it_writes_is_judged_and_becomes_tasks(tmp_path: Path, capsys) -> None:
+def test_output_can_be_evaluated_and_converted_to_tasks(tmp_path: Path, capsys) -> None:
     documents = sentences(6)
     gold = tmp_path / "gold.jsonl"
     gold.write_text("".join(json.dumps(document_to_json(one)) + "\n" for one in documents))
@@ -130,7 +133,7 @@ def test_what_it_writes_is_judged_and_becomes_tasks(tmp_path: Path, capsys) -> N
     assert json.loads(again)["strict"] == json.loads(report)["strict"]
 
 
-def test_a_folder_of_texts(tmp_path: Path, capsys) -> None:
+def test_folder_of_texts(tmp_path: Path, capsys) -> None:
     folder = tmp_path / "texts"
     (folder / "deep").mkdir(parents=True)
     (folder / "b.txt").write_text("Naloxone reverses clonidine.", encoding="utf-8")
@@ -143,23 +146,21 @@ def test_a_folder_of_texts(tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize("text", [None, 7, ["x"], {}])
-def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(
-    tmp_path: Path, capsys, text: object
-) -> None:
+def test_task_without_text_fails_alone(tmp_path: Path, capsys, text: object) -> None:
     source, out = tmp_path / "tasks.json", tmp_path / "out.jsonl"
     good = {"id": 1, "data": {"text": "Naloxone."}}
     source.write_text(json.dumps([{"id": 5, "data": {"text": text}}, good, {"id": 6}]))
     told, _ = ran(capsys, *command(source, out, "--json"))
     assert [line["id"] for line in lines_of(out)] == ["1"]
     assert [one["id"] for one in json.loads(told)["aside"]] == ["5", "6"]
-    # The journal stays, so that mended tasks can be tried again.
+    # The journal stays, so that corrected tasks can be predicted.
     source.write_text(json.dumps([{"id": 5, "data": {"text": "Lithium."}}, good]))
     ran(capsys, *command(source, out))
     assert [line["id"] for line in lines_of(out)] == ["5", "1"]
     assert not out.with_name("out.jsonl.journal").exists()
 
 
-def test_bad_input_is_refused_in_one_sentence(tmp_path: Path, capsys) -> None:
+def test_bad_input_is_refused(tmp_path: Path, capsys) -> None:
     source, out = tmp_path / "tasks.json", tmp_path / "out.jsonl"
     task = {"id": 1, "data": {"text": "Naloxone."}}
 
@@ -181,7 +182,7 @@ def test_bad_input_is_refused_in_one_sentence(tmp_path: Path, capsys) -> None:
     refused(json.dumps([task]), "state-file-unusable", "--journal", str(held))
 
 
-def test_a_journal_of_another_source_is_refused_and_a_new_version_begins_anew(
+def test_journal_of_another_source_is_refused_and_new_version_starts_over(
     tmp_path: Path, capsys
 ) -> None:
     one, other = tmp_path / "one.json", tmp_path / "other.json"
@@ -207,7 +208,7 @@ CONFIG = (
 
 
 @pytest.mark.parametrize("ended", ["stopped", "with one aside"])
-def test_a_journal_of_other_labels_or_another_kind_of_output_is_refused(
+def test_journal_of_other_labels_or_output_format_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ended: str
 ) -> None:
     source, out, config = tmp_path / "t.json", tmp_path / "o.jsonl", tmp_path / "c.xml"
@@ -235,7 +236,7 @@ def test_a_journal_of_other_labels_or_another_kind_of_output_is_refused(
     refused("journal-of-another-config", out, *of)
     refused("journal-of-another-config", out, "--journal", str(journal))
     assert (out.read_bytes() if out.exists() else None) == before
-    # A config that says the same in other words is no other.
+    # An equivalent config is accepted.
     config.write_text(CONFIG.format("Chemical", "").replace("<View>", "<View >\n"))
     refused("journal-of-another-output", tmp_path / "o.json", *of)
     _, said = ran(capsys, *command(source, out, *of))
@@ -243,9 +244,7 @@ def test_a_journal_of_other_labels_or_another_kind_of_output_is_refused(
     assert [one["label"] for one in lines_of(out)[0]["entities"]] == ["Chemical"]
 
 
-def test_a_source_that_has_become_shorter_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_shortened_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "t.jsonl", tmp_path / "o.jsonl"
     lines = [json.dumps({"id": str(n), "text": f"Naloxone {n}."}) + "\n" for n in range(70)]
     lines[3] = json.dumps({"id": "3"}) + "\n"  # keeps the journal
@@ -260,13 +259,15 @@ def test_a_source_that_has_become_shorter_is_refused(
         assert out.read_bytes() == before
     source.write_text("".join(lines))
     ran(capsys, *command(source, out))
-    source.write_text("".join([*lines, lines[0].replace('"0"', '"70"')]))  # longer it may be
+    source.write_text(
+        "".join([*lines, lines[0].replace('"0"', '"70"')])
+    )  # a longer source is accepted
     ran(capsys, *command(source, out))
     assert len(lines_of(out)) == 70
 
 
 @pytest.mark.parametrize("tier", ["llm", "cascade"])
-def test_without_a_trained_llm_the_error_says_how_to_get_one(
+def test_missing_llm_error_explains_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], tier: str
 ) -> None:
     source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
@@ -275,7 +276,7 @@ def test_without_a_trained_llm_the_error_says_how_to_get_one(
     assert "Error: no LLM has been trained: run `tagalong train llm`\n" in said
 
 
-def test_an_llm_reads_again_what_is_worth_most(
+def test_cascade_predicts_the_least_certain_share_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
@@ -305,7 +306,7 @@ def test_an_llm_reads_again_what_is_worth_most(
     assert "$" in told
 
 
-def test_a_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
+def test_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
     told, _ = ran(capsys, "prelabel", str(tasks), "--dry-run", "--models", str(tmp_path / "m"))
     assert told.startswith("320 documents ")
     assert list(tmp_path.iterdir()) == [tasks]
@@ -330,7 +331,7 @@ def test_wrong_usage(arguments: list[str], told: str, capsys, monkeypatch) -> No
     assert told in " ".join(said.replace("│", " ").split())
 
 
-def test_output_that_cannot_be_written(tasks: Path, tmp_path: Path, capsys) -> None:
+def test_unwritable_output(tasks: Path, tmp_path: Path, capsys) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
     locked.chmod(0o500)
@@ -341,8 +342,8 @@ def test_output_that_cannot_be_written(tasks: Path, tmp_path: Path, capsys) -> N
     assert "Traceback" not in said
 
 
-def test_a_full_disk_costs_nothing_that_was_done(tasks: Path, tmp_path: Path) -> None:
-    """The journal may not grow past what a limit allows, then it may."""
+def test_full_disk_keeps_finished_work(tasks: Path, tmp_path: Path) -> None:
+    """The journal reaches a file size limit, which is then removed."""
     out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, -1)); "
     limited += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "

@@ -37,7 +37,7 @@ OPTIONS = {
 }
 
 
-def test_every_new_name_exists_and_no_old_command_does() -> None:
+def test_new_names_exist_and_old_commands_do_not() -> None:
     assert {*RENAMED_COMMANDS.values()} <= {*COMMANDS}
     assert not {*RENAMED_COMMANDS} & {*COMMANDS}
     assert {new.split()[0] for new in RENAMED_OPTIONS.values()} <= OPTIONS
@@ -57,13 +57,13 @@ def test_every_new_name_exists_and_no_old_command_does() -> None:
         (["train", "encoder", "a.json", "--held-out", "b.json"], "--exclude"),
     ],
 )
-def test_an_old_name_is_refused_with_the_new_one(arguments: list[str], new: str) -> None:
+def test_old_name_is_refused_with_the_new_one(arguments: list[str], new: str) -> None:
     with raises(InputError, "renamed-setting") as raised:
         refuse_renamed(ROOT, arguments, {})
     assert f" is now {new}:" in str(raised.value)
 
 
-def test_an_old_variable_is_refused_where_it_would_be_lost() -> None:
+def test_old_environment_variable_is_refused() -> None:
     environment = {"TAGALONG_CPU_ENGINE": "false"}
     for arguments in (["serve"], ["predict", "text"], ["train", "encoder", "a.json"]):
         with raises(InputError, "renamed-setting"):
@@ -71,14 +71,14 @@ def test_an_old_variable_is_refused_where_it_would_be_lost() -> None:
     refuse_renamed(ROOT, ["doctor", "--project", "7"], environment)
 
 
-def test_current_names_pass() -> None:
+def test_current_names_are_accepted() -> None:
     for words, command in COMMANDS.items():
         names = [name for option in command.params for name in option.opts]
         refuse_renamed(ROOT, [*words.split(), *names], {})
     refuse_renamed(ROOT, [], {})
 
 
-def test_a_command_ends_with_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_with_an_old_name_fails_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["doctor", "--url", "http://x", "--project", "7"])
     assert ended.value.code == 1

@@ -1,4 +1,4 @@
-"""The command that Tagalong runs in processes of its own."""
+"""The command line of Tagalong's own child processes."""
 
 import subprocess
 from pathlib import Path
@@ -9,7 +9,7 @@ from tagalong.cli.terminal.subprocesses import TAGALONG_COMMAND
 
 
 @pytest.mark.parametrize("name", ["cli", "backend", "training", "ner"])
-def test_what_lies_in_the_current_folder_is_not_run(name: str, tmp_path: Path) -> None:
+def test_modules_in_the_current_folder_are_not_run(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("raise SystemExit('somebody else')")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""From an export to entities in the terminal, by the commands alone."""
+"""Training of an encoder and its use, by commands."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def export(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, export, tiny_base):
-    """A store with one version, made by the command."""
+    """A store with one version, trained by the command."""
     folder = tmp_path_factory.mktemp("models")
     base = tiny_base("bert-uncased")
     run("train", "encoder", export, "--base", base, "--models", folder, "--name", "toy", *SETTINGS)
@@ -45,13 +45,13 @@ def models(tmp_path_factory, export, tiny_base):
 
 
 def only_version(models):
-    """The one version of a store, as the command lists it beside the bundled one."""
+    """The only version of a store, as listed besides the bundled one."""
     listed = json.loads(run("models", "list", "--models", models, "--json").stdout)["versions"]
     [version] = [one for one in listed if one["version"].startswith("toy-")]
     return version
 
 
-def test_a_version_is_published_scored_and_current(models):
+def test_version_is_published_scored_and_current(models):
     version = only_version(models)
     assert version["version"].startswith("toy-")
     assert version["current"]
@@ -62,10 +62,10 @@ def test_a_version_is_published_scored_and_current(models):
     assert manifest["scores"]["dev"]["documents"] + manifest["data"]["train"]["documents"] == 40
     assert 0 < manifest["calibration"]["temperature"] < 10
     assert manifest["config"]["schedule"]["learning_rate"] == 0.003
-    assert not list(models.glob("encoder/.training-*"))  # nothing unfinished is left behind
+    assert not list(models.glob("encoder/.training-*"))  # no unfinished state is left
 
 
-def test_text_in_entities_out(models):
+def test_predict_prints_entities(models):
     line = run("predict", "Naloxone reverses asthma 😀.", "--models", models, "--json").stdout
     prediction = json.loads(line)
     assert prediction["text"] == "Naloxone reverses asthma 😀."
@@ -75,7 +75,7 @@ def test_text_in_entities_out(models):
         assert 0 < entity["score"] <= 1
 
 
-def test_the_drawn_text_is_the_text(models, tmp_path):
+def test_displayed_text_is_the_text(models, tmp_path):
     text = "lithium  caused\r\nasthma 😀 [see ref.] in β-cell failure"
     path = tmp_path / "note.txt"
     path.write_bytes(text.encode())
@@ -84,14 +84,14 @@ def test_the_drawn_text_is_the_text(models, tmp_path):
     assert bare.replace("\r\n", "\n").rstrip("\n") == text.replace("\r\n", "\n")
 
 
-def test_lines_through_a_pipe_keep_their_order_and_ids(models):
+def test_json_lines_through_a_pipe_keep_order_and_ids(models):
     documents = toy_documents(70, seed=5)  # more than one chunk
     lines = "\n".join(json.dumps({"id": one.id, "text": one.text}) for one in documents)
     out = run("predict", "-", "--models", models, "--json", stdin=lines).stdout.splitlines()
     assert [json.loads(line)["id"] for line in out] == [one.id for one in documents]
 
 
-def test_a_predictions_file_is_judged_like_the_model_that_wrote_it(models, tmp_path):
+def test_predictions_file_and_model_have_equal_scores(models, tmp_path):
     gold = write_corpus(tmp_path / "gold.jsonl", toy_documents(12, seed=9))
     lines = run("predict", gold, "--models", models, "--json").stdout
     predictions = tmp_path / "predictions.jsonl"
@@ -104,8 +104,10 @@ def test_a_predictions_file_is_judged_like_the_model_that_wrote_it(models, tmp_p
     assert by_file["documents"] == 12
 
 
-def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_path, export):
-    dev = write_corpus(tmp_path / "dev.jsonl", toy_documents(40)[:8])  # all of them in export too
+def test_held_out_texts_of_two_files_are_not_in_train(tiny_base, tmp_path, export):
+    dev = write_corpus(
+        tmp_path / "dev.jsonl", toy_documents(40)[:8]
+    )  # all of them are in the export too
     result = run(
         "train", "encoder", export, "--dev", dev, "--base", tiny_base("bert-uncased"),
         "--models", tmp_path / "models", *SETTINGS, "--promote", "never", "--json",
@@ -116,7 +118,9 @@ def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_
 
 
 @pytest.mark.parametrize("adapter", [(), ("--lora", "--rank", "2")])
-def test_a_base_by_hub_id_is_named_by_its_commit(adapter, export, tiny_base, tmp_path, monkeypatch):
+def test_base_model_from_the_hub_is_pinned_to_its_commit(
+    adapter, export, tiny_base, tmp_path, monkeypatch
+):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     add_to_hub_cache("org/tiny", tiny_base("bert-uncased"), tmp_path / "cache")
     models = tmp_path / "models"
@@ -134,7 +138,7 @@ def test_a_base_by_hub_id_is_named_by_its_commit(adapter, export, tiny_base, tmp
 @pytest.mark.parametrize(
     "content", ["", '{"id": "1", "text": "nothing drawn", "entities": []}\n'], ids=["empty", "bare"]
 )
-def test_nothing_to_learn_from(content, tmp_path, capsys):
+def test_no_training_data(content, tmp_path, capsys):
     path = tmp_path / "export.jsonl"
     path.write_text(content, encoding="utf-8")
     error = run_failing(capsys, "train", "encoder", path, "--models", tmp_path / "models")
@@ -143,7 +147,7 @@ def test_nothing_to_learn_from(content, tmp_path, capsys):
     assert not (tmp_path / "models").exists()
 
 
-def test_a_base_that_is_not_there_leaves_nothing_behind(export, tmp_path, capsys):
+def test_missing_base_model_leaves_no_files(export, tmp_path, capsys):
     models = tmp_path / "models"
     said = run_failing(
         capsys, "train", "encoder", export, "--base", "nobody/no-such-model", "--models", models
@@ -153,7 +157,7 @@ def test_a_base_that_is_not_there_leaves_nothing_behind(export, tmp_path, capsys
     assert not models.exists()
 
 
-def test_a_tampered_version_is_not_served(models, tmp_path, capsys):
+def test_tampered_version_is_not_loaded(models, tmp_path, capsys):
     copy = tmp_path / "models"
     shutil.copytree(models, copy)
     [weights] = copy.glob("encoder/*/model.safetensors")
@@ -163,20 +167,20 @@ def test_a_tampered_version_is_not_served(models, tmp_path, capsys):
     assert "model.safetensors" in run_failing(capsys, "predict", "aspirin", "--models", copy)
 
 
-def test_a_model_that_does_not_exist_is_told_with_those_that_do(models, capsys):
+def test_missing_model_error_lists_existing_ones(models, capsys):
     said = run_failing(capsys, "predict", "aspirin", "--models", models, "--model", "nope")
     assert "nope" in said
     assert "toy-" in said
 
 
 @pytest.mark.parametrize("text", [" \t \r\n ", "😀 🧬 😀", "nul \x00 byte", "", "é\u0301\u200d"])
-def test_odd_texts_come_back_whole(models, text):
+def test_odd_texts_are_kept(models, text):
     line = run("predict", "-", "--models", models, "--json", stdin=json.dumps({"text": text}))
     assert json.loads(line.stdout)["text"] == text
 
 
-def test_two_million_characters_are_read_to_the_end(models, tmp_path):
-    filler = "x" * 120 + " "  # one sub-word each, so that the model is soon done
+def test_text_of_two_million_characters(models, tmp_path):
+    filler = "x" * 120 + " "  # few sub-words, so that the model is fast
     text = filler * (2_000_000 // len(filler)) + "The patient developed asthma after lithium. "
     path = tmp_path / "long.txt"
     path.write_text(text, encoding="utf-8")
@@ -185,21 +189,21 @@ def test_two_million_characters_are_read_to_the_end(models, tmp_path):
     assert max(entity["end"] for entity in prediction["entities"]) > len(text) - 12
 
 
-def test_the_introduction_tells_what_dev_lost_and_cannot_teach(export, tmp_path):
+def test_introduction_reports_dropped_dev_annotations_and_unlearnable_labels(export, tmp_path):
     path = tmp_path / "dev.jsonl"
     entities = [
         {"start": 0, "end": 4, "label": "[Gene]"},
-        {"start": 5, "end": 7, "label": "Disease"},  # a blank too much
+        {"start": 5, "end": 7, "label": "Disease"},  # with a space at its end
         {"start": 90, "end": 99, "label": "Disease"},
     ]
     path.write_text(json.dumps({"id": "1", "text": "TP53 a b", "entities": entities}))
     corpus, dev = read_corpus([export]), read_corpus([path])
     shown = describe_split(split_train_dev(corpus, dev), corpus, dev)
     assert "[Gene]" in shown
-    assert len(shown.splitlines()) == 3  # nothing was lost in reading the export
+    assert len(shown.splitlines()) == 3  # no annotation of the export was dropped
 
 
-def test_the_end_of_a_training_tells_nothing_from_zero():
+def test_summary_distinguishes_missing_entities_from_zero_scores():
     dev = {"strict_f1": 0.5, "relaxed_f1": None, "by_length": {"1": 0.0, "2": None}}
 
     def told(dev):
@@ -209,10 +213,10 @@ def test_the_end_of_a_training_tells_nothing_from_zero():
 
     shown = told(dev | {"support": {"1": 3, "2": 0}})
     assert "1 0.000 (3 in gold), 2 - (0 in gold)." in shown
-    assert "gold" not in told(dev)  # of a version that is older than its support
+    assert "gold" not in told(dev)  # of a version without stored support
 
 
-def test_a_version_that_finds_nothing_takes_no_others_place(export, tiny_base, tmp_path):
+def test_version_without_predictions_is_not_promoted(export, tiny_base, tmp_path):
     models = tmp_path / "models"
     foreign = [
         replace(one, spans=tuple(replace(span, label="Gene") for span in one.spans))
@@ -227,7 +231,7 @@ def test_a_version_that_finds_nothing_takes_no_others_place(export, tiny_base, t
     assert not (models / "encoder" / "current").exists()
 
 
-def test_the_recipe_of_a_version_can_be_used_again(models, export, tmp_path):
+def test_recipe_of_a_version_can_be_reused(models, export, tmp_path):
     version = only_version(models)
     shutil.copytree(models, tmp_path / "models")
     result = run(
@@ -235,4 +239,4 @@ def test_the_recipe_of_a_version_can_be_used_again(models, export, tmp_path):
         "--models", tmp_path / "models", "--json",
     )  # fmt: skip
     again = json.loads(result.stdout)
-    assert again["version"] == version["version"]  # the same weights, to the last bit
+    assert again["version"] == version["version"]  # exactly the same weights

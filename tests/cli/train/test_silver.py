@@ -1,4 +1,4 @@
-"""Gold and what another system said: two trainings, a comparison, and the better version."""
+"""Training on gold and silver: comparison with gold alone, and promotion."""
 
 import json
 from contextlib import contextmanager
@@ -26,8 +26,8 @@ def write_gold(path, documents):
     return path
 
 
-def write_said(path, documents, *, score=0.9, label=None):
-    """What a system says that is always right, but for the label if that is given."""
+def write_predictions(path, documents, *, score=0.9, label=None):
+    """Write predictions of a system that is always correct, except for a given label."""
     lines = []
     for one in documents:
         spans = [replace(span, score=score, label=label or span.label) for span in one.spans]
@@ -41,24 +41,24 @@ def write_said(path, documents, *, score=0.9, label=None):
 
 @pytest.fixture(scope="module")
 def places(tiny_base, tmp_path_factory):
-    """Files of gold, dev and silver, and all of a command but silver and where it publishes."""
+    """Files of gold, dev and silver, and the options of a training without silver and store."""
     folder = tmp_path_factory.mktemp("silver")
     gold, dev = write_gold(folder / "gold.jsonl", GOLD), write_gold(folder / "dev.jsonl", DEV)
-    said = write_said(folder / "said.jsonl", [*OTHERS, *GOLD[:1], *DEV[:2]])
+    said = write_predictions(folder / "said.jsonl", [*OTHERS, *GOLD[:1], *DEV[:2]])
     command = ["train", "encoder", gold, "--dev", dev, "--base", tiny_base("bert-uncased")]
     return folder, said, [*map(str, command), *SETTINGS]
 
 
 @pytest.fixture(scope="module")
 def made(places, tmp_path_factory):
-    """A version of gold and silver, as JSON, its store, and what was said meanwhile."""
+    """A version of gold and silver as JSON, its store, and the output."""
     _, said, command = places
     models = tmp_path_factory.mktemp("models")
     result = run(*command, "--silver", said, "--models", models, "--json")
     return json.loads(result.stdout), models, result.stderr
 
 
-def test_gold_and_silver_are_published_and_compared_with_gold_alone(made):
+def test_gold_and_silver_are_compared_with_gold_alone(made):
     version, models, _ = made
     against = version["report"]["against"]
     assert against["model"] == "gold alone"
@@ -69,10 +69,10 @@ def test_gold_and_silver_are_published_and_compared_with_gold_alone(made):
     assert f1 == pytest.approx(against["strict"]["f1"] + against["strict"]["difference"])
     assert version["report"]["model"] == version["version"]
     left = {path.name for path in (models / "encoder").iterdir()}
-    assert left == {version["version"], "current", ".lock"}  # no state is left behind
+    assert left == {version["version"], "current", ".lock"}  # no state is left
 
 
-def test_the_manifest_says_what_the_silver_was(made):
+def test_manifest_describes_the_silver(made):
     version, models, _ = made
     written = models / "encoder" / version["version"] / "manifest.json"
     data = json.loads(written.read_text(encoding="utf-8"))["data"]
@@ -83,7 +83,7 @@ def test_the_manifest_says_what_the_silver_was(made):
     assert silver["left_out"] == {"text in dev": 2, "text in gold": 1}
 
 
-def test_without_a_baseline_the_same_version_is_published(made, places, tmp_path):
+def test_same_version_is_published_without_baseline(made, places, tmp_path):
     version, _, _ = made
     _, said, command = places
     result = run(*command, "--silver", said, "--models", tmp_path, "--no-baseline", "--json")
@@ -92,35 +92,35 @@ def test_without_a_baseline_the_same_version_is_published(made, places, tmp_path
     assert other["report"] is None
 
 
-def test_the_terminal_shows_f1_overall_and_by_length(places, tmp_path):
+def test_terminal_shows_f1_overall_and_by_length(places, tmp_path):
     folder, _, command = places
-    said = write_said(folder / "few.jsonl", OTHERS[:8])
+    said = write_predictions(folder / "few.jsonl", OTHERS[:8])
     shown = run(*command, "--silver", said, "--models", tmp_path, "--epochs", "1").stdout
     assert "gold alone" in shown
     for spans in ("All", "1 word", "2 words", "3+"):
         assert spans in shown
 
 
-def test_silver_that_makes_it_worse_is_published_but_not_promoted(places, tmp_path, tiny_base):
+def test_harmful_silver_is_published_but_not_promoted(places, tmp_path, tiny_base):
     folder, _, _ = places
     gold = write_gold(folder / "much.jsonl", toy_documents(40, seed=5))
-    wrong = write_said(folder / "wrong.jsonl", toy_documents(40, seed=6), label="Disease")
+    wrong = write_predictions(folder / "wrong.jsonl", toy_documents(40, seed=6), label="Disease")
     result = run(
         "train", "encoder", gold, "--dev", folder / "dev.jsonl", "--base",
         tiny_base("bert-uncased"), *SETTINGS, "--silver", wrong, "--silver-weight", "1",
         "--models", tmp_path,
     )  # fmt: skip
-    assert "--silver-weight" in result.stderr  # the advice
+    assert "--silver-weight" in result.stderr  # the remedy
     assert not (tmp_path / "encoder" / "current").exists()
     assert len(list(tmp_path.glob("encoder/toy-*"))) == 1
 
 
 class Stop(Exception):
-    """What a test stops a training with."""
+    """Stops a training."""
 
 
 @pytest.mark.parametrize(("training", "again"), [(1, [2, 3, 1, 2, 3]), (2, [2, 3])])
-def test_stopped_in_either_training_and_resumed(
+def test_stopped_training_resumes_in_either_phase(
     made, places, tmp_path, monkeypatch, training, again
 ):
     version, _, _ = made
@@ -153,7 +153,7 @@ def test_stopped_in_either_training_and_resumed(
     assert [int(line.split()[1]) for line in lines] == again
 
 
-def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
+def test_state_depends_on_silver_and_its_weight(places, tmp_path, monkeypatch):
     _, said, command = places
     seen = []
 
@@ -168,18 +168,18 @@ def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
     assert len(set(seen)) == 3
     with pytest.raises(Stop):
         run(*command, "--models", tmp_path, "--silver", said)
-    assert seen[3] == seen[0]  # gold alone is a training like any other
+    assert seen[3] == seen[0]  # the baseline equals a training on gold alone
 
 
 @pytest.mark.parametrize(
     ("write", "code"),
     [
-        (lambda path: write_said(path, OTHERS, label="Gene"), "silver-labels-not-in-gold"),
-        (lambda path: write_said(path, OTHERS, score=0.4), "no-silver-documents"),
-        (lambda path: write_said(path, [Document("d", "none")]), "silver-without-entities"),
+        (lambda path: write_predictions(path, OTHERS, label="Gene"), "silver-labels-not-in-gold"),
+        (lambda path: write_predictions(path, OTHERS, score=0.4), "no-silver-documents"),
+        (lambda path: write_predictions(path, [Document("d", "none")]), "silver-without-entities"),
     ],
 )
-def test_silver_that_cannot_be_used(places, tmp_path, capsys, write, code):
+def test_unusable_silver_is_refused(places, tmp_path, capsys, write, code):
     _, _, command = places
     write(tmp_path / "said.jsonl")
     options = ("--silver", tmp_path / "said.jsonl", "--silver-min-score", "0.5")
@@ -187,14 +187,14 @@ def test_silver_that_cannot_be_used(places, tmp_path, capsys, write, code):
     assert not (tmp_path / "models").exists()
 
 
-def test_texts_to_be_judged_by_later_are_left_out(places, tmp_path, capsys):
+def test_excluded_texts_are_not_in_silver(places, tmp_path, capsys):
     _, said, command = places
     held_out = write_gold(tmp_path / "test.jsonl", OTHERS)
     options = ("--silver", said, "--exclude", held_out, "--models", tmp_path / "models")
     failed(run_failing(capsys, *command, *options), "no-silver-documents")
 
 
-def test_gold_without_entities_is_named_first(places, tmp_path, capsys):
+def test_gold_without_entities_is_reported_first(places, tmp_path, capsys):
     _, said, _ = places
     bare = write_gold(tmp_path / "bare.jsonl", [Document("d", "nothing here")])
     command = ("train", "encoder", bare, "--dev", bare, "--silver", said, "--models", tmp_path)
@@ -204,7 +204,7 @@ def test_gold_without_entities_is_named_first(places, tmp_path, capsys):
 @pytest.mark.parametrize(
     "options", [["--silver-weight", "0.5"], ["--silver-min-score", "0"], ["--no-baseline"]]
 )
-def test_what_to_do_with_silver_needs_silver(places, tmp_path, options):
+def test_silver_options_need_silver(places, tmp_path, options):
     _, _, command = places
     result = run(*command, "--models", tmp_path, *options, code=2)
     assert "--silver" in result.stderr

@@ -1,4 +1,4 @@
-"""What a tier costs, and what is said of that."""
+"""Measured speed and cost of tiers, and the recommendations from them."""
 
 import json
 import os
@@ -64,12 +64,12 @@ FOUND = VersionScores(
 )
 BETTER = replace(FOUND, f1=0.88, by_length={"1": 0.89, "2": 0.83, "3+": 0.82})
 NEED = ServingRequirements(0.1, 100_000)
-PATIENT = replace(NEED, latency_budget_seconds=5.0)
+LONG_BUDGET = replace(NEED, latency_budget_seconds=5.0)
 COMPARE = "`tagalong evaluate large GOLD --against small --report DIR` compares them; then"
 
 
 def served_version(sentence: str) -> str | None:
-    """The version that advice names for interactive use."""
+    """The version that a recommendation names for interactive use."""
     found = re.search(r"serve the (?:encoder|LLM) (\w+)", sentence)
     return found and found[1]
 
@@ -90,14 +90,14 @@ def report_of(*timings: BenchmarkResult, **changes) -> BenchmarkReport:
 
 
 @given(st.lists(st.floats(0, 9), min_size=1), st.floats(0, 1))
-def test_a_quantile_is_one_of_the_values_and_not_exceeded(values: list[float], share: float):
+def test_quantile_is_nearest_rank(values: list[float], share: float):
     found = nearest_rank(values, share)
     assert found in values
     assert sum(value <= found for value in values) >= share * len(values) - 1e-9
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_what_is_measured_is_what_was_run() -> None:
+def test_benchmark_measures_latency_memory_and_throughput() -> None:
     found = run_benchmark(BenchmarkConfig("bundled", FOLDER, "fp32"), TEXTS, seconds=0.2)
     assert (found.tier, found.runtime_name) == ("encoder", "PyTorch, fp32")
     assert 0 < found.p50_seconds <= found.p95_seconds < found.load_seconds
@@ -105,16 +105,16 @@ def test_what_is_measured_is_what_was_run() -> None:
     assert found.peak_memory_bytes > 100 * 2**20
     assert (
         found.documents_per_second > 1 / found.p95_seconds / 4
-    )  # many at once are not much slower than one
+    )  # a batch is not much slower than single documents
 
 
 def _elsewhere() -> None:
-    """Only a process in which this is called measures as if it were another machine."""
+    """Calling this in the parent process must not affect the measurement."""
     measure.MAX_TIMED_DOCUMENTS = 6
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_it_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_tiers_are_measured_in_a_child_process(tmp_path: Path) -> None:
     setting = BenchmarkConfig("bundled", FOLDER, "torch")
     found = benchmark_in_subprocess(setting, TEXTS, seconds=1.0, initializer=_elsewhere)
     assert found.runtime_name.startswith("PyTorch")
@@ -124,12 +124,12 @@ def test_it_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure in processes that need not import torch."""
+    """Measure in forked processes, which have torch imported."""
     monkeypatch.setattr(measure, "get_context", lambda _: CONTEXT)
 
 
 @pytest.mark.usefixtures("forked", "own_cache")
-def test_an_error_of_that_process_is_raised_here(tmp_path: Path) -> None:
+def test_error_of_the_child_process_is_raised(tmp_path: Path) -> None:
     with pytest.raises(TagalongError, match="there is no folder"):
         benchmark_in_subprocess(
             BenchmarkConfig("gone", tmp_path / "gone", "torch"), TEXTS, seconds=0.1
@@ -141,14 +141,14 @@ def _die() -> None:
 
 
 @pytest.mark.usefixtures("forked")
-def test_one_that_the_system_ends_is_told() -> None:
+def test_killed_child_process_is_reported() -> None:
     with raises(OutOfMemoryError, "out-of-memory"):
         benchmark_in_subprocess(
             BenchmarkConfig("x", FOLDER, "torch"), TEXTS, seconds=0.1, initializer=_die
         )
 
 
-def test_memory_that_does_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -157,8 +157,8 @@ def test_memory_that_does_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -
         run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), TEXTS, seconds=0.1)
 
 
-class Patient(Tier):
-    """Takes as many milliseconds for a document as it has words, by a clock of its own."""
+class TierWithClock(Tier):
+    """Takes one millisecond per word, by its own clock."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -174,26 +174,26 @@ class Patient(Tier):
 
 
 @pytest.mark.parametrize("seconds", [0.02, 1.0])
-def test_how_many_are_read_does_not_hang_on_which_came_first(
+def test_sample_size_does_not_depend_on_the_first_documents(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [*["a"] * 30, *["a " * 100] * 30]
-    tier = Patient()
+    tier = TierWithClock()
     monkeypatch.setattr(measure, "load_tier", lambda *_, **__: tier)
     monkeypatch.setattr(measure, "time", tier)
     found = run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), texts, seconds=seconds)
-    assert len(set(tier.asked[:6])) == 2  # both kinds among the first
+    assert len(set(tier.asked[:6])) == 2  # short and long documents among the first
     assert found.documents_per_second == pytest.approx(1000 / 50.5)
 
 
-def test_of_a_hundred_documents_the_median_and_the_95th_are_told(
+def test_median_and_95th_percentile_latency(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tier = Patient()
+    tier = TierWithClock()
     monkeypatch.setattr(measure, "load_tier", lambda *_, **__: tier)
     monkeypatch.setattr(measure, "time", tier)
     monkeypatch.setattr(measure, "MAX_TIMED_DOCUMENTS", 100)
-    texts = ["a " * words for words in range(1, 21)]  # each is asked five times
+    texts = ["a " * words for words in range(1, 21)]  # each is predicted five times
     found = run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), texts, seconds=9.0)
     assert found.timed_documents == 100
     assert (found.p50_seconds, found.p95_seconds) == pytest.approx((0.010, 0.019))
@@ -216,25 +216,25 @@ def test_of_a_hundred_documents_the_median_and_the_95th_are_told(
         ),
     ],
 )
-def test_what_is_measured_is_loaded_as_it_is_set(
+def test_tier_is_loaded_with_the_measured_options(
     setting: BenchmarkConfig, loaded: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[object] = []
 
-    def load(folder: Path, **options: object) -> Patient:
+    def load(folder: Path, **options: object) -> TierWithClock:
         if "drafter" in options:
             options["drafter"] = getattr(options["drafter"], "__name__", None)
         found.append(
             (str(folder), {key: value for key, value in options.items() if value is not None})
         )
-        return Patient()
+        return TierWithClock()
 
     monkeypatch.setattr(measure, "load_tier", load)
     run_benchmark(setting, TEXTS, seconds=0.0)
     assert found == loaded
 
 
-def test_who_is_fast_enough_and_finds_most_serves() -> None:
+def test_best_tier_within_the_latency_budget_is_recommended() -> None:
     sentence = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)[0]
     assert served_version(sentence) == "small"
     assert "OpenVINO" in sentence
@@ -248,7 +248,7 @@ def test_who_is_fast_enough_and_finds_most_serves() -> None:
     assert re.search(r"\b30 ms\b.*`tagalong prelabel`", sentence)
 
 
-def test_the_slower_serves_only_where_it_is_known_to_be_worth_it() -> None:
+def test_slower_tier_needs_a_significant_gain() -> None:
     patient = replace(NEED, latency_budget_seconds=5.0)
     hardly = replace(FOUND, f1=FOUND.f1 + 0.001)
     elsewhere = replace(BETTER, documents=48)
@@ -275,14 +275,14 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("ours", "theirs", "is_sure"), PAIRS)
-def test_a_gain_that_may_be_noise_is_no_gain(
+def test_insignificant_gain_is_no_gain(
     ours: dict[str, tuple[float, float]], theirs: dict[str, tuple[float, float]], is_sure: bool
 ) -> None:
     known = {
         "small": replace(FOUND, paired_intervals=ours),
         "large": replace(BETTER, paired_intervals=theirs),
     }
-    real_time, _, verdict, *cascade = recommend_tiers([ENCODER, LLM], known, PATIENT)
+    real_time, _, verdict, *cascade = recommend_tiers([ENCODER, LLM], known, LONG_BUDGET)
     assert ("serve the LLM large" in real_time) == is_sure
     assert bool(cascade) == is_sure
     if is_sure:
@@ -294,38 +294,38 @@ def test_a_gain_that_may_be_noise_is_no_gain(
         assert f"evaluate more documents. {COMPARE}" in verdict
 
 
-def test_without_a_paired_interval_noise_is_not_known() -> None:
+def test_no_significance_without_paired_interval() -> None:
     *_, verdict, _ = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)
     assert f"Whether that is more than noise is unknown: {COMPARE}" in verdict
-    paired = {"other": (0.01, 0.05)}  # with somebody else
+    paired = {"other": (0.01, 0.05)}  # with another version
     known = {"small": FOUND, "large": replace(BETTER, paired_intervals=paired)}
     assert "unknown" in recommend_tiers([ENCODER, LLM], known, NEED)[2]
-    # An interval of other documents than those that the scores are of is of no use.
+    # An interval on other documents than the scores is not used.
     elsewhere = replace(BETTER, documents=48, paired_intervals={"small": (-0.01, 0.07)})
     said = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": elsewhere}, NEED)
     assert "guess" in said[2]
     assert "noise" not in " ".join(said)
 
 
-@pytest.mark.parametrize(("gold", "is_told"), [(29, False), (30, True)])
-def test_of_few_gold_entities_nothing_is_made(gold: int, is_told: bool) -> None:
+@pytest.mark.parametrize(("gold", "is_used"), [(29, False), (30, True)])
+def test_few_gold_entities_are_ignored(gold: int, is_used: bool) -> None:
     few = {"1": gold, "2": 0, "3+": 0}
     paired = {"small": (0.2, 0.4)}
     known = {
         "small": replace(FOUND, documents=2, support=few),
         "large": replace(BETTER, documents=2, support=few, paired_intervals=paired),
     }
-    said = recommend_tiers([ENCODER, LLM], known, PATIENT)
-    assert ("serve the LLM" in said[0]) == is_told
-    assert ("For batches that matter: the LLM" in said[2]) == is_told
-    if not is_told:
+    said = recommend_tiers([ENCODER, LLM], known, LONG_BUDGET)
+    assert ("serve the LLM" in said[0]) == is_used
+    assert ("For batches that matter: the LLM" in said[2]) == is_used
+    if not is_used:
         assert said[2] == (
             "Scores on fewer than 30 gold entities are too uncertain: with more of "
             f"them, {COMPARE} give its result with `--evaluation DIR/report.json`."
         )
 
 
-def test_what_could_not_be_measured_is_not_called_absent() -> None:
+def test_failed_measurement_is_not_reported_as_missing() -> None:
     failed = [BenchmarkConfig("large", FOLDER, "llm")]
     *_, said = recommend_tiers([ENCODER], {}, NEED, failed=failed)
     assert said == "The LLM large could not be measured: see the note."
@@ -335,11 +335,11 @@ def test_what_could_not_be_measured_is_not_called_absent() -> None:
     ]
     *_, said = recommend_tiers([LLM], {}, NEED, failed=failed)
     assert said == "The encoder small could not be measured: see the note."
-    *_, said = recommend_tiers([TORCH], {}, NEED, failed=failed[:1])  # one way of two
+    *_, said = recommend_tiers([TORCH], {}, NEED, failed=failed[:1])  # one of two runtimes
     assert said.startswith("There is no LLM")
 
 
-def test_commands_find_the_versions_where_they_are() -> None:
+def test_recommended_commands_use_the_models_folder() -> None:
     need = replace(NEED, models_dir="my models")
     known = {"small": FOUND, "large": BETTER}
     said = [
@@ -355,7 +355,7 @@ def test_commands_find_the_versions_where_they_are() -> None:
     assert "--models" not in " ".join(recommend_tiers([ENCODER, LLM], known, NEED))
 
 
-def test_what_nobody_can_choose_is_not_advised() -> None:
+def test_unavailable_runtimes_are_not_recommended() -> None:
     fast = replace(FP32, p95_seconds=0.01, documents_per_second=500.0)
     assert deployable_results([TORCH, fast]) == [TORCH]
     said = " ".join(recommend_tiers([TORCH, fast, LLM], {}, NEED))
@@ -365,7 +365,7 @@ def test_what_nobody_can_choose_is_not_advised() -> None:
     assert served_version(recommend_tiers([TORCH, fast, LLM], {}, hasty)[0]) is None
 
 
-def test_it_serves_as_it_does_by_itself_where_that_is_soon_enough() -> None:
+def test_default_runtime_is_recommended_if_fast_enough() -> None:
     fast = replace(TORCH, p95_seconds=0.03)
     assert "OpenVINO" in recommend_tiers([ENCODER, fast], {}, NEED)[0]
     hasty = replace(NEED, latency_budget_seconds=0.035)
@@ -374,7 +374,7 @@ def test_it_serves_as_it_does_by_itself_where_that_is_soon_enough() -> None:
     assert "TAGALONG_OPENVINO" not in recommend_tiers([fast], {}, hasty)[0]
 
 
-def test_a_batch_is_read_in_another_way_only_where_that_is_much_faster() -> None:
+def test_batch_runtime_differs_only_if_much_faster() -> None:
     for per_second, took in (
         (51.0, "33 minutes on OpenVINO, int8"),
         (500.0, "3.3 minutes on PyTorch, bf16 (with `TAGALONG_OPENVINO=false`)"),
@@ -385,7 +385,7 @@ def test_a_batch_is_read_in_another_way_only_where_that_is_much_faster() -> None
         assert recommend_tiers([ENCODER, fast], {}, NEED)[1].endswith(f"documents takes {took}.")
 
 
-def test_few_documents_are_called_few() -> None:
+def test_few_documents_are_noted() -> None:
     said = recommend_tiers([replace(ENCODER, timed_documents=7)], {}, NEED)[0]
     assert re.search(r"\b7 .*\b40 ms", said)
     for asked in (7, 100):
@@ -406,14 +406,14 @@ def test_few_documents_are_called_few() -> None:
 @pytest.mark.parametrize(
     ("p95", "least"), [(0.1004, "101 ms"), (0.9999, "1.00 s"), (4.0, "4.00 s"), (4.001, "4.01 s")]
 )
-def test_what_is_to_be_allowed_suffices(p95: float, least: str) -> None:
+def test_suggested_latency_budget_suffices(p95: float, least: str) -> None:
     said = recommend_tiers([replace(ENCODER, p95_seconds=p95)], {}, NEED)[0]
     assert f"takes {least}: allow that much" in said
     number, unit = least.split()
     assert float(number) / (1000 if unit == "ms" else 1) >= p95
 
 
-def test_one_document_takes_a_moment_and_not_nothing() -> None:
+def test_short_batch_has_no_zero_duration() -> None:
     need = replace(NEED, batch_documents=1, cost_per_hour=0.8)
     said = recommend_tiers([ENCODER], {}, need)[1]
     assert said.startswith("A batch of 1 document takes less than a second (at a cost of under ")
@@ -441,12 +441,12 @@ def test_one_document_takes_a_moment_and_not_nothing() -> None:
         (10_000.0, ", 200 times as fast"),
     ],
 )
-def test_how_many_times_as_long(per_second: float, words: str) -> None:
+def test_speed_ratio_in_words(per_second: float, words: str) -> None:
     said = recommend_tiers([ENCODER, replace(LLM, documents_per_second=per_second)], {}, NEED)[1]
     assert said.endswith(f"{words}.")
 
 
-def test_most_of_a_gain_is_where_most_of_it_is() -> None:
+def test_no_cascade_if_long_entities_are_a_small_part_of_the_gain() -> None:
     evenly = {length: f1 + 0.03 for length, f1 in FOUND.by_length.items()}
     few_long = replace(FOUND, support={"1": 900, "2": 80, "3+": 40})
     better = replace(few_long, f1=0.88, by_length=evenly | {"3+": FOUND.by_length["3+"] + 0.031})
@@ -459,13 +459,13 @@ def test_most_of_a_gain_is_where_most_of_it_is() -> None:
     ("support", "gains", "is_long"),
     [
         ((99, 80, 70), (0.01, 0.03, 0.12), True),
-        ((29, 29, 30), (0.11, 0.10, 0.01), False),  # the gain is where gold is little
+        ((29, 29, 30), (0.11, 0.10, 0.01), False),  # the gain is in strata with few entities
         ((20, 80, 70), (0.01, -0.05, -0.02), False),
         ((99, 80, 70), (-0.01, -0.01, 0.12), True),
-        ((99, 80, 29), (0.01, 0.01, 0.12), False),  # too little to be sure
+        ((99, 80, 29), (0.01, 0.01, 0.12), False),  # too few entities
     ],
 )
-def test_the_cascade_is_for_gains_in_long_entities(
+def test_cascade_is_recommended_for_gains_in_long_entities(
     support: tuple[int, ...], gains: tuple[float, ...], is_long: bool
 ) -> None:
     lengths = list(FOUND.support)
@@ -478,7 +478,7 @@ def test_the_cascade_is_for_gains_in_long_entities(
     assert ("--tier cascade" in said) == is_long
 
 
-def test_batches_go_to_who_is_worth_the_time() -> None:
+def test_batch_recommendation_weighs_gain_and_time() -> None:
     known = {"small": FOUND, "large": BETTER}
     _, costs, verdict, cascade = recommend_tiers(
         [ENCODER, LLM], known, replace(NEED, cost_per_hour=2.0)
@@ -492,7 +492,7 @@ def test_batches_go_to_who_is_worth_the_time() -> None:
     assert verdict.startswith("For batches, too: the encoder. The LLM has 3.0 points less")
 
 
-def test_what_is_not_known_is_not_argued_with() -> None:
+def test_unknown_scores_are_not_used_as_reasons() -> None:
     *_, said = recommend_tiers([ENCODER, LLM], {"small": FOUND}, NEED)
     assert "unknown" in said
     other = replace(BETTER, documents=48)
@@ -506,7 +506,7 @@ def test_what_is_not_known_is_not_argued_with() -> None:
     assert "takes 2.3 days" in " ".join(recommend_tiers([LLM], {}, NEED))
 
 
-def test_long_times_are_said_in_words() -> None:
+def test_long_durations_in_words() -> None:
     said = [format_duration(seconds) for seconds in (0.4, 0.6, 1.4, 1.6)]
     assert said == ["less than a second", "1 second", "1 second", "2 seconds"]
     said = [format_duration(seconds) for seconds in (30, 150, 600, 3 * 3600, 86400 * 9, 86400 * 90)]
@@ -529,7 +529,7 @@ def test_scores_are_read_from_manifests_and_evaluations() -> None:
         scores_from_report({"model": "x"})
 
 
-def test_an_evaluation_tells_of_both_whom_it_compares() -> None:
+def test_evaluation_has_scores_of_both_systems() -> None:
     gold = [Document(str(n), TEXTS[0], (Span(0, 8, "Chemical"),)) for n in range(3)]
     said = [Prediction((Span(0, 8, "Chemical"),), 1.0, "good")] * 3
     silent = [Prediction((), 1.0, "bad")] * 3
@@ -559,7 +559,7 @@ def test_an_evaluation_tells_of_both_whom_it_compares() -> None:
 
 
 class Cells(HTMLParser):
-    """The rows of a page's tables, and where the chart's marks are."""
+    """The rows of the tables, and the positions of the chart's marks."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -586,7 +586,7 @@ class Cells(HTMLParser):
             self.rows[-1][-1] = f"{self.rows[-1][-1]} {data.strip()}".strip()
 
 
-def test_every_form_has_every_figure() -> None:
+def test_every_output_format_has_every_value() -> None:
     report = report_of(ENCODER, LLM, notes=("a <b>note</b>",))
     markdown, page = benchmark_to_markdown(report), benchmark_to_html(report)
     first, second = json.loads(json.dumps(benchmark_to_json(report)))["timings"]
@@ -623,7 +623,7 @@ def test_every_form_has_every_figure() -> None:
     assert "Too slow" in benchmark_to_html(report_of(LLM))
 
 
-def test_it_is_within_what_is_allowed_where_95_of_100_are() -> None:
+def test_latency_budget_is_met_by_the_95th_percentile() -> None:
     report = report_of(
         replace(ENCODER, p50_seconds=0.09, p95_seconds=0.11),
         replace(ENCODER, p50_seconds=0.1, p95_seconds=0.1),
@@ -633,7 +633,7 @@ def test_it_is_within_what_is_allowed_where_95_of_100_are() -> None:
     assert found == [False, True]
 
 
-def test_an_hour_costs_what_it_costs() -> None:
+def test_cost_per_hour() -> None:
     report = report_of(ENCODER, LLM, requirements=replace(NEED, cost_per_hour=2.0))
     batch = benchmark_tables(report)[2]
     assert batch.columns[-1] == "Cost"
@@ -643,13 +643,13 @@ def test_an_hour_costs_what_it_costs() -> None:
     assert ["llm", "PyTorch", "55.56", "111.11"] in Cells(benchmark_to_html(report)).rows
 
 
-def test_a_gpu_has_memory_of_its_own() -> None:
+def test_gpu_memory_is_reported() -> None:
     (_, many, *_) = benchmark_tables(report_of(replace(LLM, peak_gpu_memory_bytes=2**33)))
     assert many.columns[3:5] == ("Memory", "GPU memory")
     assert many.rows[0][3:5] == ("16,384 MiB", "8,192 MiB")
 
 
-def test_of_a_length_that_gold_has_none_of_nothing_is_shown() -> None:
+def test_lengths_without_gold_are_not_shown() -> None:
     none = replace(FOUND, support=FOUND.support | {"3+": 0})
     table = benchmark_tables(report_of(ENCODER, scores={"small": none}))[-1]
     assert table.rows[0][-1] == "-"

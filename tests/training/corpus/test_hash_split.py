@@ -1,4 +1,4 @@
-"""Splits: a partition by text alone, the same for ever."""
+"""Splits: a partition that depends only on the texts and stays the same."""
 
 import math
 from dataclasses import replace
@@ -30,9 +30,7 @@ weights = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 
 
 @given(corpora, weights)
-def test_every_document_is_on_exactly_one_side_in_order(
-    documents: list[Document], weights: list[int]
-) -> None:
+def test_split_is_an_ordered_partition(documents: list[Document], weights: list[int]) -> None:
     shares = {str(i): weight / sum(weights) for i, weight in enumerate(weights)}
     sides = split_documents(documents, shares)
     assert list(sides) == list(shares)
@@ -42,9 +40,7 @@ def test_every_document_is_on_exactly_one_side_in_order(
 
 
 @given(corpora, corpora)
-def test_a_side_depends_on_nothing_but_the_text(
-    documents: list[Document], others: list[Document]
-) -> None:
+def test_side_depends_only_on_the_text(documents: list[Document], others: list[Document]) -> None:
     alone = split_documents(documents, SHARES)
     together = split_documents([*others, *documents[::-1]], SHARES)
     for name, side in alone.items():
@@ -54,7 +50,7 @@ def test_a_side_depends_on_nothing_but_the_text(
 
 
 @given(corpora)
-def test_the_same_text_never_straddles(documents: list[Document]) -> None:
+def test_equal_texts_are_on_the_same_side(documents: list[Document]) -> None:
     copies = [replace(one, text=f" {one.text.upper()}\n", spans=()) for one in documents]
     sides = split_documents([*documents, *copies], SHARES)
     assert find_shared_texts(sides["train"], sides["dev"] + sides["test"]) == []
@@ -62,13 +58,13 @@ def test_the_same_text_never_straddles(documents: list[Document]) -> None:
     assert find_shared_texts(*split_off_dev([*documents, *copies], 0.3)) == []
 
 
-def test_a_larger_first_share_only_adds_to_it() -> None:
+def test_larger_first_share_only_adds_documents() -> None:
     small = split_documents(MANY, {"train": 0.5, "dev": 0.5})["train"]
     large = split_documents(MANY, {"train": 0.7, "dev": 0.3})["train"]
     assert {document.id for document in small} < {document.id for document in large}
 
 
-def test_sides_are_as_large_as_their_shares_say() -> None:
+def test_side_sizes_match_shares() -> None:
     sides = split_documents(MANY, SHARES)
     for name, share in SHARES.items():
         spread = math.sqrt(len(MANY) * share * (1 - share))
@@ -76,7 +72,7 @@ def test_sides_are_as_large_as_their_shares_say() -> None:
     assert len(split_off_dev(MANY, 0.25)[1]) == pytest.approx(100, abs=27)
 
 
-def test_sides_are_the_same_for_ever() -> None:
+def test_sides_are_pinned() -> None:
     documents = [Document(name, f"case {name}") for name in "abcdefghijkl"]
     sides = split_documents(documents, {"train": 0.5, "dev": 0.25, "test": 0.25})
     names = {side: "".join(one.id for one in there) for side, there in sides.items()}
@@ -84,17 +80,15 @@ def test_sides_are_the_same_for_ever() -> None:
     assert "".join(document.id for document in split_off_dev(documents, 0.3)[1]) == "bgijk"
 
 
-def test_holding_out_of_a_train_side_is_fair() -> None:
+def test_holding_out_of_a_train_side_is_independent() -> None:
     train = split_documents(MANY, SHARES)["train"]
     stay, held = split_off_dev(train, 0.1)
     assert len(stay) + len(held) == len(train)
-    assert 10 < len(held) < 60  # the hash of the split would hold out all or nothing of a side
+    assert 10 < len(held) < 60  # the split's own hash would hold out all or none of a side
 
 
 @given(st.lists(odd_documents(), min_size=2, max_size=4), st.floats(0.01, 0.99))
-def test_two_different_texts_are_enough_for_both_sides(
-    documents: list[Document], share: float
-) -> None:
+def test_two_different_texts_fill_both_sides(documents: list[Document], share: float) -> None:
     stay, held = split_off_dev(documents, share)
     if len({normalize_text(document.text) for document in documents}) > 1:
         assert stay
@@ -106,18 +100,18 @@ def test_two_different_texts_are_enough_for_both_sides(
     [{}, {"train": 0.5}, {"train": 0.5, "dev": 0.6}, {"train": 1.5, "dev": -0.5},
      {"train": 1.0, "dev": 0.0}, {"train": math.nan, "dev": 0.5}, {"train": math.inf}],
 )  # fmt: skip
-def test_shares_must_add_up(shares: dict[str, float]) -> None:
+def test_shares_must_sum_to_1(shares: dict[str, float]) -> None:
     with raises(InputError, "shares-not-one"):
         split_documents(MANY, shares)
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.1, math.nan])
-def test_a_share_to_hold_out_is_between_0_and_1(share: float) -> None:
+def test_held_out_share_is_between_0_and_1(share: float) -> None:
     with raises(InputError, "share-not-a-part"):
         split_off_dev(MANY, share)
 
 
-def test_shared_and_repeated_texts_are_found() -> None:
+def test_shared_and_duplicate_texts_are_found() -> None:
     one, same = Document("1", "Acute renal\nfailure"), Document("2", " acute  RENAL failure ")
     other = Document("3", "acute renal failures")
     assert find_shared_texts([one, same], [other, same]) == [(one, same)]
@@ -125,7 +119,7 @@ def test_shared_and_repeated_texts_are_found() -> None:
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.95))
-def test_what_is_kept_out_once_is_kept_out_for_ever(one: int, two: int, share: float) -> None:
+def test_held_out_text_stays_held_out(one: int, two: int, share: float) -> None:
     few, many = sorted((one, two))
     learnt, kept_out = split_off_held_out(SIXTY[:few], share)
     learnt_later, kept_out_later = split_off_held_out(SIXTY[:many], share)
@@ -134,7 +128,7 @@ def test_what_is_kept_out_once_is_kept_out_for_ever(one: int, two: int, share: f
     assert sorted([*learnt, *kept_out], key=SIXTY.index) == SIXTY[:few]
 
 
-def test_white_space_and_case_do_not_carry_a_text_over() -> None:
+def test_white_space_and_case_do_not_change_the_side() -> None:
     _, kept_out = split_off_held_out(SIXTY, 0.3)
     for document in kept_out:
         copy = Document("copy", f"  {document.text.upper()}\n")

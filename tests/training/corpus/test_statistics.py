@@ -1,4 +1,4 @@
-"""Checks and counts: every annotation is accounted for once."""
+"""Checks and counts of corpora."""
 
 import json
 
@@ -20,7 +20,7 @@ OUTVOTED = DroppedAnnotation("Disease", "after", "outvoted", 20, 25, "1")
 CORPUS = Corpus(DOCUMENTS, (OUTVOTED,), (), ("Chemical", "Disease"), ())
 
 
-def test_a_check_says_what_is_lost_and_why() -> None:
+def test_check_reports_dropped_spans_with_reasons() -> None:
     check = check_corpus(CORPUS)
     assert (check.documents, check.documents_without_entities, check.repeated_documents) == (
         3,
@@ -46,7 +46,7 @@ def test_a_check_says_what_is_lost_and_why() -> None:
 
 
 @given(st.lists(odd_documents(), max_size=4), st.sets(st.sampled_from(LABELS), min_size=1))
-def test_every_entity_is_kept_or_lost(documents: list[Document], known: set[str]) -> None:
+def test_each_entity_is_kept_or_dropped(documents: list[Document], known: set[str]) -> None:
     check = check_corpus(Corpus(tuple(documents), (), (), tuple(sorted(known)), ()))
     assert check.kept_entities + check.dropped_count == sum(
         len(document.spans) for document in documents

@@ -1,4 +1,4 @@
-"""Vectors of every family of encoders, and tag probabilities as calibrated as in serving."""
+"""Vectors of every encoder family, and calibrated tag probabilities."""
 
 import math
 from dataclasses import replace
@@ -42,7 +42,7 @@ def tier_of(folder, *, adapter: AdapterConfig | None = None, reading: WindowConf
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=4, alpha=8)])
-def test_every_family_has_vectors_of_unit_length(family: str, adapter, tiny_base) -> None:
+def test_vectors_of_every_family_have_unit_length(family: str, adapter, tiny_base) -> None:
     tier = tier_of(tiny_base(family), adapter=adapter)
     documents = [*toy_documents(5, sentences=9), Document("empty", ""), Document("blank", " \n")]
     found = embed_documents(tier, documents)
@@ -52,7 +52,7 @@ def test_every_family_has_vectors_of_unit_length(family: str, adapter, tiny_base
     assert found == pytest.approx(backward, abs=1e-5)
 
 
-def test_a_vector_is_the_mean_over_words(tiny_base) -> None:
+def test_vector_is_the_mean_over_words(tiny_base) -> None:
     tier = tier_of(tiny_base("bert-uncased"), reading=WindowConfig(96, 0))
     [document] = toy_documents(1, sentences=1)
     [window] = tier.window_encoder.encode([document.text], [word_offsets(document.text)])
@@ -66,7 +66,7 @@ def test_a_vector_is_the_mean_over_words(tiny_base) -> None:
     )
 
 
-def test_documents_do_not_see_each_other_and_chunks_do_not_show(tiny_base) -> None:
+def test_vectors_do_not_depend_on_batching(tiny_base) -> None:
     tier = tier_of(tiny_base("minilm"))
     documents = toy_documents(7, sentences=6)
     together = embed_documents(tier, documents)
@@ -90,7 +90,7 @@ class Scripted(EncoderTier):
         return [np.array([self.logits] * len(one.words)).reshape(-1, 3) for one in encoded]
 
 
-def test_probabilities_are_of_the_temperature_that_is_served_with() -> None:
+def test_probabilities_use_the_served_temperature() -> None:
     runner: Any = SimpleNamespace(
         name="scripted", can_use_openvino=False, streams=1, documents_per_request_chunk=1
     )
@@ -98,7 +98,7 @@ def test_probabilities_are_of_the_temperature_that_is_served_with() -> None:
     tags = TagSet(("Disease",))
     tier = Scripted(runner, window_encoder, tag_set=tags, version="v", temperature=2.0)
     two, none = predict_tag_distributions(tier, [Document("1", "alpha beta"), Document("2", "")])
-    # The logits halved are ln 2, 0 and 0: of four parts O has two. As they are, it would be 4 of 6.
+    # Temperature 2 makes the logits ln 2, 0 and 0, so O has 2/4. Uncalibrated, it would have 4/6.
     assert np.exp(two.log_probs) == pytest.approx(np.array([[2 / 4, 1 / 4, 1 / 4]] * 2))
     assert two.predicted_tags.tolist() == [0, 0]
     assert (none.log_probs.shape, none.predicted_tags.shape) == ((0, 3), (0,))

@@ -1,4 +1,4 @@
-"""Agreement: 1 for those who say the same, and the same whoever is compared with whom."""
+"""Inter-annotator agreement: symmetry, pairs and strata."""
 
 import json
 from itertools import product
@@ -42,7 +42,7 @@ def documents_of(project) -> list[Document]:
 
 
 @given(projects, st.randoms(use_true_random=False))
-def test_no_order_matters(project, chance) -> None:
+def test_agreement_ignores_order(project, chance) -> None:
     documents = documents_of(project)
     assert compute_agreement(chance.sample(documents, len(documents))) == compute_agreement(
         documents
@@ -50,7 +50,7 @@ def test_no_order_matters(project, chance) -> None:
 
 
 @given(projects)
-def test_who_is_called_what_does_not_matter(project) -> None:
+def test_agreement_ignores_annotator_names(project) -> None:
     names = {"anna": "zoe", "ben": "ben", "cleo": "abe"}  # in another order
     renamed = {(task, names[who]): spans for (task, who), spans in project.items()}
     one, other = (compute_agreement(documents_of(each)) for each in (project, renamed))
@@ -62,7 +62,7 @@ def test_who_is_called_what_does_not_matter(project) -> None:
 
 
 @given(st.lists(drawn, min_size=1, max_size=4))
-def test_who_says_the_same_agrees(tasks) -> None:
+def test_equal_annotations_agree_fully(tasks) -> None:
     documents = [
         by(who, str(task), *spans)
         for (task, spans), who in product(enumerate(tasks), ("anna", "ben", "cleo"))
@@ -73,7 +73,7 @@ def test_who_says_the_same_agrees(tasks) -> None:
 
 
 @given(projects)
-def test_parts_add_up_and_overlap_is_never_less(project) -> None:
+def test_strata_add_up_and_relaxed_is_at_least_strict(project) -> None:
     agreement = compute_agreement(documents_of(project))
     for parts in (
         agreement.by_label.values(),
@@ -86,7 +86,7 @@ def test_parts_add_up_and_overlap_is_never_less(project) -> None:
     assert list(agreement.by_length) == list(LENGTH_BUCKETS)
 
 
-def test_figures_by_hand() -> None:
+def test_hand_computed_agreement() -> None:
     agreement = compute_agreement(
         [
             by("anna", "1", NALOXONE, EFFECT),
@@ -109,7 +109,7 @@ def test_figures_by_hand() -> None:
     assert [entry.task_id for entry in agreement.by_task] == ["1", "2"]
 
 
-def test_of_three_every_two_are_compared() -> None:
+def test_three_annotators_make_three_pairs() -> None:
     agreement = compute_agreement(
         [by("anna", "1", NALOXONE), by("ben", "1", NALOXONE), by("cleo", "1", CLONIDINE)]
     )
@@ -121,18 +121,18 @@ def test_of_three_every_two_are_compared() -> None:
     assert agreement.overall.exact_f1 == pytest.approx(1 / 3)
 
 
-def test_one_id_in_two_projects_is_two_tasks() -> None:
+def test_same_id_in_two_projects_is_two_tasks() -> None:
     with raises(InputError, "no-task-with-two-annotators"):
         compute_agreement([by("anna", "1", NALOXONE), by("ben", "1", text="Another text.")])
 
 
 @pytest.mark.parametrize("documents", [[], [by("anna", "1", NALOXONE), by("anna", "2")]])
-def test_a_single_annotator_agrees_with_nobody(documents) -> None:
+def test_single_annotator_has_no_agreement(documents) -> None:
     with raises(InputError, "no-task-with-two-annotators"):
         compute_agreement(documents)
 
 
-def test_every_annotator_of_an_export_is_heard_ground_truth_or_not(tmp_path) -> None:
+def test_agreement_ignores_ground_truth_marks(tmp_path) -> None:
     def annotation(who, span, *, truth=False):
         value = {"start": span.start, "end": span.end, "labels": [span.label]}
         item = {"type": "labels", "from_name": "label", "to_name": "text", "value": value}
@@ -144,7 +144,7 @@ def test_every_annotator_of_an_export_is_heard_ground_truth_or_not(tmp_path) -> 
         "annotations": [
             annotation(1, NALOXONE, truth=True),
             annotation(2, NALOXONE),
-            annotation(2, CLONIDINE),  # submitted later: nobody has two voices
+            annotation(2, CLONIDINE),  # submitted later: each annotator has one vote
         ],
     }
     path = tmp_path / "export.json"

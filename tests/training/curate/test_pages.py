@@ -1,4 +1,4 @@
-"""Pages of curation: what they show is what was found, and nothing in it is taken for markup."""
+"""HTML pages of curation: their content and escaping."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def review_of(*findings: ReviewFinding) -> ReviewReport:
 
 
 def drawn_in(page: Page) -> list[tuple[str, str]]:
-    """Classes and texts of the pieces of the last article."""
+    """Classes and texts of the segments of the last article."""
     start = page.html.rindex('<p class="text" dir="auto">')
     inside = page.html[start : page.html.index("</p>", start)]
     pieces = inside.split('<span class="piece ')[1:]
@@ -49,7 +49,7 @@ class Shown(Page):
         super().__init__(html)
 
 
-def test_a_review_draws_what_is_there_what_looks_wrong_and_what_is_suggested() -> None:
+def test_review_page_shows_annotations_findings_and_suggestions() -> None:
     found = review_of(SPURIOUS, MISSED)
     page = Shown(
         review_to_html(found, [DOCUMENT], model_name="five models", notes=["Mind the gap"])
@@ -65,14 +65,14 @@ def test_a_review_draws_what_is_there_what_looks_wrong_and_what_is_suggested() -
     assert "script" not in page.tags
 
 
-def test_a_clean_corpus_has_a_page_too() -> None:
+def test_clean_corpus_has_a_page() -> None:
     page = Page(review_to_html(review_of(), [DOCUMENT], model_name="one", notes=[]))
     assert "No findings" in page.text
     assert "table" not in page.tags
     assert "No findings" not in review_to_markdown(review_of(), model_name="one", notes=[])
 
 
-def test_a_long_queue_says_how_much_more_there_is() -> None:
+def test_truncated_queue_shows_number_of_others() -> None:
     found = review_of(*[MISSED] * (MAX_TABLE_ROWS + 1_234))
     assert (
         "1,234 more are in report.json."
@@ -88,7 +88,7 @@ def voices(*spoken: tuple[str, str, tuple[Span, ...]], text: str = TEXT) -> list
     ]
 
 
-def test_an_agreement_draws_both_sides_of_what_is_not_agreed_on() -> None:
+def test_agreement_page_shows_both_sides_of_disagreements() -> None:
     documents = voices(
         ("1", "ada", (NALOXONE, EFFECT)),
         ("1", "ben", (NALOXONE, CLONIDINE)),
@@ -98,7 +98,7 @@ def test_an_agreement_draws_both_sides_of_what_is_not_agreed_on() -> None:
     )
     agreement = compute_agreement(documents)
     page = Shown(agreement_to_html(agreement, documents))
-    assert page.tags.count("article") == 1  # the other task is agreed on
+    assert page.tags.count("article") == 1  # the annotators agree on the other task
     assert drawn_in(page) == [
         ("right", "Naloxone"),
         ("missed", "antihypertensive effect"),
@@ -109,7 +109,7 @@ def test_an_agreement_draws_both_sides_of_what_is_not_agreed_on() -> None:
     assert "| All | 6 | 0.667 | 0.667 |" in agreement_to_markdown(agreement)
 
 
-def test_a_label_called_all_is_not_taken_for_all_of_them() -> None:
+def test_label_named_all_is_not_the_total() -> None:
     named_all = Span(0, 8, "All")
     documents = voices(("1", "ada", (named_all, EFFECT)), ("1", "ben", (named_all, CLONIDINE)))
     table = agreement_tables(compute_agreement(documents))[0]
@@ -119,7 +119,7 @@ def test_a_label_called_all_is_not_taken_for_all_of_them() -> None:
     ]
 
 
-def test_ids_used_twice_are_two_tasks() -> None:
+def test_duplicate_ids_are_two_tasks() -> None:
     documents = voices(("1", "ada", (NALOXONE,)), ("1", "ben", ()))
     documents += voices(("1", "ada", ()), ("1", "ben", (Span(0, 5, "Drug"),)), text="Other one.")
     page = Page(agreement_to_html(compute_agreement(documents), documents))
@@ -128,7 +128,7 @@ def test_ids_used_twice_are_two_tasks() -> None:
     assert "reverses" in page.text
 
 
-def test_of_several_annotators_those_who_agree_least_are_drawn() -> None:
+def test_least_agreeing_annotators_are_shown() -> None:
     documents = voices(
         ("1", "ada", (NALOXONE,)), ("1", "ben", (NALOXONE,)), ("1", "cid", (CLONIDINE,))
     )
@@ -138,7 +138,7 @@ def test_of_several_annotators_those_who_agree_least_are_drawn() -> None:
 
 
 @pytest.mark.parametrize("kind", ["review", "agreement"])
-def test_nothing_is_taken_for_markup_and_nothing_is_loaded(kind: str) -> None:
+def test_pages_escape_markup_and_load_nothing(kind: str) -> None:
     text = HOSTILE + " clonidine"
     span = Span(0, len(HOSTILE), HOSTILE)
     if kind == "review":

@@ -1,4 +1,4 @@
-"""Reviewing: folds by content, every difference one finding, and planted errors at the top."""
+"""Review: folds, findings, qualities and planted errors."""
 
 from collections import Counter
 from dataclasses import replace
@@ -31,7 +31,7 @@ from tests.errors import raises
 from tests.toy_corpus import LABELS, toy_documents
 
 TAGS = TagSet(LABELS)
-TEXT = "alpha beta gamma delta epsilon zeta"  # a word of every length up to six
+TEXT = "alpha beta gamma delta epsilon zeta"  # six words
 WORDS = word_offsets(TEXT)
 CROSSING = CrossValidationConfig(
     recipe=EncoderRecipe(
@@ -47,7 +47,7 @@ CROSSING = CrossValidationConfig(
 
 
 def opinion(document: Document, spans, *, sure: float = 0.9) -> TagDistribution:
-    """What a model says that is so sure of some spans, and of nothing else."""
+    """Output of a model that has this confidence in some spans."""
     tags = np.array(
         TAGS.encode(replace(document, spans=tuple(spans), masked_ranges=())).tags, np.intp
     )
@@ -80,7 +80,7 @@ texts = st.lists(st.sampled_from(["one", "two", "Two ", "three", "four", "five"]
 
 
 @given(texts, st.randoms(use_true_random=False))
-def test_folds_part_documents_by_content_alone(texts: list[str], chance) -> None:
+def test_folds_depend_only_on_content(texts: list[str], chance) -> None:
     documents = [Document(str(i), text) for i, text in enumerate([*texts, "six", "seven"])]
     numbers = assign_folds(documents, 2)
     assert set(numbers) == {0, 1}
@@ -95,14 +95,14 @@ def test_folds_part_documents_by_content_alone(texts: list[str], chance) -> None
 
 
 @pytest.mark.parametrize("n_folds", [1, 3])
-def test_folds_need_texts(n_folds: int) -> None:
+def test_folds_need_enough_texts(n_folds: int) -> None:
     documents = [Document("1", "One text."), Document("2", "one  text."), Document("3", "Another.")]
     with raises(InputError, "too-few-texts-for-folds"):
         assign_folds(documents, n_folds)
 
 
 @given(pieces, pieces)
-def test_every_difference_is_in_exactly_one_finding(drawn, read) -> None:
+def test_each_difference_is_in_one_finding(drawn, read) -> None:
     document = Document("1", TEXT, tuple(laid_out(drawn)))
     tags = TAGS.encode(replace(document, spans=tuple(laid_out(read)))).tags
     found = find_differences(document, TAGS.encode(document), tags, TAGS)
@@ -112,7 +112,7 @@ def test_every_difference_is_in_exactly_one_finding(drawn, read) -> None:
 
 
 @given(pieces, pieces, st.integers(0, 5), st.integers(1, 3))
-def test_unknown_truth_has_no_findings(drawn, read, first: int, length: int) -> None:
+def test_masked_ranges_have_no_findings(drawn, read, first: int, length: int) -> None:
     unknown = chunk(first, min(first + length, len(WORDS)), "unknown")
     document = Document(
         "1", TEXT, tuple(laid_out(drawn)), masked_ranges=((unknown.start, unknown.end),)
@@ -135,12 +135,12 @@ def test_unknown_truth_has_no_findings(drawn, read, first: int, length: int) -> 
         ([(0, 2, "Disease")], [(0, 3, "Disease")], ["boundary"]),
         ([(0, 2, "Disease")], [(0, 2, "Chemical")], ["type"]),
         ([(0, 2, "Disease")], [(1, 3, "Chemical")], ["type"]),
-        ([(1, 2, "Disease")], [(2, 3, "Disease")], ["boundary"]),  # marked one word too early
+        ([(1, 2, "Disease")], [(2, 3, "Disease")], ["boundary"]),  # annotated one word too early
         ([(1, 2, "Disease")], [(2, 3, "Chemical")], ["missed", "spurious"]),
         ([(0, 1, "Disease")], [(2, 3, "Disease")], ["missed", "spurious"]),
     ],
 )
-def test_each_kind(drawn, read, kinds) -> None:
+def test_finding_kinds(drawn, read, kinds) -> None:
     document = Document("1", TEXT, tuple(chunk(*one) for one in drawn))
     others = [Document("2", "gamma", (Span(0, 5, "Disease"),))]
     said = [opinion(document, [chunk(*one) for one in read]), opinion(others[0], others[0].spans)]
@@ -151,7 +151,7 @@ def test_each_kind(drawn, read, kinds) -> None:
             assert span is None or finding.span_text(span) == document.span_text(span)
 
 
-def test_a_quality_is_how_likely_a_tag_is_beside_its_like() -> None:
+def test_quality_is_relative_to_the_class_mean() -> None:
     document = Document("1", "alpha beta", (Span(0, 5, "Disease"),), masked_ranges=((6, 10),))
     others = [Document("2", "beta", (Span(0, 4, "Disease"),)), Document("3", "")]
     documents = [document, *others]
@@ -166,35 +166,35 @@ def test_a_quality_is_how_likely_a_tag_is_beside_its_like() -> None:
     assert ratings[2].shape == (0,)
 
 
-def test_a_quality_has_a_floor() -> None:
+def test_quality_has_a_minimum() -> None:
     document = Document("1", "alpha beta")
     said = opinion(document, ())
     said.log_probs[:, 0] = np.log([0.001, 0.999])
     [ratings] = rate_word_labels([TAGS.encode(document)], [said])
-    # The mean of what is said of O is 0.5; 0.02 is the lowest probability that is believed.
+    # The mean probability of O is 0.5; 0.02 is the minimum.
     assert np.exp(ratings) == pytest.approx([0.02 / 0.5, 0.999 / 0.5])
 
 
-def test_only_words_that_differ_speak_against_an_annotation() -> None:
-    """Drawn "alpha beta", read "alpha beta gamma": no word but gamma has another tag."""
+def test_only_differing_words_lower_the_quality() -> None:
+    """Annotated "alpha beta", predicted "alpha beta gamma": only "gamma" has another tag."""
     document = Document("1", TEXT, (chunk(0, 2, "Disease"),))
     said = opinion(document, [chunk(0, 3, "Disease")], sure=0.6)
     [finding] = review_annotations([document], [said], TAGS).findings
-    # Of gamma, drawn O, 0.1 is said, of three other O 0.6: a mean of 1.9 / 4. There are no
-    # precedents, so the odds are 0.1 / 0.475 = 4 / 19, and 4 of 4 + 19 is the score.
+    # "gamma", annotated O, has probability 0.1; three other O have 0.6: a mean of 1.9 / 4. Without
+    # phrase counts, the odds are 0.1 / 0.475 = 4 / 19, so the score is 4 / (4 + 19).
     assert (finding.kind, finding.score) == ("boundary", pytest.approx(4 / 23))
 
 
-def test_a_document_is_as_suspicious_as_its_findings_together() -> None:
+def test_document_suspicion_sums_its_findings() -> None:
     one, two = Document("one", "alpha"), Document("two", "beta gamma")
     right = Document("right", "delta epsilon zeta", (Span(0, 5, "Disease"),))
     said = [
-        opinion(one, [Span(0, 5, "Disease")], sure=0.6),  # and 0.1 for O, as for each other tag
+        opinion(one, [Span(0, 5, "Disease")], sure=0.6),  # and 0.1 for O and each other tag
         opinion(two, [Span(0, 4, "Disease"), Span(5, 10, "Disease")], sure=0.2),  # and 0.2 for O
         opinion(right, right.spans, sure=0.75),
     ]
     found = review_annotations([one, two, right], said, TAGS)
-    # Of O is said on average (0.1 + 2 * 0.2 + 2 * 0.75) / 5 = 0.4.
+    # The mean probability of O is (0.1 + 2 * 0.2 + 2 * 0.75) / 5 = 0.4.
     scores = {"one": 0.1 / (0.1 + 0.4), "two": 0.2 / (0.2 + 0.4)}  # 1/5 and 1/3
     for finding in found.findings:
         assert finding.score == pytest.approx(scores[finding.document])
@@ -209,7 +209,7 @@ def test_a_document_is_as_suspicious_as_its_findings_together() -> None:
     assert suspicions == pytest.approx([2 * np.log(3), np.log(5)])  # 2.2 and 1.6
 
 
-def test_precedents_leave_out_the_place_that_is_asked_about_and_what_is_unknown() -> None:
+def test_phrase_counts_exclude_the_finding_and_masked_ranges() -> None:
     texts = ["Renal failure, renal failure.", "renal  failure", "RENAL FAILURE"]
     documents = [
         Document("1", texts[0], (Span(0, 13, "Disease"), Span(15, 28, "Disease"))),
@@ -218,16 +218,20 @@ def test_precedents_leave_out_the_place_that_is_asked_about_and_what_is_unknown(
     ]
     phrase = phrase_from_text("renal failure")
     tagged = [TAGS.encode(document) for document in documents]
-    precedents = count_phrases(documents, tagged, {phrase}, TAGS)
-    assert precedents.occurrence_counts == {phrase: 3}
-    assert precedents.annotated_counts == {(phrase, "Disease"): 2}
-    even = precedents.log_odds(phrase, "Disease", is_annotated=True)  # one is, and one is not
+    phrase_counts = count_phrases(documents, tagged, {phrase}, TAGS)
+    assert phrase_counts.occurrence_counts == {phrase: 3}
+    assert phrase_counts.annotated_counts == {(phrase, "Disease"): 2}
+    even = phrase_counts.log_odds(
+        phrase, "Disease", is_annotated=True
+    )  # one is annotated, and one is not
     assert even == pytest.approx(0)
-    assert precedents.log_odds(phrase, "Disease", is_annotated=False) == pytest.approx(np.log(5))
-    assert precedents.log_odds(phrase, "Chemical", is_annotated=False) == pytest.approx(np.log(0.2))
+    assert phrase_counts.log_odds(phrase, "Disease", is_annotated=False) == pytest.approx(np.log(5))
+    assert phrase_counts.log_odds(phrase, "Chemical", is_annotated=False) == pytest.approx(
+        np.log(0.2)
+    )
 
 
-def test_the_more_precedents_speak_against_it_the_more_suspicious_it_is() -> None:
+def test_suspicion_rises_with_contrary_phrase_counts() -> None:
     forgotten = Document("1", "alpha beta")
     others = [Document(f"{i}", "alpha", (Span(0, 5, "Disease"),)) for i in range(2, 9)]
     documents = [forgotten, *others]
@@ -241,7 +245,7 @@ def test_the_more_precedents_speak_against_it_the_more_suspicious_it_is() -> Non
 
 
 @given(st.randoms(use_true_random=False))
-def test_the_order_of_documents_does_not_matter(chance) -> None:
+def test_review_ignores_document_order(chance) -> None:
     documents = toy_documents(8, seed=3)
     said = [
         opinion(one, chance.sample(one.spans, len(one.spans) // 2) if i % 2 else one.spans)
@@ -254,7 +258,7 @@ def test_the_order_of_documents_does_not_matter(chance) -> None:
     assert sum(suspect.finding_count for suspect in found.suspect_documents) == len(found.findings)
 
 
-def test_a_model_that_agrees_finds_nothing_and_losses_are_counted() -> None:
+def test_agreeing_model_has_no_findings_and_dropped_spans_are_counted() -> None:
     documents = toy_documents(3)
     foreign = Document("x", "alpha beta", (Span(0, 5, "Drug"),))
     said = [*(opinion(one, one.spans) for one in documents), opinion(foreign, ())]
@@ -272,7 +276,7 @@ def test_a_model_that_agrees_finds_nothing_and_losses_are_counted() -> None:
         ((Span(0, 8, "Disease"),), InputError, "no-known-words"),
     ],
 )
-def test_there_must_be_something_to_review(spans, error, code: str) -> None:
+def test_nothing_to_review_is_refused(spans, error, code: str) -> None:
     document = Document("1", "alpha beta", spans)
     with raises(error, code):
         review_annotations([document], [opinion(document, ())], TAGS)
@@ -284,7 +288,7 @@ def crossing(tiny_base) -> CrossValidationConfig:
     return replace(CROSSING, recipe=replace(CROSSING.recipe, base=base))
 
 
-def test_planted_errors_are_found_by_models_that_did_not_learn_them(crossing, tmp_path) -> None:
+def test_planted_errors_are_found_by_cross_validation(crossing, tmp_path) -> None:
     documents = toy_documents(40, seed=5)
     forgotten, mistyped = documents[3], documents[11]
     gone, kept = forgotten.spans[0], forgotten.spans[1:]
@@ -307,7 +311,7 @@ def test_planted_errors_are_found_by_models_that_did_not_learn_them(crossing, tm
     def never(_) -> None:
         raise AssertionError
 
-    order = list(range(len(documents)))[::-1]  # what is done is found again, in any order
+    order = list(range(len(documents)))[::-1]  # finished folds are found again in any order
     again = cross_validate(
         [documents[place] for place in order],
         labels=LABELS,
@@ -320,8 +324,8 @@ def test_planted_errors_are_found_by_models_that_did_not_learn_them(crossing, tm
         assert np.array_equal(one.predicted_tags, said[place].predicted_tags)
 
 
-def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
-    """Nor a text that differs from it in case and white space alone."""
+def test_folds_train_on_other_documents_only(monkeypatch, tmp_path) -> None:
+    """No fold trains on a text that differs only in case and white space."""
     documents = toy_documents(12, seed=6)
     documents += [
         replace(one, id=f"again-{one.id}", text=f" {one.text.upper()}", spans=())
@@ -353,13 +357,13 @@ def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
     )
 
 
-def test_a_fold_needs_annotations_in_the_others(crossing, tmp_path) -> None:
+def test_fold_needs_annotations_in_other_folds(crossing, tmp_path) -> None:
     documents = [Document(f"{i}", f"Text {i}.") for i in range(6)]
     with pytest.raises(TrainingError):
         cross_validate(documents, labels=LABELS, config=crossing, cache_dir=tmp_path)
 
 
-def test_a_crossing_is_named_by_what_decides_its_outcome() -> None:
+def test_crossing_spans_have_the_deciding_kind() -> None:
     documents = toy_documents(3)
     key = CROSSING.key(documents, LABELS)
     assert CROSSING.key(documents[::-1], LABELS) == key

@@ -1,4 +1,4 @@
-"""The documents to annotate next, of a pool and a model."""
+"""Selection of documents from a pool with a model."""
 
 import pytest
 
@@ -21,7 +21,7 @@ TIER = LexiconTier("lexicon-1", LEXICON)
         ([Document("e", ""), Document("b", " \n")], []),
     ],
 )
-def test_nothing_to_choose_from(documents, labelled) -> None:
+def test_empty_pool(documents, labelled) -> None:
     with raises(InputError, "nothing-to-select"):
         select_documents(
             documents,

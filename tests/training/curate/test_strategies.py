@@ -1,4 +1,4 @@
-"""Laws of choosing: neither the order of the pool nor luck decides, and every share is kept."""
+"""Selection strategies: independent of pool order, deterministic, and exact shares."""
 
 import json
 import random
@@ -22,12 +22,12 @@ from tagalong.training.curate.selection_options import SelectionOptions, Strateg
 from tagalong.training.curate.strategies import STRATEGIES, select_from_pool
 
 WORDS = ("naloxone", "reverses", "acute", "renal", "failure", "in", "rats", ",", "β-cell")
-GREEDY = sorted(set(STRATEGIES) - {"k-means"})  # whose next choice does not change those before
+GREEDY = sorted(set(STRATEGIES) - {"k-means"})  # whose next choice keeps those before
 WIDTH = 6
 
 
 def chance_for(document: Document) -> random.Random:
-    """Luck that follows from the text alone, as a model's answer does."""
+    """Random numbers that depend only on the text, as a model's output does."""
     return random.Random(document.text)
 
 
@@ -40,7 +40,7 @@ def documents(count: int, *, seed: int = 0) -> list[Document]:
 
 
 def predict(document: Document, salt: str = "") -> Prediction:
-    """What a model that knows nothing could say."""
+    """Random output of an untrained model."""
     chance = random.Random(document.text + salt)
     words = word_offsets(document.text)
     sure = tuple(chance.uniform(0.6, 1) for _ in words)
@@ -82,8 +82,8 @@ def chosen(pool, name: str, count: int, *, labelled=(), share: float = 0.1, seed
     )
 
 
-def lying(pool, places, name: str, count: int, predictions=None):
-    """What is chosen where documents lie at these places."""
+def choose_by_vectors(pool, places, name: str, count: int, predictions=None):
+    """Selection among documents with these vectors."""
     given = dict(zip(pool, predictions or map(predict, pool), strict=True))
     candidates = deduplicate_pool(pool).documents
     return select_from_pool(
@@ -104,13 +104,13 @@ def texts_of(pool) -> list[str]:
     return [document.text for document in pool]
 
 
-def test_every_name_has_a_strategy() -> None:
+def test_every_strategy_name_is_implemented() -> None:
     assert set(get_args(StrategyName)) == set(STRATEGIES)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @given(st.data())
-def test_the_order_of_the_pool_changes_nothing(name: str, data: st.DataObject) -> None:
+def test_selection_ignores_pool_order(name: str, data: st.DataObject) -> None:
     pool = documents(data.draw(st.integers(2, 12)))
     labelled = documents(data.draw(st.integers(0, 3)), seed=1)
     count = data.draw(st.integers(1, 14))
@@ -127,7 +127,7 @@ def test_the_order_of_the_pool_changes_nothing(name: str, data: st.DataObject) -
 @given(
     size=st.integers(1, 14), count=st.integers(1, 18), share=st.sampled_from([0, 0.1, 0.25, 0.5, 1])
 )
-def test_as_many_as_there_are_no_text_twice_and_the_share_to_the_document(
+def test_selection_has_the_requested_size_without_duplicate_texts(
     name: str, size: int, count: int, share: float
 ) -> None:
     pool = documents(size)
@@ -143,7 +143,7 @@ def test_as_many_as_there_are_no_text_twice_and_the_share_to_the_document(
 
 @pytest.mark.parametrize("name", GREEDY)
 @given(count=st.integers(1, 12), share=st.sampled_from([0, 0.1, 0.3, 0.5]))
-def test_one_more_leaves_the_others_as_they_are(name: str, count: int, share: float) -> None:
+def test_larger_selection_extends_the_smaller_one(name: str, count: int, share: float) -> None:
     pool, labelled = documents(13), documents(2, seed=1)
     fewer = chosen(pool, name, count, labelled=labelled, share=share)
     more = chosen(pool, name, count + 1, labelled=labelled, share=share)
@@ -151,7 +151,7 @@ def test_one_more_leaves_the_others_as_they_are(name: str, count: int, share: fl
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_what_is_annotated_is_not_chosen_again(name: str) -> None:
+def test_annotated_documents_are_not_selected(name: str) -> None:
     pool = documents(12)
     done = [Document(f"x{one.id}", one.text.upper()) for one in pool[:5]]
     choices = chosen(pool, name, 12, labelled=done)
@@ -159,29 +159,29 @@ def test_what_is_annotated_is_not_chosen_again(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_a_seed_decides_alone(name: str) -> None:
+def test_random_selection_depends_only_on_the_seed(name: str) -> None:
     pool = documents(40)
     one, again, other = (chosen(pool, name, 20, share=0.5, seed=seed) for seed in (3, 3, 4))
     assert one == again
     assert set(texts(one)) != set(texts(other))
 
 
-def test_lots_of_all_rounds_are_those_of_one() -> None:
-    """Whatever a strategy took between: so they are a sample of the pool as it was at first."""
+def test_random_share_over_rounds_is_one_random_sample() -> None:
+    """The random shares of all rounds are a random sample of the initial pool."""
     pool = documents(60)
     alone = [choice.document for choice in chosen(pool, "random", 60, share=0)]
     labelled: list[Document] = []
-    lots: list[Document] = []
+    random_choices: list[Document] = []
     for _ in range(3):
         found = chosen(pool, "uncertainty", 10, labelled=labelled, share=0.2)
         labelled += [choice.document for choice in found]
-        lots += [choice.document for choice in found if choice.reason == "random"]
-    assert lots == alone[: len(lots)]
-    assert len(lots) == 6
+        random_choices += [choice.document for choice in found if choice.reason == "random"]
+    assert random_choices == alone[: len(random_choices)]
+    assert len(random_choices) == 6
 
 
 @given(count=st.integers(2, 20), known=st.integers(0, 4))
-def test_the_radius_of_k_center_never_grows(count: int, known: int) -> None:
+def test_k_center_radius_never_grows(count: int, known: int) -> None:
     pool, labelled = documents(20), documents(known, seed=1)
     choices = chosen(pool, "k-center", count, labelled=labelled, share=0)
     scores = [choice.score for choice in choices]
@@ -195,35 +195,37 @@ def test_the_radius_of_k_center_never_grows(count: int, known: int) -> None:
         covered.append(choice.document)
 
 
-def test_k_means_takes_one_of_each_group() -> None:
+def test_k_means_selects_one_document_per_cluster() -> None:
     pool = documents(10)
     groups = np.eye(3)[[0] * 6 + [1] * 3 + [2]] + 0.01 * np.arange(10)[:, np.newaxis]
     places = dict(zip(texts_of(pool), groups, strict=True))
-    choices = lying(pool, places, "k-means", 3)
+    choices = choose_by_vectors(pool, places, "k-means", 3)
     assert [choice.score for choice in choices] == [0.6, 0.3, 0.1]
     assert [places[text].argmax() for text in texts(choices)] == [0, 1, 2]
 
 
-def test_k_means_of_fewer_places_than_documents_takes_every_document_once() -> None:
+def test_k_means_with_duplicate_vectors_selects_each_document_once() -> None:
     pool = documents(9)
     places = dict(zip(texts_of(pool), np.eye(2)[np.arange(9) % 2], strict=True))
-    choices = lying(pool, places, "k-means", 7)
+    choices = choose_by_vectors(pool, places, "k-means", 7)
     assert len(set(texts(choices))) == 7
     assert {places[text].argmax() for text in texts(choices)[:2]} == {0, 1}
 
 
-def test_of_twins_the_mixture_takes_the_second_last() -> None:
-    """The same doubt and the same place: the first answers for both."""
+def test_mixed_strategy_selects_a_near_duplicate_last() -> None:
+    """Equal uncertainty and equal vectors: the first represents both."""
     pool = documents(6)
     places = dict(zip(texts_of(pool), np.eye(5)[[0, 0, 1, 2, 3, 4]], strict=True))
     scores = (0.2, 0.2, 0.5, 0.6, 0.7, 0.8)
-    choices = lying(pool, places, "mixed", 6, [Prediction((), score, "v") for score in scores])
+    choices = choose_by_vectors(
+        pool, places, "mixed", 6, [Prediction((), score, "v") for score in scores]
+    )
     assert [places[text].argmax() for text in (texts(choices)[0], texts(choices)[-1])] == [0, 0]
     assert choices[0].reason == "unlike the rest"
 
 
-def test_the_mixture_by_hand() -> None:
-    """Standings: of doubt 0, 1/2 and 1, of long entities 1 for the second document alone."""
+def test_hand_computed_mixed_strategy() -> None:
+    """Ranks: 0, 1/2 and 1 by uncertainty; by long entities, 1 for the second document alone."""
     pool = [Document(name, f"{name} acute renal failure") for name in ("sure", "long", "doubtful")]
     vectors = np.array([[0, 1], [1, 0], [0.6, 0.8]])
     long = Span(5, 24, "Disease", 0.2)
@@ -235,11 +237,15 @@ def test_the_mixture_by_hand() -> None:
     places = dict(zip(texts_of(pool), vectors, strict=True))
     found = [
         (one.document.id, one.reason, one.score)
-        for one in lying(pool, places, "mixed", 3, predictions)
+        for one in choose_by_vectors(pool, places, "mixed", 3, predictions)
     ]
     assert found == [
-        ("long", "long entity", pytest.approx((1 / 2 + 1) / 2 * 1)),  # first all is new
-        # Nearer to "long" than "sure" is: as new as 1/2. Long entities left out, it would be first.
+        (
+            "long",
+            "long entity",
+            pytest.approx((1 / 2 + 1) / 2 * 1),
+        ),  # at first, every document is diverse
+        # Closer to "long" than "sure" is: diversity 1/2. Without long entities, it would be first.
         ("doubtful", "uncertain", pytest.approx((1 + 0) / 2 * 1 / 2)),
         ("sure", "unlike the rest", pytest.approx((0 + 0) / 2 * 1)),
     ]
@@ -258,7 +264,7 @@ def test_the_mixture_by_hand() -> None:
         ("random", "random"),
     ],
 )
-def test_every_strategy_says_why(name: str, reason: str) -> None:
+def test_every_choice_has_a_reason(name: str, reason: str) -> None:
     choices = chosen(documents(10), name, 5, share=0)
     assert {choice.reason for choice in choices} == {reason}
     scores = [choice.score for choice in choices if choice.score is not None]
@@ -272,17 +278,17 @@ def test_every_strategy_says_why(name: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("numbers", [{"count": 0}, {"random_share": 1.1}, {"random_share": -0.1}])
-def test_numbers_that_mean_nothing(numbers) -> None:
+def test_invalid_options(numbers) -> None:
     with pytest.raises(InputError):
         SelectionOptions(**numbers)
 
 
-def test_standings_are_shares_and_equals_share() -> None:
+def test_ranks_are_shares_and_ties_share() -> None:
     assert percentile_rank([0.3, 9.0, 0.3, 1.0]).tolist() == [0.0, 1.0, 0.0, 2 / 3]
     assert percentile_rank([5.0]).tolist() == [0.0]
 
 
-def test_what_is_left_out_is_counted() -> None:
+def test_excluded_documents_are_counted() -> None:
     pool = [
         Document("b", "Lithium."),
         Document("a", "LITHIUM. "),

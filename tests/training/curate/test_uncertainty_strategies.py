@@ -1,4 +1,4 @@
-"""What strategies go by, document by document: doubt, margins, disputes, long entities."""
+"""Scores of the uncertainty strategies: confidence, margin, disagreement, long entities."""
 
 import math
 
@@ -31,15 +31,15 @@ def opinion(*rows: tuple[float, ...]) -> TagDistribution:
     return TagDistribution(log_probs, log_probs.argmax(axis=1))
 
 
-def test_a_margin_is_between_the_best_two() -> None:
+def test_margin_is_between_the_best_two_tags() -> None:
     assert margin_uncertainty(opinion((0.7, 0.2, 0.1), (0.5, 0.0001, 0.4999))) == pytest.approx(
         1 - (0.5 + 0.0001) / 2
     )
     assert margin_uncertainty(TagDistribution(np.zeros((0, 5)), np.zeros(0, np.intp))) == 0.0
 
 
-def test_doubt_goes_by_words_and_confidence_by_the_whole() -> None:
-    """Four words at 0.9 are likelier together than eight at 0.93, and less so word by word."""
+def test_uncertainty_measures_by_word_and_by_document() -> None:
+    """Four words at 0.9 have a higher joint probability than eight at 0.93, but a lower mean."""
     pool = Pool(
         [Document("short", "a b c d"), Document("long", "a b c d e f g h")],
         [said(score=0.9), said(score=0.93)],
@@ -61,13 +61,13 @@ def test_doubt_goes_by_words_and_confidence_by_the_whole() -> None:
         ((LONG, DRUG), (Span(6, 19, "Disease"), DRUG), 0.25),
     ],
 )
-def test_a_dispute_counts_an_edge_for_half(one, other, far: float) -> None:
+def test_disagreement_on_a_boundary_counts_half(one, other, far: float) -> None:
     document = Document("d", TEXT)
     assert disagreement_score(document, said(*one), said(*other)) == pytest.approx(far)
     assert disagreement_score(document, said(*other), said(*one)) == pytest.approx(far)
 
 
-def test_what_only_one_can_say_is_no_dispute() -> None:
+def test_labels_of_only_one_model_are_no_disagreement() -> None:
     ours, theirs = keep_labels([said(LONG, DRUG), said(LONG)], ["Disease"])
     assert disagreement_score(Document("d", TEXT), ours, theirs) == 0.0
 
@@ -79,23 +79,23 @@ def per_100(doubt: float, words: int = 5) -> float:
 @pytest.mark.parametrize(
     ("prediction", "doubt"),
     [
-        (said(LONG, sure=(0.5, 0.5, 0.5, 1, 1)), 0.5),  # predicted, and unsure
-        (said(LONG, sure=(1, 1, 1, 1, 1)), 0.0),  # predicted, and sure
-        (said(sure=(0.8, 0.8, 0.8, 1, 1)), 0.2),  # suspected: three words that may be more than O
+        (said(LONG, sure=(0.5, 0.5, 0.5, 1, 1)), 0.5),  # predicted with low confidence
+        (said(LONG, sure=(1, 1, 1, 1, 1)), 0.0),  # predicted with full confidence
+        (said(sure=(0.8, 0.8, 0.8, 1, 1)), 0.2),  # suspected: three words with probable entity tags
         (said(Span(0, 11, "Disease"), sure=(0.9, 0.9, 0.729, 1, 1)), 1 - 0.590490 ** (1 / 3)),
         (said(DRUG, sure=(1, 1, 1, 1, 0.2)), 0.0),  # short
         (said(sure=(0.8, 0.8, 1, 0.8, 0.8)), 0.0),  # apart
-        (said(LONG), 0.5),  # where no confidences are known, the entity's own
+        (said(LONG), 0.5),  # without tag confidences, the entity's score
         (said(DRUG), 0.0),
         (said(), 0.0),
     ],
 )
-def test_long_entities_are_predicted_or_suspected(prediction: Prediction, doubt: float) -> None:
+def test_long_entity_score(prediction: Prediction, doubt: float) -> None:
     found = long_entity_uncertainty(Document("d", TEXT), prediction)
     assert found == pytest.approx(per_100(doubt))
 
 
-def test_length_is_paid_for() -> None:
+def test_scores_are_normalized_by_length() -> None:
     sure = (0.5, 0.5, 0.5, 1, 1)
     longer = Document("d", TEXT + " in rats" * 50)
     one = long_entity_uncertainty(Document("d", TEXT), said(LONG, sure=sure))

@@ -1,4 +1,4 @@
-"""Silver never has a text that gold or a judge has, and counts by how sure its system was."""
+"""Silver data: excluded texts, weights by confidence, and masked labels."""
 
 import json
 from collections import Counter
@@ -28,7 +28,7 @@ ASPIRIN, ASTHMA = Span(0, 7, "Chemical", 0.9), Span(22, 28, "Disease", 0.6)
 
 
 def said(documents, *, score=0.8, of_spans=0.9, version="llm-1"):
-    """What a system that is always right says."""
+    """Predictions of a system that is always correct."""
     return [
         (
             Document(one.id, one.text),
@@ -53,7 +53,7 @@ def texts(silver):
     return {normalize_text(one.document.text) for one in silver.documents}
 
 
-def test_words_count_by_the_score_of_their_entity_else_by_that_of_the_document():
+def test_word_weight_is_entity_score_or_document_score():
     silver, _ = only(Prediction((ASPIRIN, ASTHMA), 0.8, "v"), weight=0.5)
     assert silver.word_weights == pytest.approx((0.45, 0.4, 0.4, 0.3))
     surer = Prediction((ASPIRIN,), 0.8, "v", tag_confidences=(0.1, 0.7, 0.6, 0.5))
@@ -61,14 +61,14 @@ def test_words_count_by_the_score_of_their_entity_else_by_that_of_the_document()
     assert silver.word_weights == (0.9, 0.7, 0.6, 0.5)
 
 
-def test_without_scores_a_system_is_taken_at_its_word():
+def test_predictions_without_scores_have_full_weight():
     bare = replace(ASPIRIN, score=None)
     silver, told = only(Prediction((bare, ASTHMA), 1.0, "v"), weight=0.5)
     assert silver.word_weights == (0.5, 0.5, 0.5, 0.3)
     assert told.unscored_entities == 1
 
 
-def test_of_overlapping_entities_the_one_that_is_learnt_gives_its_score():
+def test_kept_one_of_overlapping_entities_sets_the_weight():
     whole = Span(15, 28, "Disease", 0.4)
     silver, told = only(Prediction((whole, ASTHMA, ASPIRIN), 0.8, "v"), weight=1.0)
     assert silver.word_weights == (0.9, 0.8, 0.4, 0.4)
@@ -76,7 +76,7 @@ def test_of_overlapping_entities_the_one_that_is_learnt_gives_its_score():
 
 
 @given(st.data())
-def test_weights_are_between_0_and_the_factor_one_for_each_word(data):
+def test_one_weight_per_word_between_0_and_the_factor(data):
     odd = st.floats(-1, 2, allow_nan=False)
     prediction = Prediction(
         tuple(replace(span, score=data.draw(st.none() | odd)) for span in (ASPIRIN, ASTHMA)),
@@ -91,7 +91,7 @@ def test_weights_are_between_0_and_the_factor_one_for_each_word(data):
 
 
 @given(st.data())
-def test_no_text_of_gold_or_of_a_judge_is_ever_learnt_from(data):
+def test_gold_and_dev_texts_are_excluded_from_silver(data):
     sides = {name: toy_documents(6, seed=seed) for seed, name in enumerate(("gold", "dev", "test"))}
     others = toy_documents(6, seed=9)
     known = data.draw(st.lists(st.sampled_from([*sides["gold"], *sides["dev"], *sides["test"]])))
@@ -105,7 +105,7 @@ def test_no_text_of_gold_or_of_a_judge_is_ever_learnt_from(data):
     assert silver.excluded_counts.keys() <= set(reasons)
 
 
-def test_what_scores_too_low_or_is_there_again_is_left_out_and_counted():
+def test_low_scores_and_duplicates_are_excluded_and_counted():
     ours = toy_documents(5, seed=9)
     again = said(ours[:2], score=0.9, version="llm-2")
     predicted = [*said(ours[:4]), *again, *said(ours[4:], score=0.3)]
@@ -116,7 +116,7 @@ def test_what_scores_too_low_or_is_there_again_is_left_out_and_counted():
 
 
 @given(st.randoms(use_true_random=False))
-def test_the_order_of_predictions_changes_nothing(chance):
+def test_silver_ignores_prediction_order(chance):
     ours = toy_documents(8, seed=9)
     unsure = said([replace(one, spans=one.spans[1:]) for one in ours[:4]], of_spans=None)
     predicted = [*said(ours), *unsure, *said(ours[2:5], of_spans=0.5), *said(GOLD[:2])]
@@ -127,7 +127,7 @@ def test_the_order_of_predictions_changes_nothing(chance):
     assert other.fingerprint == silver.fingerprint
 
 
-def test_the_fingerprint_knows_texts_entities_and_weights():
+def test_fingerprint_covers_texts_entities_and_weights():
     ours = toy_documents(3, seed=9)
     bare = [replace(one, spans=one.spans[1:]) for one in ours]
     kinds = [
@@ -138,13 +138,13 @@ def test_the_fingerprint_knows_texts_entities_and_weights():
     assert len(set(kinds)) == len(kinds)
 
 
-def test_labels_that_gold_lacks_are_left_open_and_counted():
+def test_labels_missing_from_gold_are_masked_and_counted():
     silver, told = only(Prediction((ASPIRIN, replace(ASTHMA, label="Gene")), 0.8, "v"))
     assert TAGS.encode(silver.document).tags == (1, 0, 0, IGNORE_INDEX)
     assert Counter(entry.reason for entry in told.dropped) == {"label unknown": 1}
 
 
-def test_what_a_system_could_not_say_is_left_open_and_counted():
+def test_labels_unknown_to_the_system_are_masked_and_counted():
     lost = (
         DroppedAnnotation("Disease", "severe asthma", "overlap", 15, 28, "d"),
         DroppedAnnotation("Disease", "fever", "offset outside the text", 40, 45, "d"),
@@ -173,13 +173,13 @@ def test_what_a_system_could_not_say_is_left_open_and_counted():
         ),
     ],
 )
-def test_what_teaches_nothing_is_refused(predicted, error, code, counts):
+def test_silver_without_training_value_is_refused(predicted, error, code, counts):
     with raises(error, code) as raised:
         select(predicted, min_score=0.5)
     assert counts in str(raised.value)
 
 
-def test_both_forms_of_a_file_say_the_same_and_scores_may_be_missing(tmp_path):
+def test_both_file_forms_are_equal_and_scores_are_optional(tmp_path):
     pairs = said(toy_documents(5, seed=9))
     lines, tasks, bare = (tmp_path / name for name in ("a.jsonl", "a.json", "bare.jsonl"))
     lines.write_text("\n".join(json.dumps(prediction_to_json(*pair)) for pair in pairs))
@@ -206,7 +206,7 @@ def test_both_forms_of_a_file_say_the_same_and_scores_may_be_missing(tmp_path):
         read(bare)
 
 
-def test_the_manifest_tells_of_silver_only_where_there_is_some():
+def test_manifest_has_silver_only_if_used():
     sides = TrainDevSplit(GOLD, DEV, LABELS, sources=())
     assert "silver" not in sides.to_json()
     silver = select(said(toy_documents(5, seed=9)))

@@ -1,4 +1,4 @@
-"""No text is on both sides of a training, however it is given."""
+"""The train and dev split: no text on both sides, fingerprints and labels."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ def keys(documents):
 
 
 @given(share=st.floats(0.05, 0.5), copies=st.integers(1, 3))
-def test_held_out_texts_are_never_learnt_from(share, copies):
+def test_held_out_texts_are_never_in_train(share, copies):
     documents = [
         Document(f"{one.id}/{copy}", one.text + " " * copy, one.spans)
         for one in toy_documents(30)
@@ -39,7 +39,7 @@ def test_held_out_texts_are_never_learnt_from(share, copies):
     assert len(sides.train) + len(sides.dev) == len(documents)
 
 
-def test_every_copy_of_a_dev_text_leaves_train():
+def test_copies_of_dev_texts_are_removed_from_train():
     ours = toy_documents(10)
     again = [Document(f"{one.id}-again", one.text.upper(), one.spans) for one in ours[:4]]
     sides = split_train_dev(corpus_of([*ours, *again]), corpus_of(ours[:4], "dev.jsonl"))
@@ -48,7 +48,7 @@ def test_every_copy_of_a_dev_text_leaves_train():
     assert [document.id for document in sides.train] == [one.id for one in ours[4:]]
 
 
-def test_the_fingerprint_knows_documents_and_sides_but_not_files_and_order():
+def test_fingerprint_covers_documents_and_sides_but_not_files_or_order():
     documents = toy_documents(12)
     here = split_train_dev(corpus_of(documents[:9]), corpus_of(documents[9:]))
     there = split_train_dev(
@@ -57,17 +57,17 @@ def test_the_fingerprint_knows_documents_and_sides_but_not_files_and_order():
     swapped = split_train_dev(corpus_of(documents[9:]), corpus_of(documents[:9]))
     assert here.fingerprint == there.fingerprint
     assert here.fingerprint != swapped.fingerprint
-    assert "somewhere" not in str(here.to_json())  # a folder of this machine is nobody's business
+    assert "somewhere" not in str(here.to_json())  # paths of this machine are not published
 
 
-def test_what_dev_has_and_train_lacks_is_counted():
+def test_dev_labels_missing_from_train_are_counted():
     ours, foreign = toy_documents(10), Span(0, 4, "Gene")
     dev = [Document("d1", "Case 1, here.", (foreign, Span(5, 6, "Disease"))),
            Document("d2", "Case 2, there.", (foreign,))]  # fmt: skip
     sides = split_train_dev(corpus_of(ours), corpus_of(dev))
     assert sides.dev_only_labels == {"Gene": 2}
     assert split_train_dev(corpus_of(ours), corpus_of(ours[:4])).dev_only_labels == {}
-    # Held out of the very corpus: in the label set, but nothing teaches it.
+    # Held out of the same corpus: in the label set, but not in train.
     only = [Document(f"{number}", f"Case {number}") for number in range(30)]
     marked = next(iter(split_train_dev(corpus_of(only)).dev))
     only = [Document(one.id, one.text, (foreign,) if one == marked else ()) for one in only]
@@ -80,7 +80,7 @@ def all_unknown(*labels, path="somewhere/export.json"):
     return replace(corpus_of(empty, path), dropped=tuple(lost))
 
 
-def test_labels_that_the_config_does_not_have_are_named():
+def test_labels_outside_the_config_are_named():
     foreign = all_unknown("Drug", "Gene", "Drug")
     with raises(LabelError, "labels-outside-config") as raised:
         split_train_dev(foreign)
@@ -95,14 +95,14 @@ def test_labels_that_the_config_does_not_have_are_named():
     assert "'L4' (1) and 3 more" in str(raised.value)
 
 
-def test_some_unknown_labels_are_no_reason_to_refuse():
+def test_some_unknown_labels_are_accepted():
     some = replace(all_unknown("Gene"), documents=tuple(toy_documents(6)))
     assert split_train_dev(some).train
-    # Nothing annotated at all is for the training to refuse, in words of its own.
+    # A corpus without annotations is refused by the training.
     assert split_train_dev(all_unknown()).train
 
 
-def test_a_config_of_another_project_is_seen_from_the_export_on(tmp_path):
+def test_config_of_another_project_is_refused(tmp_path):
     path = tmp_path / "export.jsonl"
     entity = {"start": 0, "end": 7, "label": "Drug"}
     path.write_text(json.dumps({"text": "Aspirin.", "entities": [entity]}))
@@ -112,7 +112,7 @@ def test_a_config_of_another_project_is_seen_from_the_export_on(tmp_path):
         split_train_dev(corpus)
 
 
-def test_the_manifest_counts_the_entities_of_train_by_label():
+def test_manifest_counts_train_entities_by_label():
     data = split_train_dev(
         corpus_of(toy_documents(10)), corpus_of(toy_documents(5, seed=4))
     ).to_json()

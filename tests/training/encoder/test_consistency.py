@@ -1,4 +1,4 @@
-"""How strongly words bear on each other is counted on train, and fitted on dev."""
+"""Label consistency and transitions: counted on train, fitted on dev."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def fit(texts_and_tags, logits, transitions=None):
     )  # fmt: skip
 
 
-def test_what_follows_what_is_counted():
+def test_tag_transitions_are_counted():
     found = estimate_transitions([[B, I, I, O] * 50], TAGS)
     assert found.shape == (len(TAGS) + 1, len(TAGS))
     assert found[B, I] > 0 > found[B, O]
@@ -33,14 +33,14 @@ def test_what_follows_what_is_counted():
     assert (found[~legal_transitions(TAGS)] == 0).all()
 
 
-def test_where_the_truth_is_open_nothing_is_counted():
+def test_masked_words_are_not_counted():
     known = estimate_transitions([[B, I], [O, O]], TAGS)
     assert estimate_transitions(
         [[B, I, IGNORE_INDEX], [IGNORE_INDEX, I], [O, O]], TAGS
     ) == pytest.approx(known)
 
 
-def test_a_recurring_word_that_is_recognised_once_is_recognised_again():
+def test_consistency_finds_recurring_words():
     text = "lithium was here and lithium there"
     tags = [B, O, O, O, B, O]
     sure, unsure, outside = [-4, 4, -4], [0.5, 0, -4], [4, -4, -4]
@@ -50,7 +50,7 @@ def test_a_recurring_word_that_is_recognised_once_is_recognised_again():
     assert temperature > 0
 
 
-def test_entities_that_go_on_as_gold_does_need_the_transitions():
+def test_transitions_improve_long_entities():
     transitions = estimate_transitions([[B, I, O, O] * 50], TAGS)
     hesitant = [[4, -4, -4], [-4, 4, -4], [0.3, -4, 0.0], [4, -4, -4]]
     coupling, _ = fit([("a b c d", [O, B, I, O])], [hesitant], transitions)
@@ -59,7 +59,7 @@ def test_entities_that_go_on_as_gold_does_need_the_transitions():
     assert steps[B, I] > steps[B, O]
 
 
-def test_where_nothing_gains_nothing_is_tied():
+def test_no_consistency_without_gain():
     right = [[4, -4, -4], [-4, 4, -4], [4, -4, -4]]
     assert fit([("a b a", [O, B, O])], [right])[0] == ScoreRefiner()
     assert fit([("", [])], [np.zeros((0, 3))])[0] == ScoreRefiner()

@@ -1,4 +1,4 @@
-"""Every family of bases trains, learns, is saved and serves what it was judged by."""
+"""Every encoder family trains, is saved, and serves the evaluated predictions."""
 
 from dataclasses import replace
 
@@ -53,14 +53,14 @@ def train(recipe, tmp_path, **options):
 
 
 def publish(trained, tmp_path):
-    """The folder of the version that a training becomes."""
+    """Publish a training and return the version's folder."""
     store = ModelStore(tmp_path / "models")
     manifest = publish_trained(trained, SPLIT, store=store, tier="encoder", name="tiny")
     return store.resolve(manifest.version)
 
 
 def assert_agree(one, other, *, within):
-    """Both tiers give every word of dev nearly the same tag probabilities."""
+    """Check that both tiers have nearly the same tag probabilities for each word of dev."""
     assert one.runner.precision == other.runner.precision == "fp32"
     assert one.score_refiner == other.score_refiner
     for ours, theirs in zip(one.run(one.encode(DEV)), other.run(other.encode(DEV)), strict=True):
@@ -68,7 +68,7 @@ def assert_agree(one, other, *, within):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_learns_and_serves_what_it_was_judged_by(family, tiny_base, tmp_path):
+def test_every_family_trains_and_served_scores_equal_evaluated_ones(family, tiny_base, tmp_path):
     recipe = recipe_for(tiny_base(family))
     trained = train(recipe, tmp_path)
     assert trained.history.losses[-1] < 0.5 * trained.history.losses[0]
@@ -81,7 +81,7 @@ def test_every_family_learns_and_serves_what_it_was_judged_by(family, tiny_base,
 
 
 @pytest.mark.parametrize("family", ["bert-uncased", "deberta-v3", "mistral"])
-def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
+def test_adapter_is_stored_without_base_model(family, tiny_base, tmp_path):
     recipe = recipe_for(tiny_base(family), adapter=AdapterConfig(rank=8, alpha=16))
     trained = train(recipe, tmp_path)
     assert trained.history.losses[-1] < trained.history.losses[0]
@@ -89,20 +89,24 @@ def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert "adapter_model.safetensors" in names
     assert "model.safetensors" not in names
-    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who reads one reads all
+    assert (
+        len({path.stat().st_mode for path in folder.iterdir()}) == 1
+    )  # all files have the same mode
     served = load_tier(folder, device=CPU)
-    assert_agree(trained.tier, served, within=1e-4)  # folded into the base: equal but for rounding
+    assert_agree(
+        trained.tier, served, within=1e-4
+    )  # merged into the base model: equal up to rounding
 
 
 def found_by(tier):
-    """The entities of dev without their scores."""
+    """The predicted entities of dev without scores."""
     return [
         [(span.start, span.end, span.label) for span in prediction.spans]
         for prediction in tier.predict(DEV)
     ]
 
 
-def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
+def test_4bit_base_model_trains_an_adapter(tiny_base, tmp_path):
     recipe = recipe_for(
         tiny_base("mistral"), adapter=AdapterConfig(rank=8, alpha=16), four_bit=True
     )
@@ -112,11 +116,11 @@ def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
     assert_agree(trained.tier, served, within=0.05)  # other kernels, 8 bits of mantissa
 
 
-def test_words_are_tied_in_serving_as_they_were_in_training(tiny_base, tmp_path):
-    """Whatever dev made of the weights: here they are such that nobody could miss them."""
+def test_served_label_consistency_equals_trained_one(tiny_base, tmp_path):
+    """The weights are replaced by extreme ones with an obvious effect."""
     trained = train(recipe_for(tiny_base("bert-uncased")), tmp_path)
     wild = np.zeros((6, 5))
-    wild[0, 1] = 30  # after an O begins a chemical
+    wild[0, 1] = 30  # a Chemical begins after O
     trained.tier.score_refiner = ScoreRefiner(0.9, tuple(map(tuple, wild.tolist())))
     judged = found_by(trained.tier)
     served = load_tier(publish(trained, tmp_path), device=CPU)
@@ -126,7 +130,7 @@ def test_words_are_tied_in_serving_as_they_were_in_training(tiny_base, tmp_path)
     assert found_by(served) != judged
 
 
-def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(tiny_base, tmp_path):
+def test_temperature_maximizes_dev_likelihood_and_changes_only_confidence(tiny_base, tmp_path):
     schedule = replace(QUICK, epochs=2)
     tier = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tier
     tagged = [tier.tag_set.encode(document) for document in DEV]
@@ -157,7 +161,7 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
 
 
 @pytest.mark.parametrize("family", ["mistral", "llama"])
-def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
+def test_decoder_attends_bidirectionally(family, tiny_base):
     tag_set = TagSet(LABELS)
     recipe = recipe_for(tiny_base(family))
     model = build_encoder(recipe, tag_set, device=CPU).eval()
@@ -165,10 +169,10 @@ def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
     tier = EncoderTier(TorchRunner(model), windows, tag_set=tag_set, version="v")
     texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
     one, other = (tier.run(tier.encode([Document("d", text)]))[0] for text in texts)
-    assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word has seen the last
+    assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word attends to the last
 
 
-def test_every_word_is_learnt_from_by_its_first_subword(tiny_base):
+def test_loss_is_on_the_first_subword_of_each_word(tiny_base):
     tag_set = TagSet(LABELS)
     tokenizer = BaseModelRef(str(tiny_base("bert-cased"))).load_tokenizer()
     for reading, at_once in ((WindowConfig(), True), (WindowConfig(48, 8), False)):
@@ -178,11 +182,11 @@ def test_every_word_is_learnt_from_by_its_first_subword(tiny_base):
         learnt = batch["labels"][batch["labels"] != IGNORE_INDEX].tolist()
         tags = [tag for document in TRAIN for tag in tag_set.encode(document).tags]
         assert (len(lessons.lengths) == len(TRAIN)) == at_once
-        # Words of the context are learnt from in each window that reads them.
+        # Context words are in the loss of each window that has them.
         assert learnt == tags if at_once else len(learnt) > len(tags)
 
 
-def test_lost_words_are_masked_and_reported(tiny_base):
+def test_dropped_spans_are_masked_and_reported(tiny_base):
     text = "aspirin-induced asthma"
     document = Document("d", text, (Span(0, 7, "Chemical"), Span(0, 22, "Disease")))
     half = Document("h", "Ca2 rises", (Span(0, 2, "Chemical"),))
@@ -192,10 +196,10 @@ def test_lost_words_are_masked_and_reported(tiny_base):
     )
     assert sorted(lost.reason for lost in lessons.dropped) == ["edge inside a word", "overlap"]
     labels = lessons.collate([1])["labels"]
-    assert labels[labels != IGNORE_INDEX].tolist() == [0]  # only "rises" is known to be O
+    assert labels[labels != IGNORE_INDEX].tolist() == [0]  # only "rises" is labelled O
 
 
-def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
+def test_predictions_do_not_depend_on_document_order(tiny_base):
     tag_set = TagSet(LABELS)
     recipe = recipe_for(tiny_base("bert-uncased"))
     model = build_encoder(recipe, tag_set, device=CPU).eval()
@@ -222,7 +226,7 @@ def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
         (SPLIT, {"four_bit": True}, "four-bit-without-adapter"),
     ],
 )
-def test_what_cannot_end_well_is_refused(split, changes, code, tmp_path):
+def test_invalid_settings_are_refused(split, changes, code, tmp_path):
     recipe = replace(EncoderRecipe(base=BaseModelRef(OFFLINE_BASE_MODEL)), **changes)
     with raises(TrainingError, code):
         train_encoder(split, recipe=recipe, state_path=tmp_path / "state")

@@ -1,4 +1,4 @@
-"""A training that begins at a version begins with what that version says."""
+"""Training from the weights of a version."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ from tagalong.training.recipes.schedule import Schedule
 from tests.toy_corpus import LABELS, toy_documents
 
 QUICK = Schedule(epochs=15, patience=15, learning_rate=1e-2, batch_tokens=256, precision="fp32")
-STILL = replace(QUICK, epochs=1, learning_rate=1e-12)  # so small that nothing moves
+STILL = replace(QUICK, epochs=1, learning_rate=1e-12)  # so small that the weights do not change
 DOCUMENTS = toy_documents(24)
 SIDES = TrainDevSplit(DOCUMENTS[:20], DOCUMENTS[20:], LABELS, ("toy",))
 
@@ -42,7 +42,7 @@ def trained(
 
 
 @pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=4, alpha=8)], ids=["full", "lora"])
-def test_it_begins_with_what_the_version_says(
+def test_warm_start_begins_with_the_predictions_of_the_version(
     adapter: AdapterConfig | None, tiny_base: Callable[[str], Path], tmp_path: Path
 ) -> None:
     recipe = EncoderRecipe(
@@ -62,7 +62,9 @@ def test_it_begins_with_what_the_version_says(
     assert [one.spans for one in cold.tier.predict(asked)] != said
 
 
-def test_what_does_not_fit_is_told(publish: Callable[..., Manifest], store: ModelStore) -> None:
+def test_incompatible_start_version_is_refused(
+    publish: Callable[..., Manifest], store: ModelStore
+) -> None:
     manifest = read_manifest(store.version_folder("encoder", publish().version))
     recipe = EncoderRecipe(base=BaseModelRef(manifest.base))
     assert "Gene" in explain_no_warm_start(manifest, recipe, ("Gene",))
@@ -72,6 +74,6 @@ def test_what_does_not_fit_is_told(publish: Callable[..., Manifest], store: Mode
     assert "base" in other
 
 
-def test_the_manifest_says_where_it_began() -> None:
+def test_manifest_names_the_start_version() -> None:
     assert "start" not in SIDES.to_json()
     assert replace(SIDES, warm_start_version="first-1").to_json()["start"] == "first-1"

@@ -1,4 +1,4 @@
-"""Gold and predictions are put side by side, or refused with the reason."""
+"""Alignment of gold and predictions, and refusals."""
 
 import pytest
 from hypothesis import given
@@ -20,13 +20,13 @@ def gold(*ids: str) -> list[Document]:
 
 
 def answers(*ids: str, name: str = "system.jsonl") -> SystemOutput:
-    """Predictions that are told apart by their version."""
+    """Predictions with a version each."""
     pairs = [(document, Prediction((), 1.0, document.id)) for document in gold(*ids)]
     return SystemOutput(name, pairs)
 
 
 @given(st.permutations("abcdef"), st.permutations("abcdef"), st.permutations("abcdef"))
-def test_predictions_come_in_the_order_of_gold(ids, some, others):
+def test_predictions_are_in_gold_order(ids, some, others):
     case = align_predictions(
         gold(*ids), [answers(*some), answers(*others)], only_common_documents=False
     )
@@ -35,7 +35,7 @@ def test_predictions_come_in_the_order_of_gold(ids, some, others):
         assert [one.version for one in predictions] == ids
 
 
-def test_only_what_all_have_is_judged_where_asked_for():
+def test_common_only_evaluates_the_intersection():
     systems = [answers("c", "b", "a"), answers("d", "b", "c")]
     case = align_predictions(gold("a", "b", "c"), systems, only_common_documents=True)
     assert list(case.gold) == gold("b", "c")
@@ -55,19 +55,19 @@ def test_only_what_all_have_is_judged_where_asked_for():
         ("abcdefgh", "a", "documents-differ", ("'b', 'c', 'd', 'e', 'f'",)),
     ],
 )
-def test_documents_that_do_not_match_are_refused(documents, predicted, code, named):
+def test_unmatched_documents_are_refused(documents, predicted, code, named):
     with raises(InputError, code) as raised:
         align_predictions(gold(*documents), [answers(*predicted)], only_common_documents=False)
     assert [name for name in named if name not in str(raised.value)] == []
 
 
-def test_the_second_system_is_held_to_the_same():
+def test_second_system_is_checked_too():
     systems = [answers("a"), answers(name="other.jsonl")]
     with raises(InputError, "no-documents"):
         align_predictions(gold("a"), systems, only_common_documents=True)
 
 
-def test_nothing_in_common_is_refused_even_where_only_that_is_asked_for():
+def test_common_only_without_common_documents_is_refused():
     with raises(InputError, "documents-differ"):
         align_predictions(gold("a"), [answers("b")], only_common_documents=True)
 
@@ -76,7 +76,7 @@ def test_nothing_in_common_is_refused_even_where_only_that_is_asked_for():
     ("text", "position", "found"),
     [("aspirin  again", " 8 ", "' again'"), ("aspirin", " 7 ", "''")],
 )
-def test_a_text_that_differs_is_refused_and_the_position_is_named(text, position, found):
+def test_different_text_is_refused_with_position(text, position, found):
     other = SystemOutput("system.jsonl", [(Document("1", text), Prediction((), 1.0, "v"))])
     with raises(InputError, "documents-differ") as raised:
         align_predictions([Document("1", "aspirin again")], [other], only_common_documents=True)
@@ -88,7 +88,7 @@ DOCUMENT = Document("1", "aspirin ulcer", (Span(0, 7, "Chemical"), Span(8, 13, "
 PREDICTION = Prediction((Span(0, 7, "Drug"), Span(8, 13, "Disease", 0.5)), 1.0, "v")
 
 
-def test_other_labels_are_left_out_on_both_sides_and_handed_back():
+def test_other_labels_are_dropped_on_both_sides_and_returned():
     case = filter_labels(AlignedDocuments((DOCUMENT,), ((PREDICTION,), (PREDICTION,))), ["Disease"])
     for (prediction,) in case.predicted:
         assert prediction.spans == case.gold[0].spans == (Span(8, 13, "Disease"),)
@@ -98,6 +98,6 @@ def test_other_labels_are_left_out_on_both_sides_and_handed_back():
     assert case.dropped == (DroppedAnnotation("Chemical", "aspirin", "label unknown", 0, 7, "1"),)
 
 
-def test_a_label_that_is_nowhere_is_a_slip_of_the_pen():
+def test_unknown_label_is_refused():
     with raises(LabelError, "label-without-spans"):
         filter_labels(AlignedDocuments((DOCUMENT,), ((PREDICTION,),)), ["Disaese", "Drug"])

@@ -1,4 +1,4 @@
-"""The bootstrap: right counts, right coverage, honest p values."""
+"""The bootstrap: counts, coverage of intervals, and p values."""
 
 import numpy as np
 import pytest
@@ -19,25 +19,25 @@ counts = arrays.arrays(np.int64, (6, 3, 4), elements=st.integers(0, 9))
 
 
 @given(st.tuples(*[st.integers(0, 30)] * 4))
-def test_f1_is_that_of_the_counts(row):
+def test_f1_of_counts(row):
     assert compute_f1(np.array(row)) == pytest.approx(Counts(*row).f1)
 
 
 @given(st.tuples(*[st.integers(0, 3)] * 4))
-def test_a_resample_has_no_f1_only_where_it_has_no_span(row):
+def test_f1_is_undefined_only_without_spans(row):
     found = compute_resampled_f1(np.array([row]))
     assert np.isnan(found) == [not any(row)]
     assert np.isnan(found) or found == compute_f1(np.array([row]))
 
 
 @given(arrays.arrays(np.float64, 50, elements=st.floats(-1, 1)), st.integers(1, 9))
-def test_resamples_without_an_f1_change_nothing(values, count):
+def test_undefined_resamples_are_ignored(values, count):
     more = np.concatenate([values, np.full(count, np.nan)])
     assert percentile_interval(more).tolist() == percentile_interval(values).tolist()
     assert compute_p_value(0.5, more) == compute_p_value(0.5, values)
 
 
-def test_where_no_resample_has_an_f1_there_is_the_f1_of_nothing():
+def test_all_undefined_resamples_give_zero():
     nothing = np.full((20, 2), np.nan)
     assert percentile_interval(nothing).tolist() == [[0.0, 0.0], [0.0, 0.0]]
     nothing[:, 1] = 1.0
@@ -46,8 +46,8 @@ def test_where_no_resample_has_an_f1_there_is_the_f1_of_nothing():
 
 
 @given(counts)
-def test_a_resample_is_a_sum_of_as_many_documents(table):
-    table[..., 0] = 1  # every document counts itself once per cell
+def test_resample_has_the_same_number_of_documents(table):
+    table[..., 0] = 1  # each document counts 1 in each cell
     drawn = resample_counts(table, resamples=20, seed=1)
     assert drawn.shape == (20, 3, 4)
     assert (drawn[..., 0] == len(table)).all()
@@ -55,15 +55,15 @@ def test_a_resample_is_a_sum_of_as_many_documents(table):
     assert (drawn <= len(table) * table.max(axis=0)).all()
 
 
-def test_each_resample_counts_the_documents_it_drew():
-    # Document i counts 10**i in its first cell: the decimal digits say how often each was drawn.
+def test_resample_counts_its_documents():
+    # Document i counts 10**i in its first cell, so the decimal digits are the draws of each.
     table = np.zeros((6, 1, 4), dtype=np.int64)
     table[:, 0, 0] = 10 ** np.arange(6)
     for drawn in resample_counts(table, resamples=200, seed=0)[:, 0, 0]:
         assert sum(map(int, str(int(drawn)))) == 6
 
 
-def test_equal_seeds_draw_equal_corpora_in_blocks_too(monkeypatch):
+def test_equal_seeds_draw_equal_resamples(monkeypatch):
     table = np.random.default_rng(0).integers(9, size=(40, 2, 4))
     once = resample_counts(table, resamples=50, seed=3)
     assert (resample_counts(table, resamples=50, seed=3) == once).all()
@@ -74,41 +74,41 @@ def test_equal_seeds_draw_equal_corpora_in_blocks_too(monkeypatch):
     assert in_blocks.mean() == pytest.approx(once.mean(), rel=0.05)
 
 
-def test_the_spread_is_that_of_drawing_documents():
-    # The mean of n draws has variance s2 / n: known without any bootstrap.
+def test_resampling_variance_equals_document_variance():
+    # The mean of n draws has the known variance s2 / n.
     table = np.random.default_rng(0).integers(50, size=(200, 1, 4))
     means = resample_counts(table, resamples=4000, seed=0)[:, 0, 0] / 200
     assert means.std() == pytest.approx(table[:, 0, 0].std() / np.sqrt(200), rel=0.05)
 
 
-def test_one_document_leaves_nothing_to_vary():
+def test_single_document_has_no_variance():
     drawn = resample_counts(np.array([[[3, 3, 1, 2]]]), resamples=10)
     low, high = percentile_interval(compute_f1(drawn))
     assert low == high == Counts(3, 3, 1, 2).f1
 
 
-def test_no_documents_count_nothing():
+def test_no_documents_have_zero_counts():
     assert (resample_counts(np.zeros((0, 2, 4), dtype=int), resamples=5) == 0).all()
 
 
-def test_an_interval_holds_the_middle_95_percent():
+def test_interval_has_the_middle_95_percent():
     assert percentile_interval(np.arange(1001.0)).tolist() == [25.0, 975.0]
 
 
 @given(st.floats(-1, 1), arrays.arrays(np.float64, 50, elements=st.floats(-1, 1)))
-def test_p_is_a_probability_and_never_zero_nor_sided(difference, resampled):
+def test_p_is_two_sided_and_positive(difference, resampled):
     p = compute_p_value(difference, resampled)
     assert 1 / 51 <= p <= 1
     assert compute_p_value(-difference, -resampled) == p
 
 
-def test_equal_systems_have_p_one_and_unlike_ones_a_small_p():
+def test_equal_systems_have_p_1_and_different_ones_a_small_p():
     assert compute_p_value(0.0, np.zeros(99)) == 1.0
     assert compute_p_value(0.5, np.full(99, 0.5)) == 1 / 100
 
 
-def test_p_is_uniform_where_systems_differ_by_chance_alone():
-    # Two systems that are right on 80 % of spans at random: p below 0.1 about one time in ten.
+def test_p_is_uniform_under_the_null_hypothesis():
+    # Two systems with 80 % random correct spans: p is below 0.1 in about one of ten cases.
     chance = np.random.default_rng(0)
     low = 0
     for trial in range(200):

@@ -1,4 +1,4 @@
-"""Calibration: the error of scores, and the temperature that mends it."""
+"""Calibration: the calibration error, and the temperature that reduces it."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ def measure(pairs):
 
 
 @given(answers)
-@example([(0.5, True), (0.0, False), (1.0, True)])  # on the edges
-def test_bins_share_out_every_answer_and_make_up_the_error(pairs):
+@example([(0.5, True), (0.0, False), (1.0, True)])  # on the bin edges
+def test_bins_partition_scores_and_sum_to_the_error(pairs):
     calibration = measure(pairs)
     assert len(calibration.bins) == RELIABILITY_BINS
     assert sum(part.spans for part in calibration.bins) == calibration.spans == len(pairs)
@@ -45,15 +45,15 @@ def test_bins_share_out_every_answer_and_make_up_the_error(pairs):
     assert 0.0 <= calibration.ece <= 1.0
 
 
-def test_scores_that_come_true_have_no_error():
+def test_calibrated_scores_have_no_error():
     assert measure([(0.75, True)] * 3 + [(0.75, False)]).ece == 0.0
 
 
-def test_sure_and_always_wrong_is_the_worst():
+def test_confident_and_wrong_has_the_largest_error():
     assert measure([(1.0, False)] * 4).ece == 1.0
 
 
-def test_right_means_the_strict_match_and_unscored_spans_are_counted_apart():
+def test_correctness_is_strict_match_and_unscored_spans_are_counted():
     text = "aspirin induced ulcers"
     gold = [Document("1", text, (Span(0, 7, "Chemical"), Span(16, 22, "Disease")))]
     spans = (Span(0, 7, "Chemical", 0.9), Span(8, 22, "Disease", 0.6), Span(16, 22, "Disease"))
@@ -63,13 +63,13 @@ def test_right_means_the_strict_match_and_unscored_spans_are_counted_apart():
     assert calibration.ece == pytest.approx((0.1 + 0.6) / 2)
 
 
-def test_no_scores_no_calibration():
+def test_no_calibration_without_scores():
     gold = [Document("1", "aspirin", (Span(0, 7, "Chemical"),))]
     assert compute_calibration(gold, [Prediction((Span(0, 7, "Chemical"),), 1.0, "v")]) is None
 
 
 def loss(logits, gold, temperature):
-    """Mean negative log-likelihood of the words that count."""
+    """Mean negative log-likelihood of the counted words."""
     known = gold != IGNORE_INDEX
     scaled = logits[known] / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
@@ -81,7 +81,7 @@ def loss(logits, gold, temperature):
     arrays.arrays(np.float64, (12, 5), elements=st.floats(-8, 8)),
     arrays.arrays(np.int64, 12, elements=st.sampled_from([IGNORE_INDEX, 0, 1, 2, 3, 4])),
 )
-def test_no_other_temperature_makes_gold_likelier(logits, gold):
+def test_fitted_temperature_maximizes_likelihood(logits, gold):
     best = fit_temperature(logits, gold)
     assert MIN_TEMPERATURE <= best <= MAX_TEMPERATURE
     if (gold != IGNORE_INDEX).any():
@@ -89,7 +89,7 @@ def test_no_other_temperature_makes_gold_likelier(logits, gold):
             assert loss(logits, gold, best) <= loss(logits, gold, other) + 1e-9
 
 
-def test_the_temperature_that_made_the_answers_is_found_again():
+def test_known_temperature_is_recovered():
     chance = np.random.default_rng(0)
     true = chance.normal(scale=2.0, size=(20_000, 5))
     gold = (true + chance.gumbel(size=true.shape)).argmax(axis=1)  # drawn from softmax(true)
@@ -98,13 +98,13 @@ def test_the_temperature_that_made_the_answers_is_found_again():
 
 
 @given(st.floats(-50, 50))
-def test_a_shift_of_all_logits_changes_nothing(shift):
+def test_temperature_ignores_shifted_logits(shift):
     chance = np.random.default_rng(0)
     logits, gold = chance.normal(size=(50, 3)), chance.integers(3, size=50)
     assert fit_temperature(logits + shift, gold) == pytest.approx(fit_temperature(logits, gold))
 
 
-def test_forbidden_tags_take_no_part():
+def test_forbidden_tags_are_ignored():
     chance = np.random.default_rng(0)
     logits, gold = chance.normal(size=(50, 3)), chance.integers(3, size=50)
     barred = np.hstack([logits, np.full((50, 1), -np.inf)])
@@ -112,14 +112,14 @@ def test_forbidden_tags_take_no_part():
 
 
 @pytest.mark.parametrize("words", [0, 3])
-def test_without_a_word_that_counts_the_temperature_is_one(words):
+def test_temperature_is_1_without_counted_words(words):
     assert fit_temperature(np.ones((words, 3)), np.full(words, IGNORE_INDEX)) == 1.0
 
 
-def test_always_right_goes_as_cold_as_it_may():
+def test_always_correct_gives_the_minimum_temperature():
     assert fit_temperature(np.eye(3), np.arange(3)) == pytest.approx(MIN_TEMPERATURE)
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_mismatched_shapes_are_refused():
     with pytest.raises(ValueError, match=r"\(3, 2\)"):
         fit_temperature(np.ones((3, 2)), np.zeros(4, dtype=int))

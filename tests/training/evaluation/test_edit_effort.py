@@ -1,4 +1,4 @@
-"""What a correction costs: no more than starting over, and nothing where nothing is wrong."""
+"""Edit effort of corrections: bounds and minimum."""
 
 import pytest
 from hypothesis import given
@@ -17,24 +17,24 @@ regions = st.sets(spans, max_size=8)
 
 
 @given(gold=regions, predicted=regions)
-def test_nobody_does_more_than_delete_all_and_start_from_nothing(
-    gold: set[Span], predicted: set[Span]
-) -> None:
+def test_effort_is_at_most_deleting_and_adding_all(gold: set[Span], predicted: set[Span]) -> None:
     counted = compute_edit_effort(gold, predicted)
     right = len(gold & predicted)
     assert counted.total_actions <= len(gold) + len(predicted) - 2 * right
     assert (counted.total_actions == 0) == (gold == predicted)
 
 
-def least(gold: tuple[Span, ...], predicted: tuple[Span, ...]) -> int:
-    """Actions of the best plan of all: each is added, or made of one that was predicted."""
+def minimum_effort(gold: tuple[Span, ...], predicted: tuple[Span, ...]) -> int:
+    """Minimum number of actions: each gold span is added or made from a predicted one."""
     if not gold:
         return len(predicted)
     first, *others = gold
-    plans = [1 + least(tuple(others), predicted)]
+    plans = [1 + minimum_effort(tuple(others), predicted)]
     for place, made in enumerate(predicted):
         took = (made.label != first.label) + (made.start != first.start) + (made.end != first.end)
-        plans.append(took + least(tuple(others), predicted[:place] + predicted[place + 1 :]))
+        plans.append(
+            took + minimum_effort(tuple(others), predicted[:place] + predicted[place + 1 :])
+        )
     return min(plans)
 
 
@@ -50,19 +50,19 @@ few = st.sets(
 
 
 @given(gold=few, predicted=few)
-def test_nobody_can_do_with_less(gold: set[Span], predicted: set[Span]) -> None:
-    assert compute_edit_effort(gold, predicted).total_actions == least(
+def test_effort_is_minimal(gold: set[Span], predicted: set[Span]) -> None:
+    assert compute_edit_effort(gold, predicted).total_actions == minimum_effort(
         tuple(gold), tuple(predicted)
     )
 
 
-def test_of_two_fragments_one_is_stretched_and_one_deleted() -> None:
+def test_two_fragments_need_one_change_and_one_deletion() -> None:
     counted = compute_edit_effort([Span(0, 26, "A")], [Span(0, 6, "A"), Span(7, 18, "A")])
     assert counted.action_counts == {"add": 0, "delete": 1, "relabel": 0, "move an end": 1}
 
 
 @given(st.lists(st.tuples(regions, regions), max_size=3))
-def test_the_effort_of_documents_is_that_of_each_together(pairs: list) -> None:
+def test_effort_sums_over_documents(pairs: list) -> None:
     efforts = [compute_edit_effort(*pair) for pair in pairs]
     together = sum(efforts, EditEffort())
     assert together.total_actions == sum(one.total_actions for one in efforts)
@@ -70,7 +70,7 @@ def test_the_effort_of_documents_is_that_of_each_together(pairs: list) -> None:
 
 
 @given(gold=regions, predicted=regions)
-def test_what_is_added_less_what_is_deleted_is_what_is_more(
+def test_additions_minus_deletions_is_the_span_difference(
     gold: set[Span], predicted: set[Span]
 ) -> None:
     actions = compute_edit_effort(gold, predicted).action_counts
@@ -78,7 +78,7 @@ def test_what_is_added_less_what_is_deleted_is_what_is_more(
 
 
 @given(gold=regions)
-def test_without_a_prediction_every_region_is_added(gold: set[Span]) -> None:
+def test_without_predictions_every_region_is_added(gold: set[Span]) -> None:
     counted = compute_edit_effort(gold, set())
     assert (
         counted.action_counts["add"] == counted.total_actions == counted.from_scratch == len(gold)
@@ -99,7 +99,9 @@ def test_without_a_prediction_every_region_is_added(gold: set[Span]) -> None:
         (Span(20, 22, "A"), {"delete": 1, "add": 1}),
     ],
 )
-def test_each_mistake_is_put_right_the_short_way(predicted: Span, actions: dict[str, int]) -> None:
+def test_each_error_type_has_its_shortest_correction(
+    predicted: Span, actions: dict[str, int]
+) -> None:
     counted = compute_edit_effort({Span(3, 9, "A")}, {predicted})
     assert counted.action_counts == {action: actions.get(action, 0) for action in EDIT_ACTIONS}
     assert counted.saved_share == 1 - sum(actions.values())

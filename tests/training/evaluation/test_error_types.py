@@ -1,4 +1,4 @@
-"""Mistakes: each wrong span in exactly one of them, under the right name."""
+"""Error types: each wrong span is in one error of the right type."""
 
 from collections import Counter
 
@@ -33,15 +33,15 @@ spans = st.lists(
 
 
 @given(spans, spans)
-def test_every_wrong_span_is_in_exactly_one_mistake(gold: list[Span], predicted: list[Span]):
+def test_each_wrong_span_is_in_one_error(gold: list[Span], predicted: list[Span]):
     mistakes = find_mismatches(gold, predicted)
-    true, said = set(gold), set(predicted)
-    assert Counter(m.gold for m in mistakes if m.gold) == Counter(true - said)
-    assert Counter(m.predicted for m in mistakes if m.predicted) == Counter(said - true)
+    true, predicted = set(gold), set(predicted)
+    assert Counter(m.gold for m in mistakes if m.gold) == Counter(true - predicted)
+    assert Counter(m.predicted for m in mistakes if m.predicted) == Counter(predicted - true)
 
 
 @given(spans, spans)
-def test_a_kind_says_what_relates_the_two_spans(gold: list[Span], predicted: list[Span]):
+def test_error_type_matches_its_spans(gold: list[Span], predicted: list[Span]):
     for mistake in find_mismatches(gold, predicted):
         if mistake.gold is None or mistake.predicted is None:
             assert mistake.error_type == ("spurious" if mistake.gold is None else "missed")
@@ -55,7 +55,7 @@ def test_a_kind_says_what_relates_the_two_spans(gold: list[Span], predicted: lis
 
 
 @given(spans, spans)
-def test_what_is_left_over_overlaps_nothing_that_is_left_over(gold, predicted):
+def test_unmatched_spans_do_not_overlap(gold, predicted):
     mistakes = find_mismatches(gold, predicted)
     missed = [m.gold for m in mistakes if m.error_type == "missed" and m.gold]
     spurious = [m.predicted for m in mistakes if m.error_type == "spurious" and m.predicted]
@@ -63,7 +63,7 @@ def test_what_is_left_over_overlaps_nothing_that_is_left_over(gold, predicted):
 
 
 @given(spans, spans, st.randoms(use_true_random=False))
-def test_order_and_repetition_change_nothing(gold, predicted, chance):
+def test_errors_ignore_order_and_duplicates(gold, predicted, chance):
     shuffled = chance.sample(gold, len(gold)) + gold
     assert find_mismatches(shuffled, predicted[::-1]) == find_mismatches(gold, predicted)
 
@@ -80,13 +80,13 @@ def test_order_and_repetition_change_nothing(gold, predicted, chance):
         (None, (71, 80, "Chemical"), "spurious"),
     ],
 )
-def test_each_kind(gold, predicted, kind: ErrorType):
-    wrong, said = (span and Span(*span) for span in (gold, predicted))
-    (mistake,) = find_mismatches([wrong] * bool(wrong), [said] * bool(said))
-    assert (mistake.error_type, mistake.gold, mistake.predicted) == (kind, wrong, said)
+def test_error_types(gold, predicted, kind: ErrorType):
+    wrong, predicted = (span and Span(*span) for span in (gold, predicted))
+    (mistake,) = find_mismatches([wrong] * bool(wrong), [predicted] * bool(predicted))
+    assert (mistake.error_type, mistake.gold, mistake.predicted) == (kind, wrong, predicted)
 
 
-def test_of_two_pieces_of_a_gold_span_the_closer_is_its_boundary_mistake():
+def test_closer_fragment_is_the_boundary_error():
     gold, near, far = Span(0, 20, "x"), Span(0, 12, "x"), Span(15, 20, "x")
     mistakes = find_mismatches([gold], [far, near])
     assert [(m.error_type, m.predicted) for m in mistakes] == [
@@ -95,7 +95,7 @@ def test_of_two_pieces_of_a_gold_span_the_closer_is_its_boundary_mistake():
     ]
 
 
-def test_a_span_of_the_same_label_goes_before_a_closer_one_of_another():
+def test_same_label_precedes_larger_overlap():
     gold, other, same = Span(0, 20, "x"), Span(0, 18, "y"), Span(15, 20, "x")
     mistakes = find_mismatches([gold], [other, same])
     assert [(m.error_type, m.predicted) for m in mistakes] == [
@@ -104,7 +104,7 @@ def test_a_span_of_the_same_label_goes_before_a_closer_one_of_another():
     ]
 
 
-def test_examples_are_the_most_frequent_mistakes_quoted_with_their_context():
+def test_examples_are_the_most_frequent_errors_with_context():
     first = Document("1", TEXT, (Span(0, 10, "Chemical"), Span(22, 30, "Disease")))
     second = Document("2", TEXT, (Span(55, 65, "Chemical"),))
     summary = summarize_errors([first, second], [Prediction((), 1.0, "v")] * 2, examples=1)

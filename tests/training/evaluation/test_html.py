@@ -1,4 +1,4 @@
-"""The page of a report: whole, escaped, loading nothing, and with the figures of the JSON."""
+"""The HTML report: well-formed, escaped, self-contained, and with the values of the JSON."""
 
 from dataclasses import replace
 
@@ -29,25 +29,25 @@ TEXT = "Naloxone reverses the effect of clonidine in 😀 hypertension."
 OPTIONS = EvaluationOptions(("Chemical", "Disease"), resamples=20)
 
 
-def judged(
+def make_report(
     text: str = TEXT, name: str = "tagger-1", *, source: str = "gold.jsonl"
 ) -> EvaluationReport:
-    """Two systems and everything that a report can have."""
+    """Two systems and all parts of a report."""
     gold = [
         Document(name, text, (Span(0, 8, "Chemical"), Span(32, 41, "Chemical"))),
         Document("2", TEXT, (Span(47, 59, "Disease"), Span(32, 59, "Disease"))),
     ]
-    said = [
+    predicted = [
         Prediction((Span(0, 8, "Chemical", 0.9), Span(28, 41, "Disease", 0.4)), 0.8, name),
         Prediction((), 1.0, name),
     ]
     lost = [DroppedAnnotation("Chemical", text[:5], "outvoted", 0, 5, name)]
     against = [Prediction((), 1.0, f"other {name}")] * 2
-    return evaluate(gold, said, source=source, against=against, dropped=lost, options=OPTIONS)
+    return evaluate(gold, predicted, source=source, against=against, dropped=lost, options=OPTIONS)
 
 
-def test_it_holds_the_figures_of_the_json() -> None:
-    report = judged()
+def test_page_has_the_values_of_the_json() -> None:
+    report = make_report()
     text = Page(report_to_html(report)).text
     figures = report_to_json(report)
     expected = [f"{figures['strict']['f1']:.3f}", f"{figures['strict']['interval'][0]:.3f}"]
@@ -60,25 +60,25 @@ def test_it_holds_the_figures_of_the_json() -> None:
     assert all(warning in text for warning in report.warnings)
 
 
-def compared(*, with_other: bool = True) -> EvaluationReport:
-    """Two systems that are wrong in ways of their own, on entities of every length."""
+def make_comparison(*, with_other: bool = True) -> EvaluationReport:
+    """Two systems with different errors on entities of every length."""
     chemicals = (Span(0, 8, "Chemical"), Span(32, 41, "Chemical"))
     rest = (Span(9, 28, "Disease"), Span(42, 59, "Disease"), Span(22, 31, "Disease"))
     gold = [Document("1", TEXT, chemicals), Document("2", TEXT, (*chemicals, *rest[:2]))]
     gold += [Document("3", TEXT, rest), Document("4", TEXT, (*chemicals, *rest))]
     one = [chemicals[:1], (*chemicals, rest[0]), (rest[2], Span(9, 21, "Disease")), rest]
     other = [chemicals, (Span(0, 8, "Disease"), rest[1]), rest[:2], (Span(59, 60, "Disease"),)]
-    said, against = (
+    predicted, against = (
         [Prediction(spans, 1.0, name) for spans in answers]
         for name, answers in (("one", one), ("other", other))
     )
-    return evaluate(gold, said, against=against if with_other else None, options=OPTIONS)
+    return evaluate(gold, predicted, against=against if with_other else None, options=OPTIONS)
 
 
 def strata_of(
     report: EvaluationReport,
 ) -> list[list[tuple[str, StratumScores, F1Difference | None]]]:
-    """Names, figures and differences of the rows of both tables, in their order."""
+    """Names, values and differences of the rows of both tables, in order."""
     against = report.comparison
     whole = ("All", report.overall, against.overall.strict if against else None)
     lengths = [
@@ -93,7 +93,7 @@ def strata_of(
 
 
 def cells_of(name: str, figures: StratumScores, difference: F1Difference | None) -> list[str]:
-    """A row as it is to be read."""
+    """The expected cells of a row."""
     counts, (low, high) = figures.strict.counts, figures.strict.interval
     if difference is None:
         ratios = [counts.precision, counts.recall]
@@ -106,11 +106,11 @@ def cells_of(name: str, figures: StratumScores, difference: F1Difference | None)
 
 
 @pytest.mark.parametrize("with_other", [True, False])
-def test_every_row_has_the_figures_of_its_stratum(with_other: bool) -> None:
-    report = compared(with_other=with_other)
+def test_rows_have_the_values_of_their_stratum(with_other: bool) -> None:
+    report = make_comparison(with_other=with_other)
     by_length, by_label = strata_of(report)
     expected = [cells_of(*row) for row in (*by_length, *by_label)]
-    assert len({tuple(row) for row in expected}) == 6  # no two strata look alike but All
+    assert len({tuple(row) for row in expected}) == 6  # only All is in both tables
     scores = report.overall.strict.counts
     assert len({scores.precision, scores.recall, report.overall.relaxed.counts.recall}) == 3
     shown = Cells(report_to_html(report)).rows
@@ -133,8 +133,8 @@ def bars(effort: EditEffort) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("with_other", [True, False])
-def test_every_chart_is_drawn_where_its_figures_are(with_other: bool) -> None:
-    report = compared(with_other=with_other)
+def test_charts_are_at_their_values(with_other: bool) -> None:
+    report = make_comparison(with_other=with_other)
     expected = []
     for _, figures, difference in (row for rows in strata_of(report) for row in rows):
         if difference is not None:
@@ -149,8 +149,8 @@ def test_every_chart_is_drawn_where_its_figures_are(with_other: bool) -> None:
     assert sides == (["range theirs", "range ours"] if with_other else ["range ours"]) * 7
 
 
-def test_the_effort_of_each_system_is_its_own() -> None:
-    report = compared()
+def test_each_system_has_its_own_effort() -> None:
+    report = make_comparison()
     assert report.comparison is not None
     efforts = [("one", report.effort), ("other", report.comparison.effort)]
     assert efforts[0][1].action_counts == {"add": 5, "delete": 0, "relabel": 0, "move an end": 1}
@@ -171,19 +171,22 @@ def test_the_effort_of_each_system_is_its_own() -> None:
         ((-0.2, 0.0), "neither better nor worse beyond noise"),
     ],
 )
-def test_two_systems_differ_where_the_interval_says_so(interval: Interval, sentence: str) -> None:
-    report = compared()
+def test_differences_are_marked_by_their_interval(interval: Interval, sentence: str) -> None:
+    report = make_comparison()
     assert report.comparison is not None
     difference = replace(report.comparison.overall.strict, interval=interval)
     assert describe_difference(difference) == sentence
     overall = replace(report.comparison.overall, strict=difference)
     against = replace(report.comparison, overall=overall)
     text = Page(report_to_html(replace(report, comparison=against))).text
-    assert f"It is {sentence} {'compared with' if ' ' in sentence else 'than'} other, which" in text
+    assert (
+        f"It is {sentence} {'make_comparison with' if ' ' in sentence else 'than'} other, which"
+        in text
+    )
 
 
-def test_documents_are_drawn_with_both_sides() -> None:
-    page = report_to_html(judged())
+def test_documents_show_gold_and_predictions() -> None:
+    page = report_to_html(make_report())
     assert '<span class="piece right">Naloxone</span>' in page
     assert '<span class="piece missed spurious">clonidine</span>' in page
     assert '<span class="piece missed">hypertension</span>' in page
@@ -191,13 +194,13 @@ def test_documents_are_drawn_with_both_sides() -> None:
 
 @given(st.text(min_size=60, max_size=80), st.text(min_size=1, max_size=20))
 @settings(max_examples=30, deadline=None)
-def test_whatever_comes_from_outside_nothing_of_it_is_markup(text: str, name: str) -> None:
-    known = set(Page(report_to_html(judged())).tags)
-    assert set(Page(report_to_html(judged(text, name))).tags) <= known
+def test_outside_strings_are_escaped(text: str, name: str) -> None:
+    known = set(Page(report_to_html(make_report())).tags)
+    assert set(Page(report_to_html(make_report(text, name))).tags) <= known
 
 
-def test_it_loads_nothing_and_runs_nothing() -> None:
-    page = Page(report_to_html(judged(HOSTILE.ljust(60), HOSTILE, source=HOSTILE)))
+def test_page_loads_and_runs_nothing() -> None:
+    page = Page(report_to_html(make_report(HOSTILE.ljust(60), HOSTILE, source=HOSTILE)))
     assert "script" not in page.tags
     assert "img" not in page.tags
     assert {value for _, name, value in page.attributes if name in LINKS} == {"data:,"}
@@ -205,26 +208,26 @@ def test_it_loads_nothing_and_runs_nothing() -> None:
     assert "".join(page.words).count(HOSTILE) >= 3
 
 
-@pytest.mark.parametrize("said", [(), (Span(0, 8, "Chemical"),)])
-def test_a_report_of_next_to_nothing_is_a_page_too(said: tuple[Span, ...]) -> None:
-    report = evaluate([Document("1", TEXT)], [Prediction(said, 1.0, "v")], options=OPTIONS)
+@pytest.mark.parametrize("predicted", [(), (Span(0, 8, "Chemical"),)])
+def test_minimal_report_has_a_page(predicted: tuple[Span, ...]) -> None:
+    report = evaluate([Document("1", TEXT)], [Prediction(predicted, 1.0, "v")], options=OPTIONS)
     page = Page(report_to_html(report))
     assert "0.000" in page.text
     alone = replace(report, warnings=(), worst_documents=())
     assert "Limits" not in Page(report_to_html(alone)).text
 
 
-def test_without_gold_the_effort_is_counted_and_not_set_against_nothing() -> None:
-    said = [Prediction((Span(0, 8, "Chemical"), Span(32, 41, "Chemical")), 1.0, "v")]
-    report = evaluate([Document("1", TEXT)], said, options=OPTIONS)
+def test_without_gold_effort_has_no_ratio() -> None:
+    predicted = [Prediction((Span(0, 8, "Chemical"), Span(32, 41, "Chemical")), 1.0, "v")]
+    report = evaluate([Document("1", TEXT)], predicted, options=OPTIONS)
     text = Page(report_to_html(report)).text
     assert "v: 2 in all" in text
     assert "each action deletes a prediction" in text
     assert "v: 0.0" not in text
 
 
-def test_the_chart_is_drawn_where_the_figures_are() -> None:
-    report = judged()
+def test_chart_marks_are_at_their_values() -> None:
+    report = make_report()
     styles = Page(report_to_html(report)).values("style")
     strict = report.overall.strict
     assert f"left: {100 * strict.counts.f1:.2f}%" in styles
@@ -232,15 +235,15 @@ def test_the_chart_is_drawn_where_the_figures_are() -> None:
     assert f"left: {100 * low:.2f}%; width: {100 * (high - low):.2f}%" in styles
 
 
-def test_dots_of_the_reliability_diagram_are_where_their_bins_are() -> None:
+def test_reliability_diagram_dots_are_at_their_bins() -> None:
     bins = [
         ReliabilityBin(0.0, 0.1, 0, 0.0, 0.0),
         ReliabilityBin(0.4, 0.5, 25, 0.45, 0.4),
         ReliabilityBin(0.9, 1.0, 100, 0.95, 0.9),
     ]
     assert reliability_points(bins) == [(0.45, 0.4, 2.5), (0.95, 0.9, 5.0)]
-    page = Page(report_to_html(judged()))
-    calibration = judged().calibration
+    page = Page(report_to_html(make_report()))
+    calibration = make_report().calibration
     assert calibration is not None
     drawn = [
         (f"{100 * x:.2f}", f"{100 - 100 * y:.2f}")

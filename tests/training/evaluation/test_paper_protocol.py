@@ -1,4 +1,4 @@
-"""The paper's procedure, its artefacts pinned down, against a literal reading of it."""
+"""The paper protocol and its artefacts, compared with a literal implementation."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ from tagalong.training.evaluation.paper_protocol import (
 )
 from tests.errors import raises
 
-TEXT = "a b c d e f g h i j"  # ten words of one letter, two characters apart
+TEXT = "a b c d e f g h i j"  # ten words of one letter
 
 
 def span(first: int, words: int, label: str = "x") -> Span:
@@ -36,11 +36,11 @@ def both(**counts: int) -> SchemeMatchCounts:
     return SchemeMatchCounts(MatchCounts(**counts), MatchCounts(**counts))
 
 
-def test_a_singleton_inside_a_three_word_gold_span_is_missed_and_spurious():
+def test_single_word_inside_three_word_gold_is_missed_and_spurious():
     assert judge([span(2, 3)], [span(3, 1)]).overall == both(missed=1, spurious=1)
 
 
-def test_a_prediction_past_the_end_of_gold_is_perfect_at_its_length_and_spurious_at_one():
+def test_prediction_past_the_end_of_gold_is_a_match_and_spurious():
     report = judge([span(1, 3)], [span(1, 4), span(7, 2)])
     assert report.overall.strict.f1 == 0.0
     long = report.by_length["3+"].strict
@@ -49,11 +49,11 @@ def test_a_prediction_past_the_end_of_gold_is_perfect_at_its_length_and_spurious
     assert report.by_length["2"] == both()
 
 
-def test_two_spans_that_share_only_a_last_word_do_not_meet():
+def test_spans_that_share_only_the_last_word_do_not_match():
     assert judge([span(0, 3)], [span(2, 3)]).overall == both(missed=1, spurious=1)
 
 
-def test_half_credit_is_given_whatever_the_label_and_full_credit_for_the_words():
+def test_half_credit_for_any_label_and_full_credit_for_exact_words():
     crossing = judge([span(0, 3)], [span(1, 3, "y")], labels=("x", "y")).overall
     assert crossing == SchemeMatchCounts(MatchCounts(incorrect=1), MatchCounts(partial=1))
     assert crossing.partial.f1 == 0.5
@@ -61,7 +61,7 @@ def test_half_credit_is_given_whatever_the_label_and_full_credit_for_the_words()
     assert same_words == SchemeMatchCounts(MatchCounts(incorrect=1), MatchCounts(correct=1))
 
 
-def test_labels_outside_the_list_are_dropped_on_both_sides_and_counted():
+def test_other_labels_are_dropped_on_both_sides_and_counted():
     report = judge([span(0, 1), span(3, 1, "y")], [span(0, 1), span(5, 1, "z")], labels=("x",))
     assert report.overall == both(correct=1)
     assert (report.dropped_gold, report.dropped_predicted) == (1, 1)
@@ -77,7 +77,7 @@ def test_labels_outside_the_list_are_dropped_on_both_sides_and_counted():
         ([], []),
     ],
 )
-def test_entities_are_read_leniently(tags, entities):
+def test_illegal_tags_are_read_as_entities(tags, entities):
     assert collect_entities(tags) == entities
 
 
@@ -87,8 +87,8 @@ pairs = st.lists(st.tuples(tags, tags), max_size=12).map(
 )
 
 
-def literally(gold: list[str], predicted: list[str]) -> Counter[tuple[str, str]]:
-    """The procedure as it is described, with ranges and sets, and without a thought for speed."""
+def score_literally(gold: list[str], predicted: list[str]) -> Counter[tuple[str, str]]:
+    """The procedure as described in the paper, with ranges and sets."""
     found = Counter[tuple[str, str]]()
     true, overlapped = collect_entities(gold), []
     for first, last, label in collect_entities(predicted):
@@ -110,12 +110,12 @@ def literally(gold: list[str], predicted: list[str]) -> Counter[tuple[str, str]]
 
 
 @given(pairs)
-def test_it_is_the_procedure_read_literally(pair):
-    assert compare_tags(*pair) == literally(*pair)
+def test_protocol_equals_a_literal_implementation(pair):
+    assert compare_tags(*pair) == score_literally(*pair)
 
 
 @given(pairs)
-def test_pieces_cover_every_word_once_and_every_entity_whole(pair):
+def test_segments_cover_each_word_once_and_keep_entities_whole(pair):
     gold, _ = pair
     pieces = list(split_at_gold_entities(gold))
     assert [word for _, first, end in pieces for word in range(first, end)] == [*range(len(gold))]
@@ -132,6 +132,6 @@ def test_json_has_counts_and_ratios():
 
 
 @pytest.mark.parametrize("gold", [[], [Document("1", TEXT)]])
-def test_nothing_to_judge_by_is_refused(gold):
+def test_gold_without_entities_is_refused(gold):
     with raises(InputError, "gold-without-entities"):
         evaluate_as_paper(gold, [Prediction((), 1.0, "v")] * len(gold))

@@ -1,4 +1,4 @@
-"""Reports as JSON, as Markdown and as files."""
+"""Reports as JSON, Markdown and files."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def report():
 
 
 def figures_in(written):
-    """Every M of a JSON object."""
+    """All M of a JSON object."""
     if isinstance(written, dict):
         if "tp" in written:
             yield written
@@ -53,7 +53,7 @@ def figures_in(written):
             yield from figures_in(value)
 
 
-def test_json_has_the_keys_that_are_promised(report):
+def test_json_has_the_documented_keys(report):
     written = report_to_json(report)
     assert {"documents", "strict", "relaxed", "by_label", "by_length", "lost"} <= written.keys()
     assert (written["documents"], written["model"], written["gold"]) == (2, "tagger-1", "gold.json")
@@ -71,25 +71,25 @@ def test_json_has_the_keys_that_are_promised(report):
         assert len(figure["interval"]) == 2
 
 
-def test_json_figures_are_those_of_the_spans(report):
+def test_json_values_match_the_spans(report):
     written = report_to_json(report)
     strict, relaxed = written["strict"], written["relaxed"]
     assert [strict[key] for key in ("tp", "fp", "fn", "gold", "predicted")] == [1, 3, 3, 4, 4]
     assert (strict["precision"], strict["recall"], strict["f1"]) == (0.25, 0.25, 0.25)
     assert (relaxed["tp"], relaxed["f1"]) == (3, 0.75)
-    # "histamine H2-receptor" is long, "histamine" is short: each is counted where it stands.
+    # "histamine H2-receptor" is long, "histamine" is short: each counts in its own stratum.
     chemical = written["by_label_and_length"]["Chemical"]
     assert (chemical["1"]["relaxed"]["tp"], chemical["1"]["relaxed"]["tp_predicted"]) == (1, 2)
     assert (chemical["3+"]["relaxed"]["tp"], chemical["3+"]["relaxed"]["tp_predicted"]) == (1, 0)
     assert strict["tp_predicted"] == strict["tp"]
 
 
-def test_json_survives_the_journey(report):
+def test_json_round_trip(report):
     written = json.dumps(report_to_json(report), allow_nan=False)
     assert json.dumps(json.loads(written)) == written
 
 
-def test_json_counts_losses_and_mistakes(report):
+def test_json_counts_dropped_spans_and_errors(report):
     written = report_to_json(report)
     assert written["lost"]["reading"]["by_reason"] == {"outvoted": 1}
     assert written["lost"]["flat_bio"]["total"] == 0
@@ -122,11 +122,11 @@ def table_of(report, title):
     return {row[:2] if "against" in title else row[0]: row for row in table.rows}
 
 
-def test_a_figure_of_nothing_is_a_dash_and_not_a_zero():
+def test_undefined_values_are_dashes():
     short = [replace(document, spans=document.spans[:1]) for document in GOLD]
-    said = [replace(SAID[0], spans=SAID[0].spans[:1]), NOTHING[1]]
+    predicted = [replace(SAID[0], spans=SAID[0].spans[:1]), NOTHING[1]]
     options = EvaluationOptions(("Chemical", "Disease"), resamples=5)
-    report = evaluate(short, said, against=NOTHING, options=options)
+    report = evaluate(short, predicted, against=NOTHING, options=options)
     strict = table_of(report, "Strict match")
     assert strict["2 words"] == ("2 words", "0", "0", "-", "-", "-", "-")
     assert strict["1 word"][1:3] == ("2", "1")
@@ -140,7 +140,7 @@ def test_a_figure_of_nothing_is_a_dash_and_not_a_zero():
     assert figures["support"] == {"1": 2, "2": 0, "3+": 0}
 
 
-def test_what_the_page_shows_of_two_systems_is_in_the_tables_too(report):
+def test_markdown_tables_compare_systems_like_the_page(report):
     against = table_of(report, "against")
     assert list(dict.fromkeys(name for name, _ in against)) == [
         *("All", "Chemical", "Disease", "1 word", "2 words", "3+ words")
@@ -164,13 +164,13 @@ def test_what_the_page_shows_of_two_systems_is_in_the_tables_too(report):
     )
 
 
-def test_effort_where_there_is_no_gold_is_counted_only():
+def test_effort_without_gold_has_no_ratio():
     bare = [replace(document, spans=()) for document in GOLD]
     report = evaluate(bare, SAID, options=EvaluationOptions(resamples=5))
     assert table_of(report, "Effort")["tagger-1"][1:] == ("4", "-", "-", "-", "-", "-")
 
 
-def test_found_where_there_is_no_gold_is_wrong_and_not_nothing():
+def test_predictions_without_gold_are_false_positives():
     bare = [replace(document, spans=()) for document in GOLD]
     report = evaluate(bare, SAID, options=EvaluationOptions(resamples=5))
     assert summarize_report(report)["strict_f1"] == 0.0
@@ -179,7 +179,7 @@ def test_found_where_there_is_no_gold_is_wrong_and_not_nothing():
     assert summarize_report(nothing)["strict_f1"] is None
 
 
-def test_markdown_tables_stay_whole_whatever_the_text():
+def test_markdown_tables_escape_any_text():
     text = "a|b `c` *d*\n<e>"
     document = Document("x|y", text, (Span(0, len(text), "La|bel"),))
     markdown = report_to_markdown(
@@ -191,7 +191,7 @@ def test_markdown_tables_stay_whole_whatever_the_text():
         assert len(bars) == 1
 
 
-def test_a_report_without_scores_or_mistakes_has_no_such_tables():
+def test_report_without_scores_or_errors_omits_their_tables():
     perfect = [Prediction(document.spans, 1.0, "v") for document in GOLD]
     report = evaluate(GOLD, perfect, options=EvaluationOptions(resamples=5))
     titles = [table.title for table in report_tables(report)]
@@ -200,15 +200,15 @@ def test_a_report_without_scores_or_mistakes_has_no_such_tables():
     assert "Examples" not in report_to_markdown(report)
 
 
-def test_the_paper_s_report_says_which_protocol_it_is():
+def test_paper_protocol_report_names_the_protocol():
     markdown = paper_report_to_markdown(evaluate_as_paper(GOLD, SAID, source="gold.json"))
     assert "## The paper's strict scores" in markdown
-    # Wrong: the type mistake. The longer of two overlapping predictions stays, and no singleton
-    # meets anything longer, so the other three gold spans are missed.
+    # Wrong: the type error. The longer of two overlapping predictions stays, and no single word
+    # matches a longer span, so the other three gold spans are missed.
     assert "| All | 0 | 1 | 3 | 2 |" in markdown
 
 
-def test_losses_are_counted_by_reason_the_most_frequent_first():
+def test_dropped_spans_are_counted_by_reason_most_frequent_first():
     lost = [
         DroppedAnnotation("x", f"{i}", reason, i, i + 1) for i, reason in enumerate(["overlap"] * 3)
     ]
@@ -218,7 +218,7 @@ def test_losses_are_counted_by_reason_the_most_frequent_first():
     assert [one.text for one in losses.examples] == ["0", "1", "first"]
 
 
-def test_both_files_are_written_and_nothing_else(tmp_path, report):
+def test_only_two_files_are_written(tmp_path, report):
     folder = tmp_path / "deep" / "report"
     for _ in range(2):  # a second report replaces the first
         write_report(folder, report_json=report_to_json(report), markdown="# µ-opioid\n")
@@ -227,7 +227,7 @@ def test_both_files_are_written_and_nothing_else(tmp_path, report):
     assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["documents"] == 2
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, report):
+def test_failed_write_keeps_the_old_report(tmp_path, report):
     write_report(tmp_path, report_json=report_to_json(report), markdown="old")
     with pytest.raises(TypeError):
         write_report(tmp_path, report_json={"not json": object()}, markdown="new")
@@ -235,20 +235,20 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, report):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, report):
+def test_folder_that_cannot_be_created_is_refused(tmp_path, report):
     (tmp_path / "taken").write_text("a file, not a folder", encoding="utf-8")
     with pytest.raises(OutputError):
         write_report(tmp_path / "taken" / "report", report_json={}, markdown="")
 
 
 def blocked(folder):
-    """Ways in which no report can be written there."""
+    """Ways to make a folder unwritable."""
     (folder / "file").write_text("")
     (folder / "taken" / "report.md").mkdir(parents=True)
     return [folder / "file" / "report", folder / "taken", Path("/proc/nowhere/report")]
 
 
-def test_where_none_can_be_written_is_said_beforehand_and_nothing_is_made(tmp_path):
+def test_unwritable_folder_is_reported_in_advance(tmp_path):
     for folder in blocked(tmp_path):
         before = sorted(tmp_path.rglob("*"))
         with raises(OutputError, "report-folder-unusable"):
@@ -258,7 +258,7 @@ def test_where_none_can_be_written_is_said_beforehand_and_nothing_is_made(tmp_pa
     assert not (tmp_path / "some").exists()
 
 
-def test_no_page_of_an_earlier_report_stays_beside_a_new_one(tmp_path):
+def test_page_of_an_earlier_report_is_removed(tmp_path):
     write_report(tmp_path, report_json={"a": 1}, markdown="a", html="a")
     write_report(tmp_path, report_json={"b": 1}, markdown="b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]

@@ -1,4 +1,4 @@
-"""A text that is cut is the same text, and every span can be put together again."""
+"""Text segments: they concatenate to the text, and spans can be rebuilt from them."""
 
 from itertools import pairwise
 
@@ -26,9 +26,7 @@ spans = st.lists(
 
 
 @given(gold=spans, predicted=spans)
-def test_pieces_are_the_text_and_know_what_covers_them(
-    gold: list[Span], predicted: list[Span]
-) -> None:
+def test_segments_concatenate_to_the_text(gold: list[Span], predicted: list[Span]) -> None:
     pieces = segment_text(TEXT, gold, predicted)
     assert "".join(piece.text for piece in pieces) == TEXT
     assert all(piece.text for piece in pieces)
@@ -55,8 +53,8 @@ def test_pieces_are_the_text_and_know_what_covers_them(
     )
 
 
-def cut_slowly(text: str, gold: list[Span], predicted: list[Span]) -> list[TextSegment]:
-    """What a piece is, word for word: every span is asked of every piece."""
+def split_naively(text: str, gold: list[Span], predicted: list[Span]) -> list[TextSegment]:
+    """A naive implementation that checks every span against every segment."""
     standing: dict[Span, MatchKind] = {
         span: "missed" if span not in predicted else "right" if span in gold else "spurious"
         for span in sorted({*gold, *predicted}, key=lambda one: (one.start, one.end, one.label))
@@ -81,9 +79,9 @@ def cut_slowly(text: str, gold: list[Span], predicted: list[Span]) -> list[TextS
 
 
 @given(gold=spans, predicted=spans)
-def test_pieces_are_what_they_are_defined_as(gold: list[Span], predicted: list[Span]) -> None:
-    assert segment_text(TEXT, gold, predicted) == cut_slowly(TEXT, gold, predicted)
+def test_segments_equal_a_naive_implementation(gold: list[Span], predicted: list[Span]) -> None:
+    assert segment_text(TEXT, gold, predicted) == split_naively(TEXT, gold, predicted)
 
 
-def test_an_empty_text_has_no_pieces() -> None:
+def test_empty_text_has_no_segments() -> None:
     assert segment_text("", [], []) == []

@@ -1,4 +1,4 @@
-"""A project's annotations, as Label Studio has them, to what is learnt from and what is not."""
+"""A project's annotations as train and held-out documents."""
 
 import stat
 from collections import Counter
@@ -37,7 +37,7 @@ CONFIG = config_of("Chemical", "Disease")
 
 
 def annotation(document: Document, by: int, spans: Sequence[Span] | None = None) -> dict[str, Any]:
-    """What somebody has submitted."""
+    """A submitted annotation."""
     chosen = document.spans if spans is None else spans
     return {
         "completed_by": by,
@@ -53,7 +53,7 @@ def task(document: Document, *annotations: dict[str, Any]) -> dict[str, Any]:
     return {"id": document.id, "data": {"text": document.text}, "annotations": given}
 
 
-def lesson(
+def prepare(
     tmp_path: Path, tasks: Sequence[dict[str, Any]], config: LabelConfig = CONFIG, **how: float
 ) -> ProjectTrainingData:
     path = tmp_path / "place" / "tasks.json"
@@ -61,21 +61,21 @@ def lesson(
     return prepare_training_data(path, config, **how)
 
 
-def test_every_document_is_on_one_side(tmp_path: Path) -> None:
+def test_each_document_is_on_one_side(tmp_path: Path) -> None:
     documents = toy_documents(60)
-    found = lesson(tmp_path, [task(one) for one in documents])
+    found = prepare(tmp_path, [task(one) for one in documents])
     sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
     assert Counter(one.text for one in sides) == Counter(one.text for one in documents)
     assert found.split.labels == ("Chemical", "Disease")
     assert found.notes == ()
 
 
-def test_what_is_held_out_grows_and_is_never_learnt_from(tmp_path: Path) -> None:
+def test_held_out_documents_grow_and_are_never_in_train(tmp_path: Path) -> None:
     documents = toy_documents(80)
     before: set[str] = set()
     learnt: set[str] = set()
     for count in (20, 40, 80):
-        found = lesson(tmp_path, [task(one) for one in documents[:count]])
+        found = prepare(tmp_path, [task(one) for one in documents[:count]])
         held_out = {one.text for one in found.held_out_documents}
         assert before <= held_out
         before = held_out
@@ -83,9 +83,9 @@ def test_what_is_held_out_grows_and_is_never_learnt_from(tmp_path: Path) -> None
     assert not before & learnt
 
 
-def test_the_file_is_for_its_owner_alone_and_any_text_comes_back(tmp_path: Path) -> None:
+def test_file_is_private_and_any_text_round_trips(tmp_path: Path) -> None:
     odd = Document("odd", "Zorbium 😀 helped.\r\nThen\u2028 naloxone.", (Span(0, 7, "Chemical"),))
-    found = lesson(tmp_path, [task(one) for one in [odd, *toy_documents(9)]])
+    found = prepare(tmp_path, [task(one) for one in [odd, *toy_documents(9)]])
     sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
     assert next(one for one in sides if one.id == "odd").spans == odd.spans
     path = tmp_path / "place" / "tasks.json"
@@ -93,7 +93,7 @@ def test_the_file_is_for_its_owner_alone_and_any_text_comes_back(tmp_path: Path)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path) -> None:
+def test_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     path = tmp_path / "tasks.json"
 
     def broken() -> Any:
@@ -105,35 +105,35 @@ def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_ten_documents_are_learnt_from(tmp_path: Path) -> None:
-    found = lesson(tmp_path, [task(one) for one in toy_documents(10)])
+def test_ten_documents_are_enough(tmp_path: Path) -> None:
+    found = prepare(tmp_path, [task(one) for one in toy_documents(10)])
     assert found.split.train
     assert found.split.dev
 
 
 def test_too_few_documents_are_refused(tmp_path: Path) -> None:
     with raises(TrainingError, "too-few-annotated-documents"):
-        lesson(tmp_path, [task(one) for one in toy_documents(1)])
+        prepare(tmp_path, [task(one) for one in toy_documents(1)])
 
 
-def test_what_only_one_of_several_drew_is_left_open_and_told(tmp_path: Path) -> None:
+def test_outvoted_spans_are_masked_and_reported(tmp_path: Path) -> None:
     documents = toy_documents(20)
     tasks = [task(one, annotation(one, 1), annotation(one, 2, one.spans[1:])) for one in documents]
-    found = lesson(tmp_path, tasks)
+    found = prepare(tmp_path, tasks)
     [note] = found.notes
     assert "20" in note
     sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
     assert all(one.masked_ranges for one in sides)
 
 
-def test_one_annotator_alone_is_enough(tmp_path: Path) -> None:
+def test_one_annotator_is_enough(tmp_path: Path) -> None:
     documents = toy_documents(20)
-    assert lesson(tmp_path, [task(one, annotation(one, 3)) for one in documents]).notes == ()
+    assert prepare(tmp_path, [task(one, annotation(one, 3)) for one in documents]).notes == ()
 
 
-def test_labels_that_are_gone_and_labels_that_are_new_are_told(tmp_path: Path) -> None:
+def test_removed_and_new_labels_are_reported(tmp_path: Path) -> None:
     tasks = [task(one) for one in toy_documents(20)]
-    found = lesson(tmp_path, tasks, config_of("Chemical", "Gene"))
+    found = prepare(tmp_path, tasks, config_of("Chemical", "Gene"))
     diseases = sum(
         region["value"]["labels"] == ["Disease"]
         for one in tasks
@@ -144,19 +144,19 @@ def test_labels_that_are_gone_and_labels_that_are_new_are_told(tmp_path: Path) -
     assert "Gene" in new
 
 
-def test_a_config_with_none_of_the_labels_is_refused(tmp_path: Path) -> None:
+def test_config_without_any_of_the_labels_is_refused(tmp_path: Path) -> None:
     with raises(LabelError, "labels-outside-config"):
-        lesson(tmp_path, [task(one) for one in toy_documents(20)], config_of("Gene"))
+        prepare(tmp_path, [task(one) for one in toy_documents(20)], config_of("Gene"))
 
 
 def test_only_skipped_tasks_are_refused(tmp_path: Path) -> None:
     documents = toy_documents(5)
     tasks = [task(one, annotation(one, 1) | {"was_cancelled": True}) for one in documents]
     with pytest.raises(InputError):
-        lesson(tmp_path, tasks)
+        prepare(tmp_path, tasks)
 
 
-def test_a_version_is_asked_in_the_labels_of_the_project_and_blind() -> None:
+def test_version_is_evaluated_blind_in_project_labels() -> None:
     tier = LexiconTier("lexicon-1")
     xml = config_of("Drug", "Disease")
     document = Document("1", "naloxone", (Span(0, 8, "Drug"),))

@@ -1,4 +1,4 @@
-"""Which versions may serve: better ones, equal ones, and none that is worse beyond noise."""
+"""The promotion gate: better and equal versions pass, significantly worse ones do not."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,10 @@ from tests.toy_corpus import LABELS, toy_documents
 GOLD = toy_documents(60, seed=3)
 
 
-def said(documents: Sequence[Document], *, missing: float = 0.0, seed: int = 0) -> list[Prediction]:
-    """What is right, less a share that was not found."""
+def predictions_of(
+    documents: Sequence[Document], *, missing: float = 0.0, seed: int = 0
+) -> list[Prediction]:
+    """Correct predictions, without a random share."""
     chance = random.Random(seed)
     return [
         Prediction(tuple(span for span in one.spans if chance.random() >= missing), 1.0, "x")
@@ -39,63 +41,71 @@ def said(documents: Sequence[Document], *, missing: float = 0.0, seed: int = 0) 
     ]
 
 
-def short(document: Document) -> Document:
-    """Without entities of three words and more."""
+def without_long_entities(document: Document) -> Document:
+    """The document without entities of three or more words."""
     kept = (s for s in document.spans if length_bucket(document.text, s.start, s.end) != "3+")
     return replace(document, spans=tuple(kept))
 
 
-def without_long(documents: Sequence[Document]) -> list[Prediction]:
-    """What is right, but for entities of three words and more."""
-    return said([short(one) for one in documents])
+def predictions_without_long_entities(documents: Sequence[Document]) -> list[Prediction]:
+    """Correct predictions, without entities of three or more words."""
+    return predictions_of([without_long_entities(one) for one in documents])
 
 
-def test_a_better_version_may_serve() -> None:
-    found = decide_promotion(GOLD, said(GOLD, missing=0.1), said(GOLD, missing=0.5), labels=LABELS)
+def test_better_version_is_promoted() -> None:
+    found = decide_promotion(
+        GOLD, predictions_of(GOLD, missing=0.1), predictions_of(GOLD, missing=0.5), labels=LABELS
+    )
     assert found.should_promote
     assert [one.name for one in found.strata] == ["all", "1", "2", "3+"]
     assert found.strata[0].support == sum(one.support for one in found.strata[1:])
 
 
-def test_an_equal_version_may_serve() -> None:
-    found = decide_promotion(GOLD, said(GOLD, missing=0.3), said(GOLD, missing=0.3), labels=LABELS)
+def test_equal_version_is_promoted() -> None:
+    found = decide_promotion(
+        GOLD, predictions_of(GOLD, missing=0.3), predictions_of(GOLD, missing=0.3), labels=LABELS
+    )
     assert found.should_promote
 
 
-def test_a_worse_version_may_not() -> None:
-    found = decide_promotion(GOLD, said(GOLD, missing=0.5), said(GOLD, missing=0.1), labels=LABELS)
+def test_worse_version_is_rejected() -> None:
+    found = decide_promotion(
+        GOLD, predictions_of(GOLD, missing=0.5), predictions_of(GOLD, missing=0.1), labels=LABELS
+    )
     assert not found.should_promote
     assert found.strata[0].high < 0
 
 
-def test_one_that_is_worse_on_long_entities_alone_may_not() -> None:
-    old = said(GOLD, missing=0.0)
-    new = without_long(GOLD)
+def test_version_worse_on_long_entities_is_rejected() -> None:
+    old = predictions_of(GOLD, missing=0.0)
+    new = predictions_without_long_entities(GOLD)
     found = decide_promotion(GOLD, new, old, labels=LABELS)
     assert not found.should_promote
     assert found.strata[-1].high < 0
 
 
-def test_a_length_with_too_few_entities_does_not_decide() -> None:
-    gold = [*GOLD[:3], *map(short, GOLD[3:])]
-    found = decide_promotion(gold, without_long(gold), said(gold), labels=LABELS)
+def test_lengths_with_few_entities_are_ignored() -> None:
+    gold = [*GOLD[:3], *map(without_long_entities, GOLD[3:])]
+    found = decide_promotion(
+        gold, predictions_without_long_entities(gold), predictions_of(gold), labels=LABELS
+    )
     long = found.strata[-1]
     assert long.support < 20
     assert long.new == 0
     assert found.should_promote
 
 
-def test_noise_is_no_reason() -> None:
+def test_insignificant_loss_is_accepted() -> None:
     kept = sum(
         not decide_promotion(
             GOLD,
-            said(GOLD, missing=0.3, seed=2 * seed),
-            said(GOLD, missing=0.3, seed=2 * seed + 1),
+            predictions_of(GOLD, missing=0.3, seed=2 * seed),
+            predictions_of(GOLD, missing=0.3, seed=2 * seed + 1),
             labels=LABELS,
         ).should_promote
         for seed in range(40)
     )
-    assert kept <= 10  # one in ten is the worst that is claimed; more than ten of 40 are p < 0.003
+    assert kept <= 10  # the claimed rate is at most one in ten; more than ten of 40 are p < 0.003
 
 
 FEW = {"Chemical": 12, "Disease": 0}  # entities of labels that the current version knows
@@ -105,26 +115,30 @@ def entities(documents: Sequence[Document]) -> int:
     return sum(len(one.spans) for one in documents)
 
 
-@pytest.mark.parametrize("missing", [0.3, 0.6])  # as good, and much better
-def test_few_documents_do_not_replace_a_version_whose_labels_are_hardly_learnt(
+@pytest.mark.parametrize("missing", [0.3, 0.6])  # equally good and much better
+def test_candidate_with_undertrained_labels_needs_more_held_out_documents(
     missing: float,
 ) -> None:
     held_out = toy_documents(6, seed=3)
-    new, old = said(held_out, missing=0.3), said(held_out, missing=missing)
+    new, old = predictions_of(held_out, missing=0.3), predictions_of(held_out, missing=missing)
     kept = decide_promotion(held_out, new, old, labels=LABELS, undertrained_labels=FEW)
     assert not kept.should_promote
     assert "(Chemical 12, Disease 0)" in kept.reason
     assert kept.strata
     assert decide_promotion(
         held_out, new, old, labels=LABELS
-    ).should_promote  # if it has learnt its labels
+    ).should_promote  # without undertrained labels
 
 
 @given(st.integers(1, 30), st.integers(1, 9))
-def test_twenty_documents_with_a_hundred_entities_are_enough(count: int, sentences: int) -> None:
+def test_twenty_documents_with_100_entities_are_enough(count: int, sentences: int) -> None:
     held_out = toy_documents(count, seed=5, sentences=sentences)
     found = decide_promotion(
-        held_out, said(held_out), said(held_out), labels=LABELS, undertrained_labels=FEW
+        held_out,
+        predictions_of(held_out),
+        predictions_of(held_out),
+        labels=LABELS,
+        undertrained_labels=FEW,
     )
     assert found.should_promote == (count >= 20 and entities(held_out) >= 100)
 
@@ -137,12 +151,12 @@ def test_twenty_documents_with_a_hundred_entities_are_enough(count: int, sentenc
         (19, 9, 0.25, "about 4 more documents, about 1 of them held out at the share of 0.25"),
     ],
 )
-def test_the_reason_says_how_many_documents_are_missing(
+def test_reason_has_the_number_of_missing_documents(
     count: int, sentences: int, share: float, enough: str
 ) -> None:
     held_out = toy_documents(count, seed=5, sentences=sentences)
     found = decide_promotion(
-        *(held_out, said(held_out), said(held_out)),
+        *(held_out, predictions_of(held_out), predictions_of(held_out)),
         labels=LABELS,
         undertrained_labels=FEW,
         held_out_share=share,
@@ -152,37 +166,47 @@ def test_the_reason_says_how_many_documents_are_missing(
     assert enough in found.reason
 
 
-def test_missing_entities_are_counted_in_documents() -> None:
+def test_missing_entities_are_converted_to_documents() -> None:
     sparse = [replace(one, spans=one.spans[:2]) for one in toy_documents(25, seed=5)]
     found = decide_promotion(
-        sparse, said(sparse), said(sparse), labels=LABELS, undertrained_labels=FEW
+        sparse,
+        predictions_of(sparse),
+        predictions_of(sparse),
+        labels=LABELS,
+        undertrained_labels=FEW,
     )
     assert "about 125 more documents, about 25 of them held out" in found.reason  # 50 entities
     single = [replace(sparse[0], spans=sparse[0].spans[:1])]
     found = decide_promotion(
-        single, said(single), said(single), labels=LABELS, undertrained_labels=FEW
+        single,
+        predictions_of(single),
+        predictions_of(single),
+        labels=LABELS,
+        undertrained_labels=FEW,
     )
     assert "it has 1 document with 1 entity," in found.reason
 
 
-def test_a_worse_version_is_called_worse_however_little_it_has_learnt() -> None:
+def test_worse_version_is_rejected_even_with_few_documents() -> None:
     held_out = GOLD[:15]
     found = decide_promotion(
-        *(held_out, said(held_out, missing=0.9), said(held_out)),
+        *(held_out, predictions_of(held_out, missing=0.9), predictions_of(held_out)),
         labels=LABELS,
         undertrained_labels=FEW,
     )
     assert found.strata[0].high < 0
 
 
-def test_the_first_version_is_promoted_however_little_it_has_learnt() -> None:
+def test_first_version_is_always_promoted() -> None:
     held_out = GOLD[:3]
     nothing = [Prediction((), 1.0, "x") for _ in held_out]  # the served version has other labels
-    assert decide_promotion(held_out, said(held_out), nothing, labels=LABELS).should_promote
-    assert decide_promotion(held_out, said(held_out), None, labels=LABELS).should_promote
+    assert decide_promotion(
+        held_out, predictions_of(held_out), nothing, labels=LABELS
+    ).should_promote
+    assert decide_promotion(held_out, predictions_of(held_out), None, labels=LABELS).should_promote
 
 
-def test_a_policy_has_the_last_word() -> None:
+def test_promotion_policy_overrides_the_gate() -> None:
     worse, better = JobResult("it is worse"), JobResult("it is better", should_promote=True)
     for decision in (worse, better):
         assert apply_policy(decision, "auto") == decision
@@ -192,13 +216,13 @@ def test_a_policy_has_the_last_word() -> None:
 
 
 @pytest.mark.parametrize("held_out", [[], [replace(one, spans=()) for one in GOLD[:3]]])
-def test_without_anything_to_judge_by_what_serves_stays(held_out: list[Document]) -> None:
+def test_without_held_out_entities_the_served_version_stays(held_out: list[Document]) -> None:
     nothing = [Prediction((), 1.0, "x") for _ in held_out]
     assert not decide_promotion(held_out, nothing, nothing, labels=LABELS).should_promote
     assert decide_promotion(held_out, nothing, None, labels=LABELS).should_promote
 
 
-def test_a_version_that_finds_nothing_never_serves() -> None:
+def test_version_without_predictions_is_never_promoted() -> None:
     nothing = [Prediction((), 1.0, "x") for _ in GOLD]
     assert not decide_promotion(GOLD, nothing, nothing, labels=LABELS).should_promote
     assert not decide_promotion(GOLD, nothing, None, labels=LABELS).should_promote
@@ -213,7 +237,7 @@ counts = st.dictionaries(st.sampled_from(("Drug", "Disease", "Gene")), st.intege
 
 
 def version(train: Mapping[str, int] | None, *labels: str, **data: Any) -> Manifest:
-    """A version trained on so many entities of each label; None for one without such counts."""
+    """A version trained on this many entities of each label; None for one without counts."""
     sizes = {"documents": 9, "entities": 99} | ({} if train is None else {"labels": train})
     return Manifest(
         tier="encoder",
@@ -227,7 +251,7 @@ def version(train: Mapping[str, int] | None, *labels: str, **data: Any) -> Manif
     )
 
 
-def test_a_label_is_hardly_learnt_below_half_of_the_entities() -> None:
+def test_label_is_undertrained_below_half_of_the_entities() -> None:
     current = version({"Chemical": 1000, "Disease": 40, "Strain": 500})
     candidate = version({"Drug": 499, "Disease": 20, "Gene": 3}, "Drug", "Disease", "Gene")
     assert find_undertrained_labels(candidate, current, CONFIG) == {"Drug": 499}
@@ -237,14 +261,14 @@ def test_a_label_is_hardly_learnt_below_half_of_the_entities() -> None:
     }
 
 
-def test_labels_that_the_project_shares_among_several_are_added_up() -> None:
+def test_merged_labels_are_summed() -> None:
     current = version({"Chemical": 100, "Dose": 100})
     assert find_undertrained_labels(version({"Drug": 99}), current, CONFIG) == {"Drug": 99}
     assert find_undertrained_labels(version({"Drug": 100}), current, CONFIG) == {}
 
 
 @given(counts, counts)
-def test_more_annotations_of_the_same_project_are_always_enough(
+def test_more_annotations_of_the_same_project_are_enough(
     old: dict[str, int], more: dict[str, int]
 ) -> None:
     grown = {label: old.get(label, 0) + more.get(label, 0) for label in {*old, *more}}
@@ -252,7 +276,7 @@ def test_more_annotations_of_the_same_project_are_always_enough(
     assert find_undertrained_labels(version(grown, *labels), version(old, *labels), CONFIG) == {}
 
 
-def test_labels_that_only_the_candidate_has_never_count() -> None:
+def test_labels_of_only_the_candidate_are_ignored() -> None:
     current = version(None, "Strain", "Cell")
     assert find_undertrained_labels(version({"Drug": 1, "Gene": 0}), current, CONFIG) == {}
 
@@ -271,7 +295,7 @@ def test_unknown_counts_protect_the_current_version(current: Manifest) -> None:
     assert find_undertrained_labels(candidate, current, CONFIG) == {"Drug": 70, "Disease": 30}
 
 
-def test_a_candidate_that_started_at_the_served_version_has_learnt_its_labels() -> None:
+def test_warm_started_candidate_knows_the_served_labels() -> None:
     current = version({"Chemical": 9000})
     assert find_undertrained_labels(version({"Drug": 9}, start="v1"), current, CONFIG) == {}
     assert find_undertrained_labels(version({"Drug": 9}, start="v0"), current, CONFIG) == {
@@ -279,7 +303,7 @@ def test_a_candidate_that_started_at_the_served_version_has_learnt_its_labels() 
     }
 
 
-def test_twenty_four_documents_do_not_know_the_labels_of_the_bundled_version() -> None:
+def test_24_documents_do_not_replace_the_bundled_version() -> None:
     bundled = read_manifest(
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
     )
@@ -292,8 +316,10 @@ BETTER = JobResult("it is better", should_promote=True, version="v2")
 WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
 
 
-def hold_back(result: JobResult, found: Sequence[AffectedProject] | LabelStudioError) -> JobResult:
-    """The result once other projects are known, or Label Studio does not answer."""
+def check_other_projects(
+    result: JobResult, found: Sequence[AffectedProject] | LabelStudioError
+) -> JobResult:
+    """The result with these other projects, or without an answer of Label Studio."""
 
     def find() -> Sequence[AffectedProject]:
         if isinstance(found, LabelStudioError):
@@ -303,30 +329,30 @@ def hold_back(result: JobResult, found: Sequence[AffectedProject] | LabelStudioE
     return hold_back_for_other_projects(result, CHANGE, find)
 
 
-def test_nothing_changes_without_other_projects() -> None:
-    assert hold_back(BETTER, []) == BETTER
-    assert hold_back(WORSE, []) == WORSE
+def test_promotion_without_other_projects() -> None:
+    assert check_other_projects(BETTER, []) == BETTER
+    assert check_other_projects(WORSE, []) == WORSE
 
 
-def test_other_projects_hold_a_promotion_back() -> None:
-    kept = hold_back(BETTER, [AffectedProject(2, "Two", ())])
+def test_other_projects_prevent_promotion() -> None:
+    kept = check_other_projects(BETTER, [AffectedProject(2, "Two", ())])
     assert not kept.should_promote
     assert kept.reason.startswith("v1 also serves project 2 (Two)")
 
 
-def test_who_promotes_a_rejected_version_by_hand_knows_the_other_projects() -> None:
-    kept = hold_back(WORSE, [AffectedProject(2, "Two", ())])
+def test_rejection_reason_names_other_projects() -> None:
+    kept = check_other_projects(WORSE, [AffectedProject(2, "Two", ())])
     assert kept.reason == "it is worse"
     assert kept.notes[0] == "A note."
     assert kept.notes[1].startswith("v1 also serves project 2 (Two)")
 
 
-def test_nothing_is_promoted_if_label_studio_does_not_say() -> None:
+def test_no_promotion_if_label_studio_does_not_answer() -> None:
     away = LabelStudioError("it is away", code="unreachable")
-    kept = hold_back(BETTER, away)
+    kept = check_other_projects(BETTER, away)
     assert not kept.should_promote
     assert kept.reason.startswith("it is unknown which other projects v1 serves (it is away)")
-    assert hold_back(WORSE, away) == WORSE
+    assert check_other_projects(WORSE, away) == WORSE
 
 
 @pytest.mark.parametrize(

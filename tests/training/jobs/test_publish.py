@@ -42,7 +42,7 @@ def test_a_training_leaves_a_compiled_model_that_predicts(
     assert runs_on(models).startswith("PyTorch")
 
 
-def test_what_is_no_encoder_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compiling_a_missing_version_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     failed(run_failing(capsys, "models", "compile", "gone"), "version-not-found")
 
 

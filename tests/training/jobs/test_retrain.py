@@ -1,4 +1,4 @@
-"""A retraining job as the server runs it, ``python -m tagalong.training.jobs``, and its end."""
+"""Retraining jobs, run as the server runs them by ``python -m tagalong.training.jobs``."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def job_store(tmp_path: Path) -> Iterator[JobStore]:
 
 
 def run_entry(models: Path, job_id: int) -> subprocess.CompletedProcess[str]:
-    """The command of the server, in a folder with a module that must not be imported instead."""
+    """Run the server's command in a folder with a module that must not be imported."""
     (models / "tagalong.py").write_text("raise SystemExit('the wrong module')")
     return subprocess.run(
         [*RETRAINING_COMMAND, "--models", str(models), "--run", str(job_id)],
@@ -51,7 +51,7 @@ def run_entry(models: Path, job_id: int) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_job_that_fails_is_recorded(job_store: JobStore, tmp_path: Path) -> None:
+def test_failed_job_is_recorded(job_store: JobStore, tmp_path: Path) -> None:
     job_id = job_store.enqueue(7, "encoder", reason="the train button")
     done = run_entry(tmp_path, job_id)
     job = job_store.read_job(job_id)
@@ -65,7 +65,7 @@ def test_a_job_that_fails_is_recorded(job_store: JobStore, tmp_path: Path) -> No
     assert not job_store.work_dir(job.id).exists()
 
 
-def test_a_job_that_another_process_runs_is_left_alone(job_store: JobStore, tmp_path: Path) -> None:
+def test_job_of_another_process_is_left_alone(job_store: JobStore, tmp_path: Path) -> None:
     job_id = job_store.enqueue(7, "encoder", reason="the train button")
     with job_store.lock(7, "encoder") as locked:
         assert locked
@@ -78,7 +78,7 @@ def test_a_job_that_another_process_runs_is_left_alone(job_store: JobStore, tmp_
 
 def test_an_attempt_that_stops_cleanly_is_not_counted(job_store: JobStore, tmp_path: Path) -> None:
     job_id = job_store.enqueue(7, "encoder", reason="the train button")
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # a Label Studio that never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a Label Studio without answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         env = ENVIRONMENT | {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": "k", "NO_PROXY": "*"}
         log = tmp_path / "trainer.log"
@@ -93,7 +93,7 @@ def test_an_attempt_that_stops_cleanly_is_not_counted(job_store: JobStore, tmp_p
     assert (job.state, job.attempts) == (JobState.RUNNING, 0)
 
 
-def test_a_job_that_has_ended_is_not_run_again(job_store: JobStore, tmp_path: Path) -> None:
+def test_finished_job_is_not_run_again(job_store: JobStore, tmp_path: Path) -> None:
     done = run_forked(*ENTRY, "--models", tmp_path, "--run", 3, env=ENVIRONMENT)
     assert done.returncode == 1
     failed(done.stderr, "no-such-training")
@@ -101,19 +101,19 @@ def test_a_job_that_has_ended_is_not_run_again(job_store: JobStore, tmp_path: Pa
 
 
 OPTIONS = RetrainOptions(label_studio_url=None, label_studio_key=None)
-STUDIO: Any = SimpleNamespace(get_project=lambda _: None)  # a Label Studio that has every project
+STUDIO: Any = SimpleNamespace(get_project=lambda _: None)  # a Label Studio that has any project
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> ModelStore:
-    """A store whose bundled version is a small one."""
+    """A store with a small bundled version."""
     shipped = ModelStore(tmp_path / "shipped")
     shipped.promote("encoder", publish_number(shipped, 9, name="shipped").version)
     return ModelStore(tmp_path / "models", bundled_root=shipped.root)
 
 
 @pytest.mark.parametrize("promoted", [True, False])
-def test_a_retraining_leaves_the_bundled_version_that_somebody_went_back_to(
+def test_retraining_keeps_a_rollback_to_the_bundled_version(
     models: ModelStore, promoted: bool
 ) -> None:
     bundled = models.current_version("encoder")

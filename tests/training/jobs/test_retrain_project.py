@@ -1,4 +1,4 @@
-"""A retraining on a project."""
+"""Retraining on a project."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tagalong.training.jobs.retrain_project import _apply_warm_start
 from tagalong.training.recipes.llm_recipe import LLMRecipe
 
 
-def test_a_warm_start_without_a_served_version_is_noted(tmp_path: Path) -> None:
+def test_warm_start_without_served_version_is_noted(tmp_path: Path) -> None:
     split = TrainDevSplit((), (), ("Disease",))
     data = ProjectTrainingData(split, (), ())
     recipe = LLMRecipe(BaseModelRef("base"))

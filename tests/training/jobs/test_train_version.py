@@ -1,4 +1,4 @@
-"""States of stopped trainings keep their names, and manifests their keys, in every release."""
+"""Names of training states and keys of manifests are stable between releases."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ LLM_RECIPE = LLMRecipe(BaseModelRef("some/llm", "abc"))
 
 @pytest.mark.parametrize(
     ("tier", "recipe", "split", "name"),
-    [  # as the first release named them
+    [  # as in the first release
         ("encoder", ENCODER_RECIPE, SPLIT, ".training-ccbf40ce5be42e56"),
         ("llm", LLM_RECIPE, SPLIT, ".training-66416a2b836d26bd"),
         (
@@ -35,18 +35,18 @@ LLM_RECIPE = LLMRecipe(BaseModelRef("some/llm", "abc"))
         ),
     ],
 )
-def test_a_training_that_an_earlier_release_stopped_is_found(
+def test_stopped_training_of_an_earlier_release_is_resumed(
     tier: str, recipe: Recipe, split: TrainDevSplit, name: str
 ) -> None:
     assert training_state_path(ModelStore(Path("m")), tier, recipe, split).name == name
 
 
-def test_folds_that_an_earlier_release_made_are_found() -> None:
+def test_folds_of_an_earlier_release_are_found() -> None:
     key = CrossValidationConfig().key(DOCUMENTS[:2], ["Chemical"])
     assert key == "5a6ae7a4e2a33bb6"
 
 
-def test_recipes_have_the_keys_of_the_first_release_and_come_back() -> None:
+def test_recipe_keys_of_the_first_release_round_trip() -> None:
     encoder, llm = recipe_to_json(ENCODER_RECIPE), recipe_to_json(LLM_RECIPE)
     assert {"reading", "lesson", "mask", "smoothing"} <= encoder.keys()
     assert {"dropout_from", "clip", "average", "least_steps"} <= encoder["schedule"].keys()
@@ -59,7 +59,7 @@ def test_recipes_have_the_keys_of_the_first_release_and_come_back() -> None:
         assert recipe_from_json(kind, value, recipe.base) == recipe
 
 
-def test_the_scores_of_an_earlier_state_are_read() -> None:
+def test_scores_of_an_earlier_state_are_read() -> None:
     state = {"scores": [0.1, 0.3], "losses": [1.0, 0.5], "best": 1, "idle": 0}
     history = TrainingHistory.from_json(state)
     assert (history.dev_scores, history.best_epoch) == ([0.1, 0.3], 1)

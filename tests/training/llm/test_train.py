@@ -1,4 +1,4 @@
-"""A decoder learns to fill slots, through 4 bits too, and serves what it was judged by."""
+"""Training of the LLM tier, also in 4 bits, and serving of the evaluated predictions."""
 
 from dataclasses import replace
 from functools import partial
@@ -46,7 +46,7 @@ TOY_SPLIT = TrainDevSplit(TOY, TOY, LABELS)
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama whose tokenizer was trained on the abstracts."""
+    """A random Llama with a tokenizer trained on the abstracts."""
     folder = tmp_path_factory.mktemp("llm") / "base"
     texts = [document.text for document in abstracts()]
     return save_llm(
@@ -55,7 +55,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hidden_size=128,
         intermediate_size=128,
         num_hidden_layers=2,
-        initializer_range=0.05,  # an adapter can only combine what the base tells apart
+        initializer_range=0.05,  # large enough for an adapter to separate tags
     )
 
 
@@ -75,8 +75,8 @@ def publish(trained, documents, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def learnt(base, tmp_path_factory):
-    """A training by heart through the whole QLoRA path, and the version it became."""
+def overfitted(base, tmp_path_factory):
+    """A QLoRA training that overfits, and its published version."""
     folder = tmp_path_factory.mktemp("learnt")
     trained = train_llm(
         TrainDevSplit(SENTENCES * 2, SENTENCES, LABELS),
@@ -86,8 +86,8 @@ def learnt(base, tmp_path_factory):
     return trained, publish(trained, SENTENCES, folder)
 
 
-def test_fifty_sentences_are_learnt_by_heart_in_four_bits(learnt):
-    trained, folder = learnt
+def test_4bit_training_overfits_fifty_sentences(overfitted):
+    trained, folder = overfitted
     assert trained.recipe.four_bit
     assert max(trained.history.dev_scores) >= 0.95
     assert not (folder / "model.safetensors").exists()
@@ -95,8 +95,8 @@ def test_fifty_sentences_are_learnt_by_heart_in_four_bits(learnt):
     assert layer.weight.dtype == torch.uint8
 
 
-def test_what_is_served_is_what_was_judged(learnt):
-    trained, folder = learnt
+def test_served_predictions_equal_evaluated_ones(overfitted):
+    trained, folder = overfitted
     served = load_tier(folder, device=CPU)
     assert isinstance(served, LLMTier)
     predictions = served.predict(SENTENCES)
@@ -107,8 +107,8 @@ def test_what_is_served_is_what_was_judged(learnt):
     ]
 
 
-def test_the_manifest_tells_all_that_serving_and_training_again_need(learnt):
-    trained, folder = learnt
+def test_manifest_has_everything_to_serve_and_retrain(overfitted):
+    trained, folder = overfitted
     manifest = read_manifest(folder)
     assert manifest.base_revision.startswith("sha256:")
     store = ModelStore(folder.parents[1])
@@ -117,7 +117,7 @@ def test_the_manifest_tells_all_that_serving_and_training_again_need(learnt):
     assert manifest.scores["dev"]["strict_f1"] >= 0.95
 
 
-def test_a_whole_small_decoder_can_be_tuned(base, tmp_path):
+def test_full_fine_tuning_of_a_small_decoder(base, tmp_path):
     recipe = recipe_for(base, adapter=None, four_bit=False, gradient_checkpointing=False)
     recipe = replace(recipe, schedule=replace(QUICK, epochs=2, ema_decay=0.9), tag_noise_share=0.1)
     trained = train_llm(TOY_SPLIT, recipe=recipe, state_path=tmp_path / "state")
@@ -130,7 +130,7 @@ def test_a_whole_small_decoder_can_be_tuned(base, tmp_path):
         assert ours.tag_confidences == pytest.approx(theirs.tag_confidences, abs=1e-4)
 
 
-def test_drafts_make_judging_cheaper_and_say_the_same(base, tmp_path):
+def test_drafts_make_evaluation_cheaper_with_equal_results(base, tmp_path):
     recipe = recipe_for(base, adapter=None, four_bit=False, gradient_checkpointing=False)
     recipe = replace(recipe, schedule=replace(QUICK, epochs=6))
 
@@ -141,7 +141,7 @@ def test_drafts_make_judging_cheaper_and_say_the_same(base, tmp_path):
     answers = {
         document.text: one for document, one in zip(TOY, plain.tier.predict(TOY), strict=True)
     }
-    passes = plain.tier.decoding_stats.passes  # evaluation, temperature and answers
+    passes = plain.tier.decoding_stats.passes  # of evaluation, temperature and predictions
     drafted = trained(lambda documents: [answers[one.text] for one in documents], "drafted")
     drafted.tier.predict(TOY)
     assert drafted.history.dev_scores == plain.history.dev_scores
@@ -155,7 +155,7 @@ def planner_of(window: int = 512) -> PromptBuilder:
     )
 
 
-def test_a_tag_is_learnt_where_it_is_predicted_and_fed_back_behind():
+def test_tag_is_target_in_its_slot_and_input_after_it():
     planner, documents = planner_of(), toy_documents(3, sentences=2)
     lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
     batch = lessons.collate(range(3))
@@ -165,14 +165,16 @@ def test_a_tag_is_learnt_where_it_is_predicted_and_fed_back_behind():
         places = (labels != IGNORE_INDEX).nonzero().flatten()
         assert labels[places].tolist() == tags
         fed = batch["input_ids"][row][batch["slots"][row]].tolist()
-        assert fed == [planner.verbalizers.ids[tag] for tag in tags[:-1]]  # the last is never read
+        assert fed == [
+            planner.verbalizers.ids[tag] for tag in tags[:-1]
+        ]  # the last tag is never an input
         assert (batch["slots"][row].nonzero().flatten() == places[:-1] + 1).all()
         assert int(batch["attention_mask"][row].sum()) == lessons.lengths[row] == places[-1] + 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_learnt_from_is_what_serving_reads(family):
-    """The logits that the loss is taken of are those of the tier, padding and cache or not."""
+def test_training_logits_equal_serving_logits(family):
+    """The training logits equal those of the tier, with padding and without a cache."""
     model, planner = make_llm(family), planner_of()
     documents = toy_documents(4, sentences=2)
     lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
@@ -180,7 +182,9 @@ def test_what_is_learnt_from_is_what_serving_reads(family):
     tag_ids = torch.tensor(planner.verbalizers.ids)
     known = batch["labels"] != IGNORE_INDEX
     with torch.inference_mode():
-        learnt = SlotModel(model, tag_ids)(batch["input_ids"], batch["attention_mask"], known)
+        training_logits = SlotModel(model, tag_ids)(
+            batch["input_ids"], batch["attention_mask"], known
+        )
     scorer = TagScorer(model, planner.verbalizers.ids, planner.prefix, precision="fp32")
     tagged = [TAGS.encode(document) for document in documents]
     layouts = planner.build([one.text for one in documents], [one.words for one in tagged])
@@ -190,10 +194,10 @@ def test_what_is_learnt_from_is_what_serving_reads(family):
     ]
     wanted = [[slot - 1 for slot in layout.slot_positions] for layout in layouts]
     served = np.concatenate(scorer.run_pass(scorer.new_cache(4), fed, wanted))
-    np.testing.assert_allclose(learnt.numpy(), served, atol=2e-4)
+    np.testing.assert_allclose(training_logits.numpy(), served, atol=2e-4)
 
 
-def test_words_whose_tag_is_not_known_are_not_learnt_from():
+def test_masked_words_are_excluded_from_the_loss():
     text = "aspirin-induced asthma"
     document = Document("d", text, (Span(0, 7, "Chemical"), Span(0, 22, "Disease")))
     half = Document("h", "Ca2 rises", (Span(0, 2, "Chemical"),))
@@ -205,18 +209,18 @@ def test_words_whose_tag_is_not_known_are_not_learnt_from():
     assert labels[labels != IGNORE_INDEX].tolist() == [0]
 
 
-class Recorder(torch.nn.Module):
-    """Gives away what it is fed."""
+class InputRecorder(torch.nn.Module):
+    """Records its inputs."""
 
     def forward(self, ids, mask, positions):
         self.ids = ids
         return torch.zeros(int(positions.sum()), len(TAGS))
 
 
-def test_noise_changes_tags_fed_back_and_nothing_else():
+def test_tag_noise_changes_only_input_tags():
     planner = planner_of()
     lessons = LLMDataset(toy_documents(8), tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
-    batch, model = lessons.collate(range(len(lessons.lengths))), Recorder()
+    batch, model = lessons.collate(range(len(lessons.lengths))), InputRecorder()
     loss = partial(slot_loss, tag_ids=torch.tensor(planner.verbalizers.ids), noise_share=0.3)
 
     def fed(seed):
@@ -229,13 +233,13 @@ def test_noise_changes_tags_fed_back_and_nothing_else():
     changed = fed(1) != batch["input_ids"]
     assert not (changed & ~batch["slots"]).any()
     share = changed[batch["slots"]].float().mean().item()
-    assert 0.3 * 0.6 < share < 0.3  # one in five of those drawn is right by chance
+    assert 0.3 * 0.6 < share < 0.3  # one in five random tags equals the true one
     assert set(fed(1)[batch["slots"]].tolist()) <= set(planner.verbalizers.ids)
     loss = partial(loss, noise_share=0.0)
     assert torch.equal(fed(1), batch["input_ids"])
 
 
-def test_the_adapter_is_on_every_linear_layer_and_the_output(base):
+def test_adapter_covers_all_linear_layers_and_the_output(base):
     model = build_llm(recipe_for(base), device=CPU)
     named = linear_layer_names(BaseModelRef(str(base)).load_causal_lm(four_bit=False))
     attention, rest = (
@@ -248,7 +252,7 @@ def test_the_adapter_is_on_every_linear_layer_and_the_output(base):
     } == set(named)
 
 
-def test_checkpointing_changes_no_gradient(base):
+def test_gradient_checkpointing_keeps_gradients(base):
     recipe = recipe_for(base, gradient_checkpointing=False)
     tokenizer = recipe.base.load_tokenizer()
     planner = PromptBuilder(tokenizer, TAGS, choose_verbalizers(tokenizer, TAGS), window=512)
@@ -274,7 +278,7 @@ def test_checkpointing_changes_no_gradient(base):
         (TOY, {"window": 70}, "window-too-short"),
     ],
 )
-def test_what_cannot_end_well_is_refused(documents, changes, code, base, tmp_path):
+def test_invalid_settings_are_refused(documents, changes, code, base, tmp_path):
     with raises(TrainingError, code):
         train_llm(
             replace(TOY_SPLIT, train=documents),
@@ -283,7 +287,7 @@ def test_what_cannot_end_well_is_refused(documents, changes, code, base, tmp_pat
         )
 
 
-def test_a_step_that_does_not_fit_into_memory_says_what_to_lower(base, tmp_path):
+def test_out_of_memory_step_raises_advice(base, tmp_path):
     def full(_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -293,7 +297,7 @@ def test_a_step_that_does_not_fit_into_memory_says_what_to_lower(base, tmp_path)
     assert "--batch-tokens" in str(raised.value)
 
 
-def test_a_vocabulary_with_too_few_entries_for_the_tags(tmp_path, base):
+def test_vocabulary_with_too_few_verbalizers(tmp_path, base):
     many = tuple(f"Label{number}" for number in range(200))
     with pytest.raises(BaseModelError) as raised:
         train_llm(
@@ -302,9 +306,9 @@ def test_a_vocabulary_with_too_few_entries_for_the_tags(tmp_path, base):
     assert "401" in str(raised.value)
 
 
-def test_what_a_recipe_leaves_open(base):
+def test_recipe_defaults(base):
     recipe = resolve_llm_recipe(LLMRecipe(base=BaseModelRef(str(base)), window=10_000))
-    assert recipe.window == 4096  # the base's positions
+    assert recipe.window == 4096  # from the positions of the base model
     assert recipe.schedule.learning_rate == pytest.approx(4e-5 * 4096 / 128)
     assert recipe.base.revision is not None
     assert resolve_llm_recipe(recipe) == recipe

@@ -1,7 +1,7 @@
-"""Saves a state again and again, and is asked to end at random moments; argument: the file.
+"""Saves a state repeatedly and gets SIGTERM at random moments. Argument: the file.
 
-A process of its own, since a signal is for all of a process: libraries that other tests have
-loaded have threads, and handlers, of their own.
+It runs in its own process, because a signal affects the whole process: libraries of other
+tests have threads and signal handlers.
 """
 
 import os

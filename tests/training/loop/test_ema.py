@@ -1,4 +1,4 @@
-"""The moving average of weights: a law for each thing that is asked of it."""
+"""The exponential moving average of weights."""
 
 import copy
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tagalong.training.loop.ema import ExponentialMovingAverage, copy_weights, t
 
 
 def small_model() -> nn.Module:
-    """Two layers, of which the first is frozen."""
+    """Two layers with the first one frozen."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
     for weight in model[0].parameters():
@@ -26,7 +26,7 @@ def values(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def walk(model: nn.Module, *, steps: int, seed: int = 1) -> Iterator[None]:
-    """Change all weights, as an optimizer would, some times."""
+    """Change all weights in some random steps."""
     chance = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         with torch.no_grad():
@@ -40,14 +40,14 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_only_what_is_trained_is_followed() -> None:
+def test_only_trainable_weights_are_averaged() -> None:
     assert ExponentialMovingAverage(small_model(), decay=0.9).averaged_weights.keys() == {
         "1.weight",
         "1.bias",
     }
 
 
-def test_inside_the_block_the_averages_and_after_it_the_weights() -> None:
+def test_averages_inside_the_context_and_weights_after_it() -> None:
     model = small_model()
     average = ExponentialMovingAverage(model, decay=0.9)
     for _ in walk(model, steps=3):
@@ -60,7 +60,7 @@ def test_inside_the_block_the_averages_and_after_it_the_weights() -> None:
     assert_same(values(model), own)
 
 
-def test_the_weights_come_back_after_an_error_too() -> None:
+def test_weights_are_restored_after_an_error() -> None:
     model = small_model()
     average = ExponentialMovingAverage(model, decay=0.9)
     for _ in walk(model, steps=2):
@@ -72,7 +72,7 @@ def test_the_weights_come_back_after_an_error_too() -> None:
 
 
 @given(st.integers(0, 4))
-def test_without_decay_it_is_the_weights(steps: int) -> None:
+def test_without_decay_the_average_is_the_weights(steps: int) -> None:
     model = small_model()
     average = ExponentialMovingAverage(model, decay=0)
     for _ in walk(model, steps=steps):
@@ -84,7 +84,7 @@ def test_without_decay_it_is_the_weights(steps: int) -> None:
 
 
 @given(st.floats(0.01, 0.999), st.integers(1, 40))
-def test_it_stays_among_the_weights_that_there_were(decay: float, steps: int) -> None:
+def test_average_is_between_past_weights(decay: float, steps: int) -> None:
     model = small_model()
     seen = [values(model)["1.weight"]]
     average = ExponentialMovingAverage(model, decay=decay)
@@ -96,7 +96,7 @@ def test_it_stays_among_the_weights_that_there_were(decay: float, steps: int) ->
     assert (average.averaged_weights["1.weight"] <= there.amax(0) + 1e-5).all()
 
 
-def test_it_is_the_exponential_average_that_starts_quickly() -> None:
+def test_average_is_exponential_with_warm_up() -> None:
     model = small_model()
     average = ExponentialMovingAverage(model, decay=0.5)
     expected = values(model)["1.weight"]
@@ -108,12 +108,12 @@ def test_it_is_the_exponential_average_that_starts_quickly() -> None:
 
 
 @given(st.integers(0, 12), st.integers(1, 12))
-def test_stopped_and_resumed_it_goes_on_as_if_nothing_had_been(before: int, after: int) -> None:
+def test_resumed_average_equals_uninterrupted_one(before: int, after: int) -> None:
     model = small_model()
     whole = ExponentialMovingAverage(model, decay=0.95)
     for _ in walk(model, steps=before):
         whole.update()
-    resumed = ExponentialMovingAverage(model, decay=0.95)  # begins with the weights as they are now
+    resumed = ExponentialMovingAverage(model, decay=0.95)  # starts with the current weights now
     resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
     for _ in walk(model, steps=after, seed=2):
         whole.update()
@@ -121,7 +121,7 @@ def test_stopped_and_resumed_it_goes_on_as_if_nothing_had_been(before: int, afte
     assert_same(resumed.averaged_weights, whole.averaged_weights)
 
 
-def test_what_is_restored_is_a_copy() -> None:
+def test_restored_state_is_a_copy() -> None:
     model = small_model()
     kept = values(model)
     copy_weights(dict(trainable_parameters(model)), kept)

@@ -1,4 +1,4 @@
-"""When a training stops, what it keeps, and how it refuses to go astray."""
+"""The training loop: early stopping, best epoch and refused states."""
 
 import json
 from dataclasses import replace
@@ -19,8 +19,8 @@ from tests.errors import raises
 SCHEDULE = Schedule(epochs=9, learning_rate=0.1, patience=2, batch_tokens=4, ema_decay=0.0)
 
 
-def loop_over(scores, state, *, loss=None, score_dev=None, schedule=SCHEDULE, items=8, model=None):
-    """A loop around one number, judged by a list of scores."""
+def make_loop(scores, state, *, loss=None, score_dev=None, schedule=SCHEDULE, items=8, model=None):
+    """A loop over a model of one weight, with scripted dev scores."""
     model = model or nn.Linear(1, 1, bias=False)
     told = iter(scores)
 
@@ -44,18 +44,18 @@ def loop_over(scores, state, *, loss=None, score_dev=None, schedule=SCHEDULE, it
 @pytest.mark.parametrize(
     ("scores", "epochs", "best"),
     [
-        ([0.1, 0.3, 0.2, 0.2, 0.9], 4, 1),  # two epochs without a better one
-        ([0.5, 0.5, 0.5, 0.9], 3, 2),  # a tie is not better, but it has seen more
+        ([0.1, 0.3, 0.2, 0.2, 0.9], 4, 1),  # two epochs without improvement
+        ([0.5, 0.5, 0.5, 0.9], 3, 2),  # the later epoch of a tie is kept
         (
             [0.0, 0.0, 0.0, 0.0, 0.4, 0.3, 0.2, 0.9],
             7,
             4,
-        ),  # before anything is found it may take long
-        ([0.1 * step for step in range(9)], 9, 8),  # ever better: until the end
+        ),  # patience starts after the first entity is found
+        ([0.1 * step for step in range(9)], 9, 8),  # improves until the end
     ],
 )
-def test_patience(scores, epochs, best, tmp_path):
-    _, loop = loop_over(scores, tmp_path / "state")
+def test_early_stopping(scores, epochs, best, tmp_path):
+    _, loop = make_loop(scores, tmp_path / "state")
     outcome = loop.run(on_progress=lambda _: None)
     assert (len(outcome.dev_scores), outcome.best_epoch) == (epochs, best)
 
@@ -63,32 +63,32 @@ def test_patience(scores, epochs, best, tmp_path):
 @pytest.mark.parametrize(
     ("least", "epochs", "patience"), [(0, 9, 2), (18, 9, 2), (19, 10, 2), (36, 18, 4)]
 )
-def test_few_data_are_passed_over_more_often(tmp_path, least, epochs, patience):
+def test_min_steps_add_epochs(tmp_path, least, epochs, patience):
     schedule = replace(SCHEDULE, min_steps=least)  # an epoch has two steps
-    _, loop = loop_over([0.01 * step for step in range(99)], tmp_path / "a", schedule=schedule)
+    _, loop = make_loop([0.01 * step for step in range(99)], tmp_path / "a", schedule=schedule)
     told = []
     assert len(loop.run(on_progress=told.append).dev_scores) == epochs
     assert {(now.epochs, now.steps) for now in told} == {(epochs, 2 * epochs)}
-    _, loop = loop_over([0.9] + [0.1] * 99, tmp_path / "b", schedule=schedule)
+    _, loop = make_loop([0.9] + [0.1] * 99, tmp_path / "b", schedule=schedule)
     assert len(loop.run(on_progress=lambda _: None).dev_scores) == 1 + patience
 
 
-def test_the_best_epoch_is_kept(tmp_path):
+def test_best_epoch_is_kept(tmp_path):
     weights, scores = [], iter([0.1, 0.7, 0.2, 0.3])
 
-    def judge():
+    def evaluate():
         weights.append(model.weight.item())
         return next(scores)
 
-    model, loop = loop_over([], tmp_path / "state", score_dev=judge)
+    model, loop = make_loop([], tmp_path / "state", score_dev=evaluate)
     outcome = loop.run(on_progress=lambda _: None)
     assert outcome.best_epoch == 1
     assert model.weight.item() == weights[1]
-    assert len(set(weights)) == len(weights)  # or nothing would be shown
+    assert len(set(weights)) == len(weights)  # else the test proves nothing
 
 
 @pytest.mark.parametrize(("share", "first"), [(0.0, 0), (0.5, 3), (1 / 3, 2), (1.0, 6)])
-def test_dropout_begins_after_its_share_of_the_steps(tmp_path, share, first):
+def test_dropout_starts_after_its_share_of_steps(tmp_path, share, first):
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Dropout(0.5))
     schedule = replace(SCHEDULE, epochs=3, dropout_start_ratio=share)
     drops = []
@@ -97,19 +97,19 @@ def test_dropout_begins_after_its_share_of_the_steps(tmp_path, share, first):
         drops.append(model[1].training)
         return (model(batch["x"]) ** 2).mean()
 
-    def judge():
-        model.eval()  # as every judge does
+    def evaluate():
+        model.eval()  # as every evaluation does
         return 0.1 * len(drops)
 
-    _, loop = loop_over(
-        [], tmp_path / "state", loss=loss, score_dev=judge, schedule=schedule, model=model
+    _, loop = make_loop(
+        [], tmp_path / "state", loss=loss, score_dev=evaluate, schedule=schedule, model=model
     )
     loop.run(on_progress=lambda _: None)
     assert drops == [step >= first for step in range(6)]
 
 
-def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
-    _, loop = loop_over(
+def test_nan_loss_ends_the_training(tmp_path):
+    _, loop = make_loop(
         [0.5] * 9,
         tmp_path / "state",
         loss=lambda model, batch: model(batch["x"]).mean() * torch.nan,
@@ -118,26 +118,26 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
         loop.run(on_progress=lambda _: None)
 
 
-def test_a_damaged_state_is_told(tmp_path):
+def test_damaged_state_is_reported(tmp_path):
     state = tmp_path / "state"
     state.write_bytes(b"PK\x03\x04 not all there")
-    _, loop = loop_over([0.5], state)
+    _, loop = make_loop([0.5], state)
     with raises(TrainingError, "training-state-damaged"):
         loop.run(on_progress=lambda _: None, resume=True)
 
 
-def test_another_plan_is_not_resumed(tmp_path):
+def test_state_of_another_plan_is_not_resumed(tmp_path):
     state = tmp_path / "state"
-    _, loop = loop_over([0.9, 0.1, 0.1], state)
+    _, loop = make_loop([0.9, 0.1, 0.1], state)
     loop.run(on_progress=lambda _: None)
-    _, other = loop_over([0.9, 0.1, 0.1], state, items=9)
+    _, other = make_loop([0.9, 0.1, 0.1], state, items=9)
     with raises(TrainingError, "training-state-mismatch"):
         other.run(on_progress=lambda _: None, resume=True)
 
 
-def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
+def test_full_disk_keeps_the_previous_state(tmp_path, monkeypatch):
     state = tmp_path / "state"
-    _, loop = loop_over([0.9, 0.1, 0.1], state)
+    _, loop = make_loop([0.9, 0.1, 0.1], state)
     loop.run(on_progress=lambda _: None)
     before = state.read_bytes()
 
@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    _, again = loop_over([0.9, 0.1, 0.1], state)
+    _, again = make_loop([0.9, 0.1, 0.1], state)
     with raises(TrainingError, "training-state-unwritable") as raised:
         again.run(on_progress=lambda _: None)
     assert "28" in str(raised.value)
@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=4, alpha=8)])
-def test_a_recipe_comes_back_from_a_manifest(adapter):
+def test_recipe_round_trips_through_manifest(adapter):
     base = BaseModelRef("some/base", "0123abc")
     recipe = EncoderRecipe(
         base=base,

@@ -1,4 +1,4 @@
-"""The state of a training belongs to one training at a time."""
+"""Training states: locks and interruptions."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from tagalong.training.loop.training_state import delete_state, lock_training
 from tests.errors import raises
 
 
-def test_a_second_one_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
+def test_state_is_locked_by_one_training(tmp_path: Path) -> None:
     state = tmp_path / "models" / "encoder" / ".training-1"
     with lock_training(state):
         state.touch()
@@ -25,7 +25,7 @@ def test_a_second_one_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> N
             raise AssertionError
 
 
-def test_what_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
+def test_folders_that_hold_only_the_lock_are_removed(tmp_path: Path) -> None:
     mine = tmp_path / "models"
     mine.mkdir()
     with lock_training(mine / "encoder" / ".training-1"):
@@ -36,7 +36,7 @@ def test_what_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
     assert {path.name for path in mine.rglob("*")} == {"encoder", "kept"}
 
 
-def test_what_a_killed_one_left_keeps_nobody_out(tmp_path: Path) -> None:
+def test_lock_of_a_killed_training_is_released(tmp_path: Path) -> None:
     left = tmp_path / ".lock.training-1"
     left.touch()
     with lock_training(tmp_path / ".training-1"):
@@ -44,7 +44,7 @@ def test_what_a_killed_one_left_keeps_nobody_out(tmp_path: Path) -> None:
     assert not left.exists()
 
 
-def test_an_interruption_comes_through_and_leaves_a_state_that_is_whole(tmp_path: Path) -> None:
+def test_interruption_leaves_a_complete_state(tmp_path: Path) -> None:
     program = Path(__file__).with_name("save_until_interrupted.py")
     ended = subprocess.run(
         [sys.executable, str(program), str(tmp_path / ".training-1")],
