@@ -131,7 +131,10 @@ def rate_word_labels(
     indices = [index for index, document_tags in enumerate(known) if document_tags.any()]
     given = [tags[index][known[index]] for index in indices]
     expected = [np.exp(tag_distributions[index].log_probs[known[index]]) for index in indices]
-    thresholds = get_confident_thresholds(np.concatenate(given), np.concatenate(expected))
+    all_tags, all_probabilities = np.concatenate(given), np.concatenate(expected)
+    # Sorted, so that the rounding of means does not depend on the order of documents.
+    order = np.argsort(all_probabilities[np.arange(len(all_tags)), all_tags])
+    thresholds = get_confident_thresholds(all_tags[order], all_probabilities[order])
     _, qualities = get_label_quality_scores([*map(list, given)], expected)
     ratings: list[NDArray[np.float64]] = [
         np.full(len(document_tags), np.nan) for document_tags in tags
