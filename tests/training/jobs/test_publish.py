@@ -26,7 +26,7 @@ def runs_on(models: Path) -> str:
     return tier.runner.name
 
 
-def test_a_training_leaves_a_compiled_model_that_predicts(
+def test_training_compiles_a_model_that_predicts(
     tmp_path: Path, tiny_base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(OPENVINO_SWITCH, "true")
@@ -46,7 +46,7 @@ def test_compiling_a_missing_version_is_refused(capsys: pytest.CaptureFixture[st
     failed(run_failing(capsys, "models", "compile", "gone"), "version-not-found")
 
 
-def test_what_was_published_serves_whatever_becomes_of_its_compiled_model(
+def test_version_is_published_if_compiling_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

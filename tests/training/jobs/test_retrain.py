@@ -76,7 +76,7 @@ def test_job_of_another_process_is_left_alone(job_store: JobStore, tmp_path: Pat
     assert job.state is JobState.WAITING
 
 
-def test_an_attempt_that_stops_cleanly_is_not_counted(job_store: JobStore, tmp_path: Path) -> None:
+def test_interrupted_attempt_is_not_counted(job_store: JobStore, tmp_path: Path) -> None:
     job_id = job_store.enqueue(7, "encoder", reason="the train button")
     with socket.create_server(("127.0.0.1", 0)) as silent:  # a Label Studio without answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

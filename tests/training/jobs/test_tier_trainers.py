@@ -8,6 +8,6 @@ from tagalong.training.jobs.tier_trainers import read_retraining_recipe
 from tests.errors import raises
 
 
-def test_a_tier_without_a_trainer_is_refused(tmp_path: Path) -> None:
+def test_tier_without_trainer_is_refused(tmp_path: Path) -> None:
     with raises(TrainingError, "tier-without-trainer"):
         read_retraining_recipe(ModelStore(tmp_path), "toy", None)

@@ -193,7 +193,7 @@ def test_refusals_are_one_sentence(
     assert "\n" not in str(error)
 
 
-def test_the_key_is_never_quoted(server: Server) -> None:
+def test_key_is_never_quoted(server: Server) -> None:
     server.answers((400, {"detail": f"Header Token {KEY} is wrong"}))
     error = failure(server.connect().whoami)
     assert error.detail == "Header Token *** is wrong"
