@@ -38,6 +38,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "get_context", lambda _: CONTEXT)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     report = tmp_path / "report"
@@ -67,6 +68,7 @@ def test_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     assert (report / "report.md").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_llm_is_compared_with_the_encoder(store: ModelStore, tmp_path: Path) -> None:
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
@@ -156,6 +158,7 @@ def test_documents_file_with_non_utf8_name(tmp_path: Path, monkeypatch: pytest.M
         assert "udce9.jsonl" in (tmp_path / "report" / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_failed_measurement_does_not_affect_others(store: ModelStore, tmp_path: Path) -> None:
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)

@@ -29,6 +29,7 @@ ENVIRONMENT = os.environ | {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "tier", "told"),
     [

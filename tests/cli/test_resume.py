@@ -64,6 +64,7 @@ def kill_after_a_state(command, models):
     assert training.returncode == -signal.SIGKILL  # it was killed before its end
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_training_publishes_the_same_version(command, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     version, said = train(command, whole)

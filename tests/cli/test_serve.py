@@ -41,6 +41,7 @@ def wait_until(true: Any) -> bool:
     return bool(true())
 
 
+@pytest.mark.slow
 def test_taken_port_is_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -86,6 +87,7 @@ def slow_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]
         process.wait()
 
 
+@pytest.mark.slow
 def test_large_bodies_are_refused_and_running_requests_finished(tmp_path: Path) -> None:
     def in_chunks() -> Iterator[bytes]:
         for start in range(0, len(TOO_LARGE), CHUNK):
@@ -118,6 +120,7 @@ def descendants(pid: int) -> list[tuple[int, str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells of children")
 def test_stop_ends_child_processes_and_leaves_no_files(tmp_path: Path) -> None:
     """The server is stopped while it compiles the bundled version."""

@@ -43,6 +43,7 @@ def assert_same(weights, expected):
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_killed_training_resumes_to_the_same_adapter(base, run_undisturbed, tmp_path):
     expected, steps = run_undisturbed
     command = [PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]

@@ -67,6 +67,7 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_batch_killed_three_times_has_the_same_output(tasks: Path, tmp_path: Path) -> None:
     out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"
     journal = tmp_path / "out.jsonl.journal"
@@ -101,6 +102,7 @@ def test_ctrl_c_message_explains_resuming(tasks: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_ray_writes_the_same_file(tasks: Path, tmp_path: Path) -> None:
     out, of_ray = tmp_path / "local.jsonl", tmp_path / "ray.jsonl"
     for process in (
@@ -276,6 +278,7 @@ def test_missing_llm_error_explains_training(
     assert "Error: no LLM has been trained: run `tagalong train llm`\n" in said
 
 
+@pytest.mark.slow
 def test_cascade_predicts_the_least_certain_share_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -342,6 +345,7 @@ def test_unwritable_output(tasks: Path, tmp_path: Path, capsys) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_finished_work(tasks: Path, tmp_path: Path) -> None:
     """The journal reaches a file size limit, which is then removed."""
     out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"

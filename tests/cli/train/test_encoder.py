@@ -51,6 +51,7 @@ def only_version(models):
     return version
 
 
+@pytest.mark.slow
 def test_version_is_published_scored_and_current(models):
     version = only_version(models)
     assert version["version"].startswith("toy-")

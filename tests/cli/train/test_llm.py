@@ -50,6 +50,7 @@ def trained(tmp_path_factory, export, base):
     return folder, json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_version_is_an_adapter_with_its_base_model(trained, base):
     folder, manifest = trained
     assert manifest["tier"] == "llm"
@@ -64,6 +65,7 @@ def test_version_is_an_adapter_with_its_base_model(trained, base):
     assert not list((folder / "models" / "llm").glob(".training-*"))
 
 
+@pytest.mark.slow
 def test_version_predicts_is_evaluated_and_served(trained, export):
     folder, manifest = trained
     models = folder / "models"
@@ -90,6 +92,7 @@ def test_version_predicts_is_evaluated_and_served(trained, export):
         assert shown == [(one["start"], one["end"], one["label"]) for one in prediction["entities"]]
 
 
+@pytest.mark.slow
 def test_llm_predicts_without_a_usable_draft_encoder(trained):
     folder, _ = trained
     models = folder / "models"
@@ -117,6 +120,7 @@ def test_default_encoder_drafts_its_labels(tmp_path):
     assert load_drafter(store, ("Gene",)) is None
 
 
+@pytest.mark.slow
 def test_recipe_of_a_version_can_be_reused(trained, export, tmp_path):
     folder, manifest = trained
     place = folder / "models" / "llm" / manifest["version"]
@@ -142,6 +146,7 @@ def test_recipe_of_an_encoder_is_refused(export, tmp_path, capsys):
     failed(said, "recipe-of-other-tier")
 
 
+@pytest.mark.slow
 def test_recipe_of_an_llm_is_refused_for_encoders(trained, export, tmp_path, capsys):
     folder, _ = trained
     said = run_failing(

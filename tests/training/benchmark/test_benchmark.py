@@ -113,6 +113,7 @@ def _elsewhere() -> None:
     measure.MAX_TIMED_DOCUMENTS = 6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_tiers_are_measured_in_a_child_process(tmp_path: Path) -> None:
     setting = BenchmarkConfig("bundled", FOLDER, "torch")
@@ -128,6 +129,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "get_context", lambda _: CONTEXT)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked", "own_cache")
 def test_error_of_the_child_process_is_raised(tmp_path: Path) -> None:
     with pytest.raises(TagalongError, match="there is no folder"):

@@ -41,6 +41,7 @@ def trained(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=4, alpha=8)], ids=["full", "lora"])
 def test_warm_start_begins_with_the_predictions_of_the_version(
     adapter: AdapterConfig | None, tiny_base: Callable[[str], Path], tmp_path: Path

@@ -179,10 +179,7 @@ def test_differences_are_marked_by_their_interval(interval: Interval, sentence: 
     overall = replace(report.comparison.overall, strict=difference)
     against = replace(report.comparison, overall=overall)
     text = Page(report_to_html(replace(report, comparison=against))).text
-    assert (
-        f"It is {sentence} {'make_comparison with' if ' ' in sentence else 'than'} other, which"
-        in text
-    )
+    assert f"It is {sentence} {'compared with' if ' ' in sentence else 'than'} other, which" in text
 
 
 def test_documents_show_gold_and_predictions() -> None:

@@ -26,6 +26,7 @@ def runs_on(models: Path) -> str:
     return tier.runner.name
 
 
+@pytest.mark.slow
 def test_training_compiles_a_model_that_predicts(
     tmp_path: Path, tiny_base, monkeypatch: pytest.MonkeyPatch
 ) -> None:

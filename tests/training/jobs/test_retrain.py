@@ -51,6 +51,7 @@ def run_entry(models: Path, job_id: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_failed_job_is_recorded(job_store: JobStore, tmp_path: Path) -> None:
     job_id = job_store.enqueue(7, "encoder", reason="the train button")
     done = run_entry(tmp_path, job_id)

@@ -86,6 +86,7 @@ def overfitted(base, tmp_path_factory):
     return trained, publish(trained, SENTENCES, folder)
 
 
+@pytest.mark.slow
 def test_4bit_training_overfits_fifty_sentences(overfitted):
     trained, folder = overfitted
     assert trained.recipe.four_bit
@@ -95,6 +96,7 @@ def test_4bit_training_overfits_fifty_sentences(overfitted):
     assert layer.weight.dtype == torch.uint8
 
 
+@pytest.mark.slow
 def test_served_predictions_equal_evaluated_ones(overfitted):
     trained, folder = overfitted
     served = load_tier(folder, device=CPU)
@@ -107,6 +109,7 @@ def test_served_predictions_equal_evaluated_ones(overfitted):
     ]
 
 
+@pytest.mark.slow
 def test_manifest_has_everything_to_serve_and_retrain(overfitted):
     trained, folder = overfitted
     manifest = read_manifest(folder)

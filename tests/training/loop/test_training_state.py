@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.training_state import delete_state, lock_training
 from tests.errors import raises
@@ -44,6 +46,7 @@ def test_lock_of_a_killed_training_is_released(tmp_path: Path) -> None:
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_interruption_leaves_a_complete_state(tmp_path: Path) -> None:
     program = Path(__file__).with_name("save_until_interrupted.py")
     ended = subprocess.run(
