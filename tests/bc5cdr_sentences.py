@@ -1,4 +1,4 @@
-"""Real sentences with their entities, cut out of the BC5CDR abstracts among the samples."""
+"""Sentences with entities from the BC5CDR abstracts of the samples."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def abstracts() -> list[Document]:
 
 
 def sentences(count: int) -> list[Document]:
-    """The first ones that are short and have an entity."""
+    """The first short sentences with entities."""
     found = [sentence for document in abstracts() for sentence in _split(document)]
     assert len(found) >= count
     return found[:count]

@@ -1,4 +1,4 @@
-"""A record of syncs and renames."""
+"""A recorder of syncs and renames."""
 
 import os
 import stat

@@ -1,18 +1,18 @@
-"""Checks of errors by code; the wording of each code is pinned once, in tests/messages/*.toml.
+"""Checks of errors by code. tests/messages/*.toml pins the wording of each code.
 
-For an error that is raised, and for one that a command prints:
+For a raised error, and for an error that a command prints:
 
     with raises(FormatError, "config-without-labels"):
         read_labels(config)
     failed(run("tagalong", "doctor").stderr, "label-studio-key")
 
-Each department keeps one file, ``tests/messages/NAME.toml``, with one line for a code. ``{}``
+``tests/messages/NAME.toml`` has one line per code. ``{}``
 is any text that varies; a code whose sentence has several forms has a list of them:
 
     config-without-labels = "{} has no labels: add a Labels tag to the labelling config"
     label-studio-key = ["Label Studio at {} refused the key: {}", "the key is empty: {}"]
 
-A code without a line fails with the line to add. `raises` yields what `pytest.raises` does, so a
+A code without a line fails with the line to add. `raises` yields the same as `pytest.raises`, so a
 test can look for a value (a count, a name) as well: ``assert "doc-7" in str(raised.value)``.
 """
 
@@ -42,27 +42,27 @@ def raises(
 
 
 def assert_error(error: BaseException | None, code: str) -> None:
-    """An error that was caught already."""
+    """Check a caught error."""
     assert isinstance(error, TagalongError), f"{error!r} is not an error of ours"
     assert error.code == code, f"code {error.code!r}, not {code!r}: {error}"
     assert_wording(str(error), code)
 
 
 def assert_wording(message: str, code: str) -> None:
-    """A sentence on its own, such as the one in an answer of the server."""
+    """Check a message against the pinned wording of a code."""
     assert any(pattern(form).fullmatch(message) for form in forms(code, message)), (
         f"the wording of {code} is not one of {forms(code, message)}: {message}"
     )
 
 
 def failed(output: str, code: str) -> None:
-    """What a command printed, wrapped or in a box, holds ``Error: `` and the sentence."""
+    """Check that the output of a command has ``Error: `` and the sentence of a code."""
     assert "Error" in output, f"no error in: {output}"
     mentions(output, code)
 
 
 def mentions(output: str, code: str) -> None:
-    """What a command printed, wrapped or in a box, holds the sentence of a code."""
+    """Check that the output of a command, wrapped or in a box, has the sentence of a code."""
     shown = " ".join(re.sub("[│╭╮╰╯─]", " ", output).split())
     assert any(pattern(" ".join(form.split())).search(shown) for form in forms(code, shown)), (
         f"the wording of {code} is not one of {forms(code, shown)}: {shown}"

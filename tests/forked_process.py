@@ -1,7 +1,7 @@
-"""Python programs in real processes that start at once, forked from a server with torch imported.
+"""Python programs in child processes, forked from a server that has imported torch.
 
-A new interpreter spends seconds on importing torch. Where a test is about what a process does, and
-not about how it starts, the process comes from a fork server, one for each pytest worker.
+A new interpreter needs seconds to import torch. Tests of a process that do not test its start use
+a fork server, one for each pytest worker.
 """
 
 import atexit
@@ -21,7 +21,7 @@ from unittest.mock import patch
 from tagalong.backend.demo.supervised_process import find_free_port
 
 CONTEXT = multiprocessing.get_context("forkserver")
-IMPORTED = [  # a name that does not exist is ignored; the test of this file would notice
+IMPORTED = [  # missing names are ignored; test_forked_process.py checks them
     "tagalong.backend.server.app",
     "tagalong.cli.main",
     "tagalong.training.jobs.tier_trainers",
@@ -31,14 +31,14 @@ CONTEXT.set_forkserver_preload(IMPORTED)
 
 
 class ForkedProcess:
-    """A Python program with the interface of `subprocess.Popen`, as far as tests need it.
+    """A Python program with the part of `subprocess.Popen` that tests need.
 
     Args:
-        arguments: What follows `python` on a command line: a file, `-m` with a module, or `-c` with
+        arguments: Arguments of `python`: a file, `-m` with a module, or `-c` with
             code, and the program's own arguments.
-        env: The environment; None for that of this process.
-        log: File for its output, which else is read through `stdout` and `stderr`.
-        new_session: Whether it leads a process group of its own.
+        env: The environment; by default that of this process.
+        log: File for its output; by default `stdout` and `stderr` are pipes.
+        new_session: Whether it has its own process group.
     """
 
     def __init__(
@@ -60,7 +60,9 @@ class ForkedProcess:
                 new_session,
             ),
         )
-        with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):  # pytest is none of it
+        with patch.dict(
+            sys.modules, {"__main__": ModuleType("__main__")}
+        ):  # without pytest as main module
             self._process.start()
         outputs = [_open_text(reader, writer) for reader, writer in pipes]
         self.stdout, self.stderr = outputs or (None, None)
@@ -97,15 +99,15 @@ class ForkedProcess:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Its whole output, once it has ended."""
-        with ThreadPoolExecutor(2) as readers:  # together: a full pipe would stop the process
+        """Wait for the end; returns the whole output."""
+        with ThreadPoolExecutor(2) as readers:  # in parallel: a full pipe would block the process
             outputs = [
                 readers.submit(output.read) for output in (self.stdout, self.stderr) if output
             ]
             try:
                 self.wait(timeout)
             except subprocess.TimeoutExpired:
-                self.kill()  # else nobody ends the reading
+                self.kill()  # else the readers do not end
                 raise
             shown = [output.result() for output in outputs] or ["", ""]
         self._close()
@@ -121,7 +123,7 @@ class ForkedProcess:
 def run_forked(
     *arguments: object, env: Mapping[str, str] | None = None, check: bool = False
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a Python program to its end, as `subprocess.run` would."""
+    """Run a Python program, as `subprocess.run` does."""
     with ForkedProcess(*arguments, env=env) as process:
         stdout, stderr = process.communicate()
     done = subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
@@ -135,7 +137,7 @@ def run_ranks(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a Python program as the two processes of a distributed training on CPUs.
 
-    They get the environment that torchrun gives; the output is that of both.
+    They have torchrun's environment variables. The output is that of both.
     """
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "WORLD_SIZE": "2"}
     ranks = [
@@ -152,7 +154,7 @@ def run_ranks(
 
 
 def _open_text(reader: Connection, writer: Connection) -> TextIO:
-    """The end of a pipe as a file; the process alone keeps the other end."""
+    """Open a pipe for reading; only the process keeps the writing end."""
     writer.close()
     with reader:
         return os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
@@ -165,7 +167,7 @@ def _run_program(
     outputs: Path | Sequence[Connection],
     new_session: bool,
 ) -> None:
-    """Do in the new process what `python ARGUMENTS` would."""
+    """Run `python ARGUMENTS` in the new process."""
     if new_session:
         os.setsid()
     if isinstance(outputs, Path):
@@ -191,4 +193,4 @@ def _run_program(
                 sys.argv = [path, *rest]
                 runpy.run_path(path, run_name="__main__")
     finally:
-        atexit._run_exitfuncs()  # multiprocessing does not
+        atexit._run_exitfuncs()  # multiprocessing does not run them

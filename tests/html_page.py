@@ -1,4 +1,4 @@
-"""HTML pages as tests see them: elements that nest, and everything that could load or run."""
+"""A parser of HTML pages for tests."""
 
 from html.parser import HTMLParser
 
@@ -8,7 +8,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}</tab
 
 
 class Page(HTMLParser):
-    """Checks the nesting of elements while it collects what a test asks of."""
+    """Collects tags, attributes and text, and checks the nesting of elements."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

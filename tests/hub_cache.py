@@ -1,4 +1,4 @@
-"""A cache as the hub's library keeps it, filled without a hub."""
+"""A Hugging Face cache, filled without network."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def add_to_hub_cache(name: str, folder: Path, cache: Path, *, ref: str = "main") -> Path:
-    """Put the files of a folder into a cache as a branch of a hub id; where they lie there."""
+    """Copy a folder into a cache as a branch of a hub id; returns its new path."""
     repository = cache / f"models--{name.replace('/', '--')}"
     pointer = repository / "refs" / ref
     pointer.parent.mkdir(parents=True)

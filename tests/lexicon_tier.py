@@ -1,4 +1,4 @@
-"""A tier that finds the words of a list: quick, and right or wrong on sight."""
+"""A fast tier that finds the words of a lexicon."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ LEXICON = {
 
 
 class LexiconTier(Tier):
-    """Finds every word of a lexicon, in any case."""
+    """Finds all words of a lexicon, case-insensitively."""
 
     def __init__(self, version: str, lexicon: Mapping[str, str] = LEXICON) -> None:
         self.version = version
@@ -38,12 +38,12 @@ class LexiconTier(Tier):
 
 
 def load_lexicon(folder: Path) -> Tier:
-    """What `load_tier` would do, in no time."""
+    """Replaces `load_tier`."""
     return LexiconTier(folder.name)
 
 
-def failing(*versions: str, error: Exception) -> Callable[[Path], Tier]:
-    """A loader that cannot load some versions."""
+def failing_loader(*versions: str, error: Exception) -> Callable[[Path], Tier]:
+    """A loader that fails on some versions."""
 
     def load(folder: Path) -> Tier:
         if folder.name in versions:

@@ -1,4 +1,4 @@
-"""LLM versions without a training: random adapters on a random base, published as any other."""
+"""LLM versions with random weights, published without training."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def publish_llm_version(
     store: ModelStore, base: Path, *, seed: int = 0, full: bool = False, **changes: Any
 ) -> Path:
-    """The folder of a version whose adapter says something of its own."""
+    """Publish a version with a random adapter; returns its folder."""
     recipe = LLMRecipe(
         base=BaseModelRef(str(base)).with_pinned_revision(),
         adapter=None if full else AdapterConfig(8, 16),
@@ -59,5 +59,5 @@ def publish_llm_version(
 
 
 def other_tags() -> dict[str, str]:
-    """A table for labels that the version does not have."""
+    """Verbalizers for labels that the version does not have."""
     return dict(zip(TagSet(("Gene", "Disease")).tag_names, "abcde", strict=True))

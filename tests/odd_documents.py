@@ -1,6 +1,6 @@
-"""Documents with all that moves offsets: emoji, CRLF, double blanks, combining marks.
+"""Documents with error-prone offsets: emoji, CRLF, double spaces, combining marks.
 
-And the Label Studio tasks that hold them.
+Also Label Studio tasks with these documents.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ texts = st.lists(st.sampled_from(PIECES + GAPS), max_size=12).map("".join)
 
 @st.composite
 def spans_in(draw: st.DrawFn, text: str, most: int = 4) -> list[Span]:
-    """Spans of a text, whose edges are not white space; they may overlap and cut words."""
+    """Stripped spans of a text. They may overlap and begin or end inside words."""
     if not text.strip():
         return []
     place = st.tuples(st.integers(0, len(text) - 1), st.integers(1, 12), st.sampled_from(LABELS))
@@ -44,23 +44,23 @@ def spans_in(draw: st.DrawFn, text: str, most: int = 4) -> list[Span]:
 
 @st.composite
 def odd_documents(draw: st.DrawFn) -> Document:
-    """A document with an odd text and any spans, each once."""
+    """A document with an odd text and any distinct spans."""
     text = draw(texts)
     return Document(draw(st.uuids()).hex, text, tuple(draw(spans_in(text))))
 
 
 def in_utf16(text: str, offset: int) -> int:
-    """An offset in code points, in UTF-16 units: what JavaScript counts."""
+    """Convert an offset in code points to UTF-16 units, which JavaScript counts."""
     return len(text[:offset].encode("utf-16-le")) // 2
 
 
 def shown(text: str) -> str:
-    """How Label Studio states a covered text."""
+    """The text of a region as Label Studio stores it."""
     return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def region(text: str, start: int, end: int, *labels: str, **more: Any) -> dict[str, Any]:
-    """An item of a result."""
+    """A region of a result."""
     stated = shown(text[start:end]) if 0 <= start < end <= len(text) else ""
     value = {"start": start, "end": end, "text": stated, "labels": list(labels)}
     item = {"from_name": "label", "to_name": "text", "type": "labels", "value": value}
@@ -68,7 +68,7 @@ def region(text: str, start: int, end: int, *labels: str, **more: Any) -> dict[s
 
 
 def annotation(*items: dict[str, Any], by: object = 1, **more: Any) -> dict[str, Any]:
-    """What one person submitted."""
+    """A submitted annotation."""
     dates = {"created_at": "2026-11-22T18:08:35.192592Z", "updated_at": "2026-11-22T18:08:35Z"}
     return {"completed_by": by, "result": list(items), "was_cancelled": False, **dates, **more}
 

@@ -1,4 +1,4 @@
-"""What only tests ask of spans, tags and counts."""
+"""Functions on spans, tags and counts for tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ def overlap(one: Span, other: Span) -> bool:
 
 
 def decode(tag_set: TagSet, tags: Sequence[int], words: Sequence[tuple[int, int]]) -> list[Span]:
-    """The spans of one tag per word."""
+    """Decode one tag per word to spans."""
     return [
         Span(words[first][0], words[last - 1][1], label)
         for first, last, label in tag_set.entities(tags)
@@ -33,7 +33,7 @@ def count_cells(counts: StratifiedCounts, name: str) -> Counts:
 
 
 def document_from_json(line: Mapping[str, Any], where: str) -> Document:
-    """A document with its annotations, which must all fit."""
+    """Read a document with its annotations, which must be valid."""
     document = document_text_from_json(line, where)
     spans = tuple(
         Span(region.start, region.end, region.labels[0], region.score)

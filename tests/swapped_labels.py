@@ -1,4 +1,4 @@
-"""The bundled version with its labels swapped: another version, and no training."""
+"""A second version without training: the bundled version with swapped labels."""
 
 import shutil
 from pathlib import Path

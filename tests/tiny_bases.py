@@ -1,6 +1,6 @@
-"""Base models small enough to make in a test: every family's real classes, random weights.
+"""Tiny base models: the real classes of every family with random weights.
 
-Each is a folder as a hub checkout would be, and is loaded through the same `from_pretrained`.
+Each is a folder like a hub checkout and is loaded by `from_pretrained`.
 """
 
 import json
@@ -59,7 +59,7 @@ def make_config(family: str, vocabulary: int) -> PretrainedConfig:
         return BertConfig(
             vocab_size=vocabulary, intermediate_size=64, max_position_embeddings=128, **SIZES
         )
-    if family in ("minilm", "biomedbert"):  # narrow heads, or a head for every 64 dimensions
+    if family in ("minilm", "biomedbert"):  # many small heads, or one head per 64 dimensions
         narrow = {"hidden_size": 48, "num_attention_heads": 12, "intermediate_size": 192}
         wide = {"hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 256}
         shape = SIZES | (narrow if family == "minilm" else wide)
@@ -87,7 +87,7 @@ def make_config(family: str, vocabulary: int) -> PretrainedConfig:
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
-        **(SIZES | {"hidden_size": 64}),  # 64 is the smallest block that can be kept in 4 bits
+        **(SIZES | {"hidden_size": 64}),  # 64 is the smallest 4-bit block
     )
 
 
@@ -115,7 +115,7 @@ def _bert_tokenizer(*, lowercase: bool) -> Callable[[Path], int]:
 
 
 def _minilm_tokenizer(folder: Path) -> int:
-    """A tokenizer.json that cuts and fills to one length, as sentence-transformers stores it."""
+    """A tokenizer.json with truncation and padding, as sentence-transformers stores it."""
     tokenizer = _word_pieces(lowercase=True)
     tokenizer.enable_truncation(16)
     tokenizer.enable_padding(length=16)
@@ -126,7 +126,7 @@ def _minilm_tokenizer(folder: Path) -> int:
 
 
 def _biomedbert_tokenizer(folder: Path) -> int:
-    """A list of words and a setting, and no tokenizer.json, as on the hub."""
+    """A vocabulary without tokenizer.json, as on the hub."""
     tokenizer = _word_pieces(lowercase=True)
     tokenizer.model.save(str(folder))  # vocab.txt
     settings = {"do_lower_case": True}
@@ -135,7 +135,7 @@ def _biomedbert_tokenizer(folder: Path) -> int:
 
 
 def _deberta_tokenizer(folder: Path) -> int:
-    """A SentencePiece model and no tokenizer.json, as on the hub."""
+    """A SentencePiece model without tokenizer.json, as on the hub."""
     text = folder / "corpus.txt"
     text.write_text("\n".join(CORPUS), encoding="utf-8")
     sentencepiece.SentencePieceTrainer.train(
@@ -166,7 +166,7 @@ def _deberta_tokenizer(folder: Path) -> int:
 
 
 def _mistral_tokenizer(folder: Path) -> int:
-    """BPE over SentencePiece's visible blanks, as Mistral's and Llama 2's tokenizer.json has it."""
+    """BPE with visible spaces, as in tokenizer.json of Mistral and Llama 2."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     tokenizer.decoder = decoders.Metaspace()
@@ -174,7 +174,7 @@ def _mistral_tokenizer(folder: Path) -> int:
     tokenizer.train_from_iterator(
         CORPUS, trainers.BpeTrainer(vocab_size=460, special_tokens=special, show_progress=False)
     )
-    # Learnt word by word, applied to the text as a whole: no piece spans a blank.
+    # Trained on words but applied to whole texts, so no token has an inner space.
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
@@ -184,12 +184,12 @@ def _mistral_tokenizer(folder: Path) -> int:
 
 
 def llama_tokenizer(folder: Path, corpus: Sequence[str] = CORPUS, *, size: int = 420) -> int:
-    """Byte-level BPE without an unknown token, as Llama 3 has it."""
+    """Byte-level BPE without an unknown token, as of Llama 3."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(
-                # Runs of marks stay together, so that pieces like ")-" arise.
+                # Runs of punctuation stay together, for tokens like ")-".
                 pattern=Regex(r" ?[^\s\p{L}\p{N}]+| ?\p{L}+|\p{N}{1,3}|\s+"),
                 behavior="isolated",
             ),

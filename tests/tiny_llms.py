@@ -1,4 +1,4 @@
-"""Decoders small enough to make in a test: real classes, random weights."""
+"""Tiny LLMs: real classes with random weights."""
 
 import random
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ from tagalong.ner.words import word_offsets
 from tests.tiny_bases import CORPUS, llama_tokenizer, make_base
 
 TAGS = TagSet(("Chemical", "Disease"))
-WINDOW = 20  # of the sliding attention: far less than a text
+WINDOW = 20  # of the sliding attention, much shorter than a text
 SIZES = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -52,12 +52,12 @@ WORDS = [*sorted({word for text in CORPUS for word in text.split()}), "β", "(",
 
 @cache
 def tokenizer() -> PreTrainedTokenizerBase:
-    """As Mistral's: BPE with visible blanks, and pieces that mix letters and marks."""
+    """A tokenizer like Mistral's, with tokens that mix letters and punctuation."""
     return AutoTokenizer.from_pretrained(make_base("mistral", Path(mkdtemp()) / "base"))
 
 
 def make_llm(family: str, *, seed: int = 0, spread: float = 0.15) -> PreTrainedModel:
-    """A decoder whose logits differ enough from tag to tag for its choices to be its own."""
+    """A decoder whose logits differ clearly between tags."""
     torch.manual_seed(seed)
     size = {"vocab_size": len(tokenizer()), "initializer_range": spread, **SIZES}
     model: PreTrainedModel
@@ -77,7 +77,7 @@ def make_llm(family: str, *, seed: int = 0, spread: float = 0.15) -> PreTrainedM
 
 
 def make_window_limited_llm(positions: str, window: int) -> PreTrainedModel:
-    """A decoder that knows as many positions as a window has, and no more or others."""
+    """A decoder whose positional encoding ends with the window or changes there."""
     torch.manual_seed(0)
     size = {"vocab_size": len(tokenizer()), "initializer_range": 0.15, **SIZES}
     size["max_position_embeddings"] = window
@@ -115,7 +115,7 @@ def make_window_limited_llm(positions: str, window: int) -> PreTrainedModel:
 
 @dataclass(frozen=True)
 class TinyLLM:
-    """A decoder with all that it needs."""
+    """A decoder with its prompt builder, scorer and slot decoder."""
 
     model: PreTrainedModel
     planner: PromptBuilder
@@ -139,7 +139,7 @@ def random_texts(seed: int, count: int, *, longest: int) -> list[str]:
 
 
 def random_draft(seed: int, words: int) -> list[int]:
-    """Tags in no order that anybody would draft, illegal ones included."""
+    """Random tags, including illegal sequences."""
     chance = random.Random(seed)
     return [chance.randrange(len(TAGS)) for _ in range(words)]
 
@@ -151,9 +151,9 @@ def words_of(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
 def save_llm(
     folder: Path, corpus: Sequence[str], *, vocabulary: int = 800, **settings: Any
 ) -> Path:
-    """A base as a hub checkout would be: a random Llama, and a tokenizer that knows the corpus."""
+    """Save a base model like a hub checkout: a random Llama with a tokenizer of the corpus."""
     folder.mkdir(parents=True, exist_ok=True)
-    corpus = [*corpus, *["(), ), ). ...)-"] * 20]  # runs of marks, as large corpora have them
+    corpus = [*corpus, *["(), ), ). ...)-"] * 20]  # runs of punctuation, as in large corpora
     vocabulary = llama_tokenizer(folder, corpus, size=vocabulary)
     torch.manual_seed(0)
     config = LlamaConfig(vocab_size=vocabulary, **(SIZES | settings))

@@ -1,4 +1,4 @@
-"""Documents that even a tiny model with random weights can learn to tag in seconds."""
+"""Documents that a tiny random model learns in seconds."""
 
 import random
 
@@ -15,7 +15,7 @@ LABELS = ("Chemical", "Disease")
 
 
 def toy_documents(count: int, *, seed: int = 0, sentences: int = 3) -> list[Document]:
-    """Make documents with Chemical and Disease spans, all different, the same for a seed."""
+    """Create different documents with Chemical and Disease spans; deterministic for a seed."""
     chance = random.Random(seed)
     return [_document(f"{seed}-{number}", chance, sentences) for number in range(count)]
 

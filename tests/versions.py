@@ -1,4 +1,4 @@
-"""Small model versions, made of the standard library alone."""
+"""Small model versions, created with the standard library."""
 
 import json
 from collections.abc import Callable
@@ -26,14 +26,14 @@ DRAFT: dict[str, Any] = {
 
 
 def safetensors(value: int, *, header_length: int = 80) -> bytes:
-    """One tensor of eight bytes, under a header padded as the safetensors library pads it."""
+    """A safetensors file with one tensor of eight bytes."""
     header = {"weight": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}
     padded = json.dumps(header).ljust(header_length).encode()
     return len(padded).to_bytes(8, "little") + padded + value.to_bytes(8, "little")
 
 
 def write_files(folder: Path, value: int = 0) -> None:
-    """The files of a version whose weights are one number."""
+    """Write the files of a version whose weights are one number."""
     (folder / "model.safetensors").write_bytes(safetensors(value))
     (folder / "tokenizer.json").write_text('{"model": {"type": "WordPiece"}}')
     (folder / "onnx").mkdir()
@@ -41,7 +41,7 @@ def write_files(folder: Path, value: int = 0) -> None:
 
 
 def publish_number(store: ModelStore, value: int = 0, **changes: Any) -> Manifest:
-    """Publish a version whose weights are one number: another number, another version."""
+    """Publish a version whose weights are one number; another number is another version."""
     draft = VersionMetadata(**DRAFT | changes)
     with store.staging_folder(draft.tier) as folder:
         write_files(folder, value)
@@ -49,7 +49,7 @@ def publish_number(store: ModelStore, value: int = 0, **changes: Any) -> Manifes
 
 
 def edit_manifest(folder: Path, old: str, new: str, *, reseal: bool = False) -> None:
-    """Change the text of a manifest; resealed, as by one who knows of its digest."""
+    """Change the text of a manifest, and its digest if `reseal`."""
     text = (folder / MANIFEST_FILE_NAME).read_text(encoding="utf-8")
     assert old in text
     text = text.replace(old, new)
@@ -71,6 +71,6 @@ def publish(store: ModelStore) -> Callable[..., Manifest]:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of this test alone, for engines that no version's folder can hold."""
+    """A cache folder for this test, for compiled models of read-only versions."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"

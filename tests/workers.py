@@ -1,4 +1,4 @@
-"""Which of pytest's parallel workers runs which tests, and in which order.
+"""Distribution and order of the tests on pytest's parallel workers.
 
 The tests of a file share fixtures, and the end-to-end tests a Label Studio, so each group stays in
 one worker. Long groups come first, so that the workers end at the same time. `--dist loadgroup`
@@ -29,7 +29,7 @@ LONG_GROUPS = (
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """Keeps groups of tests together, and starts with the long groups."""
+    """Keeps each group of tests on one worker, and starts with the long groups."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
@@ -51,5 +51,5 @@ def group_of(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
-    """Only where nobody asks for another way."""
+    """Used unless another distribution is requested."""
     return GroupScheduling(config, log) if config.getoption("dist") == "load" else None

@@ -116,8 +116,8 @@ def main() -> None:
     options = parser.parse_args()
     print("| meanwhile | events | median ms | 99 % ms | longest ms |\n|---|---:|---:|---:|---:|")
     late = 0.0
-    with tempfile.TemporaryDirectory() as name, start_server(Path(name)) as ours:
-        port = int(ours.url.rpartition(":")[2])
+    with tempfile.TemporaryDirectory() as name, start_server(Path(name)) as server:
+        port = int(server.url.rpartition(":")[2])
         first = 1
 
         def measured(clients: int) -> list[float]:

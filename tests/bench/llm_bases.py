@@ -21,7 +21,7 @@ def random_llama(folder: Path, texts: Iterable[str]) -> Path:
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    corpus = [*texts, *["(), ), ). ...)-"] * 50]  # runs of marks, as large corpora have them
+    corpus = [*texts, *["(), ), ). ...)-"] * 50]  # runs of punctuation, as in large corpora
     vocabulary = llama_tokenizer(folder, corpus, size=VOCABULARY)
     torch.manual_seed(0)
     config = LlamaConfig(

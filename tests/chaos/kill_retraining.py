@@ -77,9 +77,9 @@ def main() -> None:
                 number += 1
                 found = run(number, seconds, 2)
                 right = (
-                    found.run.state is JobState.PROMOTED
+                    found.job.state is JobState.PROMOTED
                     and found.current == expected.current
-                    and found.recorded == found.taken
+                    and found.recorded == found.accepted
                     and not found.left
                 )
                 wrong += not right
@@ -88,7 +88,7 @@ def main() -> None:
                 done += 1
                 print(
                     f"run {done}: killed {', '.join(found.kills)}; "
-                    f"{found.run.attempts} attempts, {found.recorded} of {found.taken} events: "
+                    f"{found.job.attempts} attempts, {found.recorded} of {found.accepted} events: "
                     f"{'as undisturbed' if right else f'WRONG: {found}'}",
                     flush=True,
                 )

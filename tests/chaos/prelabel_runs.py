@@ -39,12 +39,12 @@ class PrelabelResult:
         return set(self.count.values()) == {1} and self.answers == other.answers
 
 
-def create_project_with_tasks(studio: LabelStudioClient, texts: Sequence[str]) -> int:
+def create_project_with_tasks(client: LabelStudioClient, texts: Sequence[str]) -> int:
     """Create a project with a task for each text."""
-    project = studio.create_project("PrelabelResult", read_demo_label_config()).id
+    project = client.create_project("Prelabelled", read_demo_label_config()).id
     for start in range(0, len(texts), 250):
         some = texts[start : start + 250]
-        studio.tasks.add(project, [{"data": {"text": text}} for text in some])
+        client.tasks.add(project, [{"data": {"text": text}} for text in some])
     return project
 
 
@@ -92,10 +92,10 @@ def _ancestors(process: int, parents: Mapping[int, int]) -> Iterator[int]:
         yield process
 
 
-def read_predictions(studio: LabelStudioClient, project: int, kills: int) -> PrelabelResult:
+def read_predictions(client: LabelStudioClient, project: int, kills: int) -> PrelabelResult:
     """Read the predictions of a project."""
-    tasks = sorted(task.id for task in studio.tasks.iterate_for_project(project))
-    stored = studio.predictions.list_for_project(project)
+    tasks = sorted(task.id for task in client.tasks.iterate_for_project(project))
+    stored = client.predictions.list_for_project(project)
     by_task = {one.task: one for one in stored}
     answers = []
     for task in tasks:
@@ -118,13 +118,13 @@ def run_undisturbed(
     running: LabelStudioServer, texts: Sequence[str], folder: Path, *options: str
 ) -> tuple[PrelabelResult, float]:
     """Run without kills; also returns the seconds."""
-    with running.connect() as studio:
-        project = create_project_with_tasks(studio, texts)
+    with running.connect() as client:
+        project = create_project_with_tasks(client, texts)
         began = time.monotonic()
         process = start_prelabel(running, project, folder, *options)
         _, said = process.communicate()
         assert process.returncode == 0, said
-        return read_predictions(studio, project, 0), time.monotonic() - began
+        return read_predictions(client, project, 0), time.monotonic() - began
 
 
 def run_with_kills(
@@ -155,8 +155,8 @@ def run_with_kills(
         The predictions at the end.
     """
     done = 0
-    with running.connect() as studio:
-        project = create_project_with_tasks(studio, texts)
+    with running.connect() as client:
+        project = create_project_with_tasks(client, texts)
         while True:
             process = start_prelabel(running, project, folder, *options)
             try:
@@ -174,4 +174,4 @@ def run_with_kills(
                 continue
             assert process.returncode == 0, said
             before_check()
-            return read_predictions(studio, project, done)
+            return read_predictions(client, project, done)

@@ -51,17 +51,17 @@ def create_annotated_project(
     running: LabelStudioServer, documents: Sequence[Document], config: str = ""
 ) -> int:
     """Create a project whose tasks all have gold annotations."""
-    with running.connect() as studio:
-        project = studio.create_project("School", config or read_demo_label_config()).id
-        add_annotated_tasks(studio, project, documents)
+    with running.connect() as client:
+        project = client.create_project("Retraining", config or read_demo_label_config()).id
+        add_annotated_tasks(client, project, documents)
     return project
 
 
 def add_annotated_tasks(
-    studio: LabelStudioClient, project: int, documents: Sequence[Document]
+    client: LabelStudioClient, project: int, documents: Sequence[Document]
 ) -> None:
     """Add tasks with gold annotations to a project."""
-    studio.tasks.add(
+    client.tasks.add(
         project,
         [
             {
@@ -73,10 +73,10 @@ def add_annotated_tasks(
     )
 
 
-def send_event(ours: ServerProcess, **event: object) -> bool:
+def send_event(server: ServerProcess, **event: object) -> bool:
     """Send an event as Label Studio does; returns whether it was accepted."""
     asked = urllib.request.Request(
-        f"{ours.url}/webhook",
+        f"{server.url}/webhook",
         data=json.dumps(event).encode(),
         headers={"Content-Type": "application/json"},
     )
@@ -92,17 +92,17 @@ class RetrainingResult:
     """The result of a training that was killed.
 
     Attributes:
-        run: The finished job.
+        job: The finished job.
         kills: The killed processes, in order.
-        taken: Number of events that the server accepted.
+        accepted: Number of events that the server accepted.
         recorded: Number of events that it stored.
         current: The current version; it was verified after every kill.
         left: Temporary files left in the model store.
     """
 
-    run: Job
+    job: Job
     kills: tuple[str, ...]
-    taken: int
+    accepted: int
     recorded: int
     current: str | None
     left: tuple[str, ...]
@@ -132,38 +132,40 @@ def retrain_with_kills(
     Returns:
         The result.
     """
-    store, runs = ModelStore(folder / "models"), JobStore(folder / "models")
+    store, jobs = ModelStore(folder / "models"), JobStore(folder / "models")
     done: list[str] = []
-    taken = pressed = 0
+    accepted = pressed = 0
     while True:
-        with start_server(folder, **environment) as ours:
+        with start_server(folder, **environment) as server:
             while not pressed:
-                pressed = send_event(ours, action="START_TRAINING", project={"id": project})
+                pressed = send_event(server, action="START_TRAINING", project={"id": project})
             moment = time.monotonic() + chance.uniform(0, seconds)
             killed = ""
             while not killed:
-                number = 1000 * len(done) + taken
+                number = 1000 * len(done) + accepted
                 annotation = {"id": number, "updated_at": "2026-11-22T20:13:55Z"}
                 action = "ANNOTATION_CREATED"
-                taken += send_event(ours, action=action, project=project + 1, annotation=annotation)
-                [run] = runs.list_latest(limit=1)
-                if run.state.is_finished:
-                    ours_left = tuple(
+                accepted += send_event(
+                    server, action=action, project=project + 1, annotation=annotation
+                )
+                [job] = jobs.list_latest(limit=1)
+                if job.state.is_finished:
+                    left = tuple(
                         path.name
                         for path in (folder / "models").rglob("*")
                         if path.name.startswith((".staging-", ".training-", "training-"))
                         and not path.name.endswith((".log", ".lock"))
                     )
-                    recorded = _recorded(ours, project + 1)
+                    recorded = _recorded(server, project + 1)
                     current = store.promoted_version("encoder")
-                    runs.close()
-                    return RetrainingResult(run, tuple(done), taken, recorded, current, ours_left)
-                if len(done) < kills and run.pid and time.monotonic() >= moment:
+                    jobs.close()
+                    return RetrainingResult(job, tuple(done), accepted, recorded, current, left)
+                if len(done) < kills and job.pid and time.monotonic() >= moment:
                     killed = chance.choice(victims)
                     if killed != "server":
-                        _kill(run.pid)
+                        _kill(job.pid)
                     if killed != "trainer":
-                        os.killpg(ours.group, signal.SIGKILL)
+                        os.killpg(server.group, signal.SIGKILL)
                     done.append(killed)
                     _verify(store)
                     if killed == "trainer":
@@ -184,6 +186,6 @@ def _verify(store: ModelStore) -> None:
     read_manifest(store.version_folder("encoder", current))
 
 
-def _recorded(ours: ServerProcess, project: int) -> int:
+def _recorded(server: ServerProcess, project: int) -> int:
     """Count the stored events of a project."""
-    return len(ours.events(project))
+    return len(server.events(project))

@@ -1,4 +1,4 @@
-"""A project of a real Label Studio with our server connected to it."""
+"""A project of a real Label Studio with a connected server."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,26 +19,26 @@ CONFIG = parse_label_config(read_demo_label_config())
 
 @dataclass(frozen=True)
 class BackendProject:
-    """A project of the demo's labelling config; its backend is titled by the version it serves."""
+    """A project with the demo's labelling config and a backend titled by its version."""
 
-    studio: LabelStudioClient
+    client: LabelStudioClient
     running: LabelStudioServer
     id: int
     backend: MLBackend
     texts: Mapping[int, str]  # by task
 
     def call(self, method: Any, path: str, body: Any = None) -> Any:
-        return self.studio.connection.request_json(method, path, body=body)
+        return self.client.connection.request_json(method, path, body=body)
 
     def add(self, *texts: str) -> list[int]:
-        return self.studio.tasks.add(self.id, [{"data": {"text": text}} for text in texts])
+        return self.client.tasks.add(self.id, [{"data": {"text": text}} for text in texts])
 
     def stored(self, version: str = "") -> dict[int, StoredPrediction]:
-        """By task. There must be one each."""
+        """The predictions of a version by task, at most one each."""
         version = version or self.backend.model_version
         stored = [
             one
-            for one in self.studio.predictions.list_for_project(self.id)
+            for one in self.client.predictions.list_for_project(self.id)
             if one.model_version == version
         ]
         by_task = {one.task: one for one in stored}
@@ -55,23 +55,26 @@ def create_backend_project(
     login: tuple[str, str] | None = None,
     title: str = "Odd texts",
 ) -> Iterator[BackendProject]:
-    """A new project, which is removed at the end."""
-    with running.connect() as studio:
-        project = studio.create_project(title, read_demo_label_config()).id
+    """Create a project with a connected backend; it is deleted at the end."""
+    with running.connect() as client:
+        project = client.create_project(title, read_demo_label_config()).id
         try:
-            studio.update_project(project, shows_predictions=True)
-            tasks = studio.tasks.add(project, [{"data": {"text": text}} for text in texts])
-            backend = studio.ml_backends.add(project, url, "new", login=login)
-            backend = studio.ml_backends.update(backend, title=backend.model_version)
+            client.update_project(project, shows_predictions=True)
+            tasks = client.tasks.add(project, [{"data": {"text": text}} for text in texts])
+            backend = client.ml_backends.add(project, url, "new", login=login)
+            backend = client.ml_backends.update(backend, title=backend.model_version)
             yield BackendProject(
-                studio, running, project, backend, dict(zip(tasks, texts, strict=True))
+                client, running, project, backend, dict(zip(tasks, texts, strict=True))
             )
         finally:
-            studio.connection.request_json("DELETE", f"api/projects/{project}/")
+            client.connection.request_json("DELETE", f"api/projects/{project}/")
 
 
 def expected_items(tier: Tier, texts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
-    """What a tier says of tasks, as it must be stored: asked at once, for bf16 rounds by batch."""
+    """Predictions of a tier as Label Studio must store them, by task.
+
+    The tasks are one batch, because the rounding of bf16 depends on the batch.
+    """
     documents = [Document(str(task), text) for task, text in texts.items()]
     items = [
         prediction_to_label_studio(document, prediction, CONFIG)
@@ -81,7 +84,7 @@ def expected_items(tier: Tier, texts: Mapping[int, str]) -> dict[int, dict[str, 
 
 
 def places(result: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, str, str]]:
-    """Start, end, label and text of every region."""
+    """Start, end, label and text of each region."""
     values = [region["value"] for region in result]
     return sorted(
         (value["start"], value["end"], *value["labels"], value["text"]) for value in values

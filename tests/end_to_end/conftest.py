@@ -1,4 +1,4 @@
-"""A real Label Studio for all tests of a session, and our own server beside it.
+"""Fixtures: a real Label Studio for all tests of a session, and a server.
 
 TAGALONG_LABEL_STUDIO names a ``label-studio`` program to use; without it, one is installed where
 ``make demo`` installs it.
@@ -26,8 +26,8 @@ from tests.end_to_end.editor import browser, logged_in
 from tests.end_to_end.server_process import ServerProcess, start_server_by_command
 
 HOME = Path(__file__).parents[2] / "tagalong-demo"
-# Where addresses are refused as by default, but for the calls to backends: a backend is then added
-# without its webhook. Predictions are validated.
+# The default blocked addresses, except for requests to backends: a backend is then added without
+# its webhook. Predictions are validated.
 VALIDATING = {"fflag_feat_utc_210_prediction_validation_15082025": "true"}
 STRICT = {
     "ML_BLOCK_LOCAL_IP": "false",
@@ -52,7 +52,7 @@ def account(chromium: Any, label_studio: LabelStudioServer) -> Iterator[BrowserC
 
 @contextmanager
 def home_of_all_workers() -> Iterator[Path]:
-    """The folder that the parallel workers share, for one of them at a time."""
+    """The folder that parallel workers share, locked for one of them."""
     HOME.mkdir(exist_ok=True)
     with (HOME / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -98,11 +98,11 @@ def start_another(
     label_studio_program: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Mapping[str, str]], LabelStudioServer]:
-    """Starts a Label Studio with environment variables of its own."""
+    """Start another Label Studio with these environment variables."""
 
     def start(extra: Mapping[str, str]) -> LabelStudioServer:
         home = tmp_path_factory.mktemp("label-studio")
-        # Of the first, so that new projects have other ids: one of our servers records both.
+        # A copy of the first one, so that new projects have other ids in the event store.
         shutil.copytree(label_studio.process.log_path.parent / "data", home / "data")
         return start_label_studio(label_studio_program, home, extra_variables=extra)
 
@@ -129,14 +129,14 @@ def validating_label_studio(
 
 @pytest.fixture(scope="session")
 def bundled_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Our server with the bundled version, as a new user starts it."""
+    """A server with the bundled version, as a new user starts it."""
     with start_server_by_command(tmp_path_factory.mktemp("ours")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def bundled_tier() -> Tier:
-    """What our server must say, asked without it."""
+    """The bundled version, loaded without a server."""
     return load_tier(
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
     )

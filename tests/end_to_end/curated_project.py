@@ -1,4 +1,4 @@
-"""A project of a real Label Studio to curate: toy documents, of which some are annotated."""
+"""A project of a real Label Studio with some annotated toy documents."""
 
 import json
 from collections.abc import Iterator
@@ -26,19 +26,19 @@ class CuratedProject:
     """A project in which a few tasks are annotated."""
 
     running: LabelStudioServer
-    studio: LabelStudioClient
+    client: LabelStudioClient
     id: int
     documents: dict[int, Document]
 
     def command(self, *arguments: object) -> dict[str, Any]:
-        asked = ["curate", *map(str, arguments), "--project", str(self.id), "--json"]
-        asked += [
+        command = ["curate", *map(str, arguments), "--project", str(self.id), "--json"]
+        command += [
             "--label-studio-url",
             self.running.url,
             "--label-studio-key",
             self.running.account.token,
         ]
-        result = CliRunner().invoke(app, asked)
+        result = CliRunner().invoke(app, command)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == 0, result.output
@@ -48,34 +48,34 @@ class CuratedProject:
     def annotate(self, task: int, document: Document) -> None:
         path = f"api/tasks/{task}/annotations/?project={self.id}"
         body = {"result": result_from_spans(document, document.spans, CONFIG), "lead_time": 1.0}
-        self.studio.connection.request_json("POST", path, body=body)
+        self.client.connection.request_json("POST", path, body=body)
 
-    def following(self) -> int:
-        """The task that Label Studio hands out next."""
-        answer = self.studio.connection.request_json("GET", f"api/projects/{self.id}/next")
+    def next_task(self) -> int:
+        """The task that Label Studio serves next."""
+        answer = self.client.connection.request_json("GET", f"api/projects/{self.id}/next")
         return int(answer["id"])
 
     def tab(self, title: str) -> View:
         """A tab of the Data Manager."""
         return next(
-            view for view in self.studio.views.list_for_project(self.id) if view.title == title
+            view for view in self.client.views.list_for_project(self.id) if view.title == title
         )
 
     def scores(self) -> dict[int, float]:
         """The scores of the stored predictions, by task."""
         return {
-            one.task: one.score or 0 for one in self.studio.predictions.list_for_project(self.id)
+            one.task: one.score or 0 for one in self.client.predictions.list_for_project(self.id)
         }
 
 
 @contextmanager
 def create_curated_project(running: LabelStudioServer, size: int = 20) -> Iterator[CuratedProject]:
-    """Make a project, and annotate its first tasks."""
+    """Create a project and annotate its first tasks."""
     documents = toy_documents(size, seed=4)
-    with running.connect() as studio:
-        project = studio.create_project("Curated", read_demo_label_config()).id
-        tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
-        found = CuratedProject(running, studio, project, dict(zip(tasks, documents, strict=True)))
+    with running.connect() as client:
+        project = client.create_project("Curated", read_demo_label_config()).id
+        tasks = client.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
+        found = CuratedProject(running, client, project, dict(zip(tasks, documents, strict=True)))
         for task in tasks[:ANNOTATED]:
             found.annotate(task, found.documents[task])
         yield found

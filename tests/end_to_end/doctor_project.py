@@ -1,4 +1,4 @@
-"""A project in a real Label Studio with our server connected to it, to be broken."""
+"""A healthy project in a real Label Studio, which tests of the doctor break."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ TEXTS = (  # BC5CDR (public domain)
 def serve_lexicon(
     folder: Path, *, lexicon: Mapping[str, str] | None = None, **settings: Any
 ) -> Iterator[str]:
-    """Our server on a free port, with the words of a lexicon for a model; its URL."""
+    """Start a server with a lexicon tier on a free port; yields its URL."""
 
     def load(version: Path) -> LexiconTier:
         return LexiconTier(version.name, *([lexicon] if lexicon else []))
@@ -57,9 +57,9 @@ def serve_lexicon(
 
 @dataclass(frozen=True)
 class DoctorProject:
-    """A project that works."""
+    """A healthy project."""
 
-    studio: LabelStudioClient
+    client: LabelStudioClient
     running: LabelStudioServer
     id: int
     url: str
@@ -67,7 +67,7 @@ class DoctorProject:
 
     @property
     def backend(self) -> MLBackend:
-        return self.studio.ml_backends.list_for_project(self.id)[0]
+        return self.client.ml_backends.list_for_project(self.id)[0]
 
     def run_doctor(self, **more: Any) -> Findings:
         key = more.pop("key", self.running.account.token)
@@ -75,14 +75,14 @@ class DoctorProject:
         return run_doctor(DoctorOptions(self.running.url, key, number, **more))
 
     def call(self, method: Any, path: str, body: Any = None) -> Any:
-        return self.studio.connection.request_json(method, path, body=body)
+        return self.client.connection.request_json(method, path, body=body)
 
     def change_project(self, **changes: Any) -> None:
         self.call("PATCH", f"api/projects/{self.id}/", changes)
 
     @property
     def webhook(self) -> int:
-        (found,) = self.studio.webhooks.list_for_project(self.id)
+        (found,) = self.client.webhooks.list_for_project(self.id)
         return found.id
 
 
@@ -90,18 +90,18 @@ class DoctorProject:
 def create_doctor_project(
     running: LabelStudioServer, url: str, *, connected: bool = True
 ) -> Iterator[DoctorProject]:
-    """A new project; connected, it has predictions too. It is removed at the end."""
-    with running.connect() as studio:
-        project = studio.create_project("Abstracts", CONFIG).id
-        studio.tasks.add(project, [{"data": {"text": text}} for text in TEXTS])
+    """Create a project, with a backend and predictions if connected. It is deleted at the end."""
+    with running.connect() as client:
+        project = client.create_project("Abstracts", CONFIG).id
+        client.tasks.add(project, [{"data": {"text": text}} for text in TEXTS])
         version = ""
         if connected:
-            version = studio.ml_backends.add(project, url, "new").model_version
-            studio.ml_backends.update(
-                studio.ml_backends.list_for_project(project)[0], title=version
+            version = client.ml_backends.add(project, url, "new").model_version
+            client.ml_backends.update(
+                client.ml_backends.list_for_project(project)[0], title=version
             )
-            studio.predictions.retrieve(project)
+            client.predictions.retrieve(project)
         try:
-            yield DoctorProject(studio, running, project, url, version)
+            yield DoctorProject(client, running, project, url, version)
         finally:
-            studio.connection.request_json("DELETE", f"api/projects/{project}/")
+            client.connection.request_json("DELETE", f"api/projects/{project}/")

@@ -1,6 +1,6 @@
-"""Label Studio 1.23.2 in headless Chromium: what is on the page, and what a person does there.
+"""Label Studio 1.23.2 in headless Chromium: reading and using its editor.
 
-TAGALONG_CHROMIUM names a Chromium to use; without it, Debian's is looked for.
+TAGALONG_CHROMIUM names a Chromium; without it, the installed one is used.
 """
 
 import os
@@ -25,16 +25,16 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # Nothing but loopback is reached, whatever a page asks for.
+    # Pages reach loopback only.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 WINDOW = {"width": 1280, "height": 1600}
-PATIENCE = 60_000  # milliseconds, on machines however slow
+TIMEOUT_MILLISECONDS = 60_000  # enough for slow machines
 TEXT = ".lsf-htx-richtext"
 TOGGLE = "[data-testid=bottombar-auto-annotation-toggle]"
-# Counted from what is displayed: characters of text are code points, and a break is one. A region
-# is one or several spans of its own class, and those of one line lie side by side.
+# Offsets of the displayed text: in code points, with one per line break. A region has one or
+# several <span>s of its own class; those of one line are adjacent.
 READ = """() => {
   const regions = new Map();
   let text = "", length = 0;
@@ -80,12 +80,12 @@ LISTED = """() => [...document.querySelectorAll(".lsf-outliner-item__title")].ma
 
 @dataclass(frozen=True)
 class EditorContent:
-    """What the editor displays.
+    """The displayed text and regions.
 
     Attributes:
-        text: Every break as ``\\n``.
-        regions: Start, end, label and text of every one, sorted. The text of one over several
-            lines has no breaks: nothing is highlighted there.
+        text: With each line break as ``\\n``.
+        regions: Start, end, label and text of each region, sorted. Text over several lines has no
+            line breaks, because these are not highlighted.
     """
 
     text: str
@@ -94,10 +94,10 @@ class EditorContent:
 
 @dataclass(frozen=True)
 class Editor:
-    """A browser that is logged in.
+    """Label Studio's editor in a logged-in browser.
 
     Attributes:
-        failures: What the page itself says went wrong.
+        failures: Uncaught errors of the page.
     """
 
     page: Page
@@ -105,7 +105,7 @@ class Editor:
     failures: list[str]
 
     def open(self, project: int, task: int) -> None:
-        """Open a task, and wait until its regions are there."""
+        """Open a task and wait for its regions."""
         self.page.goto(f"{self.url}/projects/{project}/data?task={task}")
         self.page.wait_for_selector(f"{TEXT} .htx-highlight")
 
@@ -123,15 +123,15 @@ class Editor:
         )
 
     def listed(self) -> list[tuple[str, str]]:
-        """Label and text of the regions in the panel, in its order, as many as it has room for."""
+        """Label and text of the visible regions in the panel, in its order."""
         return [(label, text) for label, text in self.page.evaluate(LISTED)]
 
     def wait_for_regions(self, count: int) -> None:
-        """Until as many are displayed."""
+        """Wait until this number of regions is displayed."""
         self.page.wait_for_function(f"count => ({READ})().regions.length === count", arg=count)
 
     def draw(self, label: str, word: str, number: int = 0) -> None:
-        """Choose a label, and drag over an occurrence of a word, counted from 0."""
+        """Choose a label and drag over an occurrence of a word, counted from 0."""
         self.page.locator(".lsf-label", has_text=label).first.click()
         left, middle, right = self._place(word, number)
         self.page.mouse.move(left + 1, middle)
@@ -141,7 +141,7 @@ class Editor:
         self.page.mouse.up()
 
     def delete(self, number: int) -> None:
-        """Delete a region by its place in the panel, counted from 0."""
+        """Delete a region by its position in the panel, counted from 0."""
         self.page.locator(".lsf-outliner-item").nth(number).click()
         self.page.get_by_text("View region details").wait_for(state="hidden")
         self.page.keyboard.press("Backspace")
@@ -162,7 +162,7 @@ def browser() -> Iterator[Any]:
             "there is no Chromium, which these tests look at Label Studio with: install it (on "
             "Debian: apt-get install chromium), or name one in TAGALONG_CHROMIUM"
         )
-        if os.environ.get("CI"):  # where nothing may be left out unnoticed
+        if os.environ.get("CI"):  # no test may be skipped there
             pytest.fail(lacking, pytrace=False)
         pytest.skip(lacking)
     with sync_playwright() as playwright:
@@ -175,9 +175,9 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def logged_in(chromium: Any, running: LabelStudioServer) -> Iterator[BrowserContext]:
-    """A browser profile in which the account has logged in."""
+    """A browser profile that is logged in."""
     context = chromium.new_context(viewport=WINDOW, color_scheme="light")
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
     try:
         page = context.new_page()
         page.goto(f"{running.url}/user/login/")
@@ -193,12 +193,12 @@ def logged_in(chromium: Any, running: LabelStudioServer) -> Iterator[BrowserCont
 
 @contextmanager
 def new_editor(context: BrowserContext, url: str) -> Iterator[Editor]:
-    """A new page; what it stores in the browser is removed at the end, and its cache is kept."""
+    """Open a new page; its local storage is cleared at the end."""
     page = context.new_page()
     editor = Editor(page, url, [])
     page.on("pageerror", lambda error: editor.failures.append(str(error)))
     try:
-        page.goto(f"{url}/version")  # a page without scripts: what is stored belongs to an address
+        page.goto(f"{url}/version")  # a page without scripts, as storage belongs to an origin
         yield editor
     finally:
         page.evaluate("localStorage.clear(); sessionStorage.clear()")

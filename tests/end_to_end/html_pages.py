@@ -1,4 +1,4 @@
-"""Pages of ours as a browser shows them."""
+"""HTML pages of Tagalong in a browser."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,32 +7,32 @@ from typing import Any
 
 from tests.end_to_end.editor import SCREENSHOTS
 
-WIDTHS = (1000, 360)  # of a screen, and of a telephone
+WIDTHS = (1000, 360)  # of a screen and a phone
 
 
 @contextmanager
 def open_page(chromium: Any, html: str, folder: Path, *, name: str, scheme: str) -> Iterator[Any]:
-    """A page that fits any screen, loads nothing and says nothing; pictures are kept of it.
+    """Open a page and take screenshots. It must fit, load nothing and log nothing.
 
     Args:
         chromium: The browser.
         html: The page.
-        folder: To put it into.
-        name: Of the pictures.
-        scheme: Of colours, ``light`` or ``dark``.
+        folder: Folder for its file.
+        name: Name of the screenshots.
+        scheme: Colour scheme, ``light`` or ``dark``.
 
     Yields:
-        The browser's page, at the width of a telephone.
+        The browser's page, at the width of a phone.
     """
     path = folder / "report.html"
     path.write_text(html, encoding="utf-8")
-    asked: list[str] = []
-    said: list[str] = []
+    requests: list[str] = []
+    console: list[str] = []
     context = chromium.new_context(color_scheme=scheme)
     try:
         page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: console.append(message.text))
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             page.goto(path.as_uri())
@@ -41,5 +41,5 @@ def open_page(chromium: Any, html: str, folder: Path, *, name: str, scheme: str)
         yield page
     finally:
         context.close()
-    assert said == []
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+    assert console == []
+    assert {url.partition(":")[0] for url in requests} <= {"file", "data"}

@@ -1,4 +1,4 @@
-"""Texts with all that moves offsets, in which the bundled version finds chemicals and diseases."""
+"""Texts whose offsets are error-prone, with entities that the bundled version finds."""
 
 TEXTS = {
     "emoji": (

@@ -1,4 +1,4 @@
-"""What a person sees of a calibration: in light and dark, and on a telephone."""
+"""The benchmark page in a browser: light, dark, and on a phone."""
 
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from tests.training.benchmark.test_benchmark import ENCODER, LLM, report_of
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, scheme: str) -> None:
+def test_page_fits_and_loads_nothing(chromium: Any, tmp_path: Path, scheme: str) -> None:
     html = benchmark_to_html(report_of(ENCODER, LLM))
     with open_page(chromium, html, tmp_path, name="benchmark", scheme=scheme) as page:
         assert page.locator("h1").inner_text() == "40 ms"
-        assert page.locator(".track u").count() == 2  # what is allowed, beside each
+        assert page.locator(".track u").count() == 2  # the latency budget in each chart

@@ -1,6 +1,6 @@
-"""What an annotator sees in the editor of Label Studio 1.23.2: our regions, to the character.
+"""Regions in the editor of Label Studio 1.23.2, compared by character.
 
-The screenshots of the README are made here too: they lie in ``build/screenshots``.
+These tests also make the README's screenshots in ``build/screenshots``.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.end_to_end.offset_texts import TEXTS
 from tests.end_to_end.server_process import ServerProcess
 
 ABSTRACT = next(abstract["text"] for abstract in read_abstracts() if abstract["pmid"] == "19263707")
-# "agent" and "batch" are no entities: what marks them is the annotator, and the copies are ours.
+# "agent" and "batch" are no entities: the annotator marks them, and the server adds the copies.
 DRAWN = (
     "😀 The agent was given.\r\nThen agent, Agent, agents and lithium; the agent again, per batch."
 )
@@ -29,7 +29,7 @@ def project(
 ) -> Iterator[BackendProject]:
     texts = [*TEXTS.values(), ABSTRACT, DRAWN]
     with create_backend_project(label_studio, bundled_server.url, texts) as project:
-        project.studio.predictions.retrieve(project.id)
+        project.client.predictions.retrieve(project.id)
         yield project
 
 
@@ -45,31 +45,29 @@ def task_of(project: BackendProject, text: str) -> int:
 
 
 def displayed(text: str) -> str:
-    """Each break is one, whichever it was."""
+    """The text with each line break as one character."""
     return text.replace("\r", "\n")
 
 
-def test_every_region_is_on_the_page_to_the_character(
-    editor: Editor, project: BackendProject
-) -> None:
+def test_regions_on_the_page_match_stored_ones(editor: Editor, project: BackendProject) -> None:
     stored = project.stored()
     for name, text in [*TEXTS.items(), ("abstract", ABSTRACT)]:
         task = task_of(project, text)
         editor.open(project.id, task)
         editor.page.screenshot(path=SCREENSHOTS / f"{name}.png")
-        ours = places(stored[task].result)
+        expected = places(stored[task].result)
         shown = editor.shown()
         assert shown.text == displayed(text)
         assert shown.regions == [
             (start, end, label, displayed(held).replace("\n", ""))
-            for start, end, label, held in ours
+            for start, end, label, held in expected
         ]
         listed = [(label, held.split()) for label, held in editor.listed()]
-        assert listed == [(label, held.split()) for _, _, label, held in ours[: len(listed)]]
-        assert len(listed) >= min(len(ours), 10)
+        assert listed == [(label, held.split()) for _, _, label, held in expected[: len(listed)]]
+        assert len(listed) >= min(len(expected), 10)
 
 
-def test_the_label_stream_shows_them_too(editor: Editor, project: BackendProject) -> None:
+def test_label_stream_shows_the_regions(editor: Editor, project: BackendProject) -> None:
     editor.page.goto(f"{editor.url}/projects/{project.id}/data?labeling=1")
     editor.page.wait_for_selector(".lsf-htx-richtext .htx-highlight")
     shown = editor.shown()
@@ -78,9 +76,7 @@ def test_the_label_stream_shows_them_too(editor: Editor, project: BackendProject
     assert [start for start, *_ in shown.regions] == starts
 
 
-def test_what_is_submitted_in_the_browser_keeps_its_place(
-    editor: Editor, project: BackendProject
-) -> None:
+def test_submitted_regions_keep_their_offsets(editor: Editor, project: BackendProject) -> None:
     (task,) = project.add(TEXTS["breaks"])
     editor.open(project.id, task)
     with editor.page.expect_response(lambda answer: "/annotations" in answer.url) as submitted:
@@ -96,7 +92,7 @@ def test_what_is_submitted_in_the_browser_keeps_its_place(
     assert held["data"]["text"] == TEXTS["breaks"]
 
 
-def test_what_is_drawn_in_the_editor_is_completed(editor: Editor, project: BackendProject) -> None:
+def test_drawn_region_is_completed_in_the_editor(editor: Editor, project: BackendProject) -> None:
     task = task_of(project, DRAWN)
     editor.open(project.id, task)
     before = len(editor.shown().regions)
@@ -128,7 +124,7 @@ def test_what_is_drawn_in_the_editor_is_completed(editor: Editor, project: Backe
     assert len([place for place in editor.shown().regions if place[3] == "agent"]) == 2
 
 
-def test_the_picture_of_the_readme(
+def test_readme_screenshot(
     editor: Editor, label_studio: LabelStudioServer, bundled_server: ServerProcess
 ) -> None:
     url = bundled_server.url
@@ -146,9 +142,7 @@ def test_the_picture_of_the_readme(
         assert [start for start, *_ in editor.shown().regions] == starts
 
 
-def test_the_status_page(
-    chromium: Any, project: BackendProject, bundled_server: ServerProcess
-) -> None:
+def test_status_page(chromium: Any, project: BackendProject, bundled_server: ServerProcess) -> None:
     failures: list[str] = []
     context = chromium.new_context(viewport={"width": 1000, "height": 1240}, color_scheme="light")
     try:

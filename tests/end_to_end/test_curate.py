@@ -1,4 +1,4 @@
-"""``tagalong curate`` on a project of a real Label Studio: what is served is what was chosen."""
+"""``tagalong curate`` on a project of a real Label Studio."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,10 +20,10 @@ def project(label_studio: LabelStudioServer) -> Iterator[CuratedProject]:
         yield project
 
 
-def test_label_studio_hands_tasks_out_in_the_chosen_order(project: CuratedProject) -> None:
+def test_label_studio_serves_tasks_in_the_selected_order(project: CuratedProject) -> None:
     free = list(project.documents)[ANNOTATED:]
     waiting: list[int] = []
-    for strategy in ("mixed", "uncertainty"):  # the second time, they have predictions already
+    for strategy in ("mixed", "uncertainty"):  # the second time, tasks have predictions
         found = project.command("select", "--count", COUNT, "--queue", "--strategy", strategy)
         assert found["annotated"] == 0
         assert found["pool"] == len(free)
@@ -35,29 +35,29 @@ def test_label_studio_hands_tasks_out_in_the_chosen_order(project: CuratedProjec
         assert places == {task: score for task, score in project.scores().items() if score < 0}
         tab = project.tab(TAB)
         assert found["shown"].endswith(f"/projects/{project.id}/data?tab={tab.id}")
-        assert project.studio.tasks.list_ids_in_view(project.id, tab.id) == waiting
+        assert project.client.tasks.list_ids_in_view(project.id, tab.id) == waiting
     for task in order:
-        assert project.following() == task
+        assert project.next_task() == task
         project.annotate(task, project.documents[task])
 
 
 def test_each_task_has_one_prediction_of_the_version(project: CuratedProject) -> None:
-    tasks = [one.task for one in project.studio.predictions.list_for_project(project.id)]
+    tasks = [one.task for one in project.client.predictions.list_for_project(project.id)]
     assert len(tasks) == len(set(tasks))
 
 
-def test_what_looks_wrong_is_shown_in_a_tab(project: CuratedProject) -> None:
+def test_review_creates_a_tab_of_suspect_tasks(project: CuratedProject) -> None:
     task, document = list(project.documents.items())[-1]
-    project.annotate(task, replace(document, spans=()))  # everything was forgotten
+    project.annotate(task, replace(document, spans=()))  # an annotation without entities
     found = project.command("review", "--model", "bundled", "--create-view", "--limit", 3)
     tasks = {int(finding["document"]) for finding in found["findings"][:3]}
     assert task in {int(finding["document"]) for finding in found["findings"]}
     tab = project.tab("Review")
     assert found["shown"].endswith(f"?tab={tab.id}")
-    assert set(project.studio.tasks.list_ids_in_view(project.id, tab.id)) == tasks
+    assert set(project.client.tasks.list_ids_in_view(project.id, tab.id)) == tasks
 
 
-def test_agreement_is_of_tasks_that_several_did(project: CuratedProject) -> None:
+def test_agreement_needs_tasks_of_several_annotators(project: CuratedProject) -> None:
     task, document = next(iter(project.documents.items()))
     project.annotate(task, replace(document, spans=document.spans[:1]))
     with raises(InputError, "no-task-with-two-annotators"):

@@ -1,4 +1,4 @@
-"""What a person sees of a review and of an agreement: in light and dark, and on a telephone."""
+"""The pages of a review and of an agreement in a browser: light, dark, and on a phone."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def finding_on(document: Document, place: int, *, forgotten: bool) -> ReviewFind
 
 
 def review_page() -> str:
-    """Of every document, one entity forgotten and one too many."""
+    """A review with a missed and a spurious entity per document."""
     findings = [
         finding_on(document, place, forgotten=place == 1) for document in GOLD for place in (1, 3)
     ]
@@ -52,7 +52,7 @@ def review_page() -> str:
 
 
 def agreement_page() -> str:
-    """Two people, of whom one has drawn less."""
+    """An agreement of two annotators, one with fewer entities."""
     documents = [
         Document(
             f"{one.id}-{who}",
@@ -68,7 +68,7 @@ def agreement_page() -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("make", [review_page, agreement_page])
-def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, make: Any, scheme: str) -> None:
+def test_pages_fit_and_load_nothing(chromium: Any, tmp_path: Path, make: Any, scheme: str) -> None:
     with open_page(chromium, make(), tmp_path, name=make.__name__, scheme=scheme) as page:
         drawn = page.locator("article").first.locator(".piece.missed, .piece.spurious")
         kinds = [one.get_attribute("class") for one in drawn.all()]

@@ -1,6 +1,6 @@
-"""`tagalong demo` as a new user runs it: a real Label Studio, our real server, nothing left after.
+"""`tagalong demo` with a real Label Studio and the real server.
 
-One after the other on one home: checked, resumed, stopped by Ctrl-C.
+The tests share one home, in order: new, resumed, stopped by Ctrl-C.
 """
 
 import os
@@ -19,19 +19,19 @@ from tagalong.backend.models.tier import Tier
 from tests.cli.test_demo import RESTORE_SIGINT
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 600  # seconds, on machines however slow: Label Studio makes its database
+TIMEOUT_SECONDS = 600  # Label Studio creates its database
 
 
 @pytest.fixture(scope="module")
 def home(new_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which Label Studio has only made its tables, which takes half a minute."""
+    """A home with an empty database, whose creation takes half a minute."""
     home = tmp_path_factory.mktemp("demo") / "home"
     shutil.copytree(new_database, home / "data")
     return home
 
 
 def demo(home: Path, program: Path, *more: str) -> Sequence[str]:
-    """The command, heeding signals whoever runs the tests."""
+    """The command line, with signals enabled also in background jobs."""
     words = ["demo", "--home", str(home), "--label-studio", str(program), "--no-browser", *more]
     return [
         sys.executable,
@@ -41,7 +41,7 @@ def demo(home: Path, program: Path, *more: str) -> Sequence[str]:
 
 
 def processes_of(home: Path) -> list[str]:
-    """What runs with the home on its command line or in its environment."""
+    """Processes with the home on their command line or in their environment."""
     listed = subprocess.run(
         ["ps", "axwwe", "-o", "pid=,args="], capture_output=True, text=True, check=True
     )
@@ -50,16 +50,16 @@ def processes_of(home: Path) -> list[str]:
     return [line for line in lines if line.split()[0] != own]
 
 
-@pytest.mark.parametrize("turn", ["new", "resumed"])
-def test_every_prediction_is_stored_right_to_the_character(
-    turn: str, home: Path, label_studio_program: Path, bundled_tier: Tier
+@pytest.mark.parametrize("state", ["new", "resumed"])
+def test_check_passes_on_a_new_and_a_resumed_demo(
+    state: str, home: Path, label_studio_program: Path, bundled_tier: Tier
 ) -> None:
     done = subprocess.run(
         demo(home, label_studio_program, "--check"),
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -69,9 +69,7 @@ def test_every_prediction_is_stored_right_to_the_character(
     assert processes_of(home) == []
 
 
-def test_ctrl_c_stops_what_it_started(
-    home: Path, label_studio_program: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_stops_all_processes(home: Path, label_studio_program: Path, tmp_path: Path) -> None:
     shown = tmp_path / "shown"
     with shown.open("w") as out:
         running = subprocess.Popen(
@@ -80,13 +78,13 @@ def test_ctrl_c_stops_what_it_started(
         try:
             while "Ctrl-C" not in shown.read_text():
                 with pytest.raises(subprocess.TimeoutExpired):
-                    running.wait(0.5)  # it must not end by itself
-            assert len(processes_of(home)) >= 3  # itself, Label Studio, our server
+                    running.wait(0.5)  # it must keep running
+            assert len(processes_of(home)) >= 3  # the command, Label Studio and the server
         finally:
             running.send_signal(signal.SIGINT)
         assert running.wait(60) == 0
-    said = shown.read_text()
-    assert "(resumed)" in said
-    assert re.search(r"http://127\.0\.0\.1:\d+/projects/\d+/data", said)
-    assert "Traceback" not in said
+    output = shown.read_text()
+    assert "(resumed)" in output
+    assert re.search(r"http://127\.0\.0\.1:\d+/projects/\d+/data", output)
+    assert "Traceback" not in output
     assert processes_of(home) == []

@@ -1,4 +1,4 @@
-"""The doctor and a real Label Studio 1.23.2: one thing is broken, and that is what it says."""
+"""The doctor with a real Label Studio 1.23.2: each test breaks one thing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,20 +34,20 @@ def project(label_studio: LabelStudioServer, server: str) -> Iterator[DoctorProj
         yield found
 
 
-def test_all_is_well(project: DoctorProject) -> None:
+def test_healthy_setup_has_only_ok_findings(project: DoctorProject) -> None:
     findings = project.run_doctor()
     assert {finding.status for finding in findings.values()} == {"ok"}
     assert " 2 " in findings["stored"].sentence
 
 
-def test_a_key_that_is_not_known(project: DoctorProject) -> None:
+def test_unknown_key(project: DoctorProject) -> None:
     finding = project.run_doctor(key="0" * 40)["key"]
     assert finding.status == "problem"
     assert "(Invalid token.)" in finding.sentence
 
 
 @pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # the SDK's own call
-def test_tokens_of_both_kinds(project: DoctorProject) -> None:
+def test_legacy_and_personal_tokens(project: DoctorProject) -> None:
     switches = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": False}
     personal = project.call("POST", "api/token/")["token"]
     project.call("POST", "api/jwt/settings", switches)
@@ -59,10 +59,10 @@ def test_tokens_of_both_kinds(project: DoctorProject) -> None:
         assert {finding.status for finding in findings.values()} == {"ok"}
         assert findings["key"].status == "ok"
     finally:
-        with connect(project.running.url, personal) as studio:
+        with connect(project.running.url, personal) as client:
             back = switches | {"legacy_api_tokens_enabled": True}
-            studio.connection.request_json("POST", "api/jwt/settings", body=back)
-            studio.connection.request_json(
+            client.connection.request_json("POST", "api/jwt/settings", body=back)
+            client.connection.request_json(
                 "POST", "api/token/blacklist/", body={"refresh": personal}
             )
     finding = project.run_doctor(key=personal)["key"]
@@ -70,13 +70,13 @@ def test_tokens_of_both_kinds(project: DoctorProject) -> None:
     assert finding.code == "key-revoked"
 
 
-def test_a_project_that_is_not_there(project: DoctorProject) -> None:
+def test_missing_project(project: DoctorProject) -> None:
     finding = project.run_doctor(number=999)["project"]
     assert finding.status == "problem"
     assert f"{project.id} ('Abstracts')" in finding.sentence
 
 
-def test_hypertext(project: DoctorProject) -> None:
+def test_hypertext_config(project: DoctorProject) -> None:
     project.change_project(label_config=HYPERTEXT)
     skips = "tasks setup predict state labels validation"
     finding = only_finding(project.run_doctor(), "config", "problem", skips=f"{skips} version")
@@ -89,7 +89,7 @@ def test_no_tasks(label_studio: LabelStudioServer, server: str) -> None:
         only_finding(project.run_doctor(), "tasks", "warning", skips="predict")
 
 
-def test_a_task_without_the_data_key(project: DoctorProject) -> None:
+def test_task_without_the_data_key(project: DoctorProject) -> None:
     project.change_project(label_config=CONFIG.replace("$text", "$abstract"))
     finding = project.run_doctor()["tasks"]
     assert finding.status == "problem"
@@ -104,14 +104,12 @@ def test_no_backend(label_studio: LabelStudioServer, server: str) -> None:
 
 
 def test_two_backends(project: DoctorProject) -> None:
-    project.studio.ml_backends.add(project.id, f"{project.url}/encoder", "second")
+    project.client.ml_backends.add(project.id, f"{project.url}/encoder", "second")
     finding = only_finding(project.run_doctor(), "connected", "warning")
     assert "'second'" in finding.sentence
 
 
-def test_an_address_that_label_studio_may_not_call(
-    label_studio: LabelStudioServer, server: str
-) -> None:
+def test_address_that_label_studio_blocks(label_studio: LabelStudioServer, server: str) -> None:
     with create_doctor_project(label_studio, server, connected=False) as project:
         finding = project.run_doctor(backend_url="http://10.0.0.1:9090")["network"]
     assert finding.status == "problem"
@@ -120,7 +118,7 @@ def test_an_address_that_label_studio_may_not_call(
     assert "SSRF_PROTECTION_ENABLED=false" in finding.remedy
 
 
-def test_a_host_that_label_studio_does_not_know(
+def test_host_that_label_studio_cannot_resolve(
     label_studio: LabelStudioServer, server: str
 ) -> None:
     with create_doctor_project(label_studio, server, connected=False) as project:
@@ -129,7 +127,7 @@ def test_a_host_that_label_studio_does_not_know(
     assert finding.code == "unknown-host"
 
 
-def test_a_backend_that_is_down(label_studio: LabelStudioServer, tmp_path: Path) -> None:
+def test_backend_is_down(label_studio: LabelStudioServer, tmp_path: Path) -> None:
     with serve_lexicon(tmp_path) as url, create_doctor_project(label_studio, url) as project:
         with ScriptedServer(healthy_backend()) as brief:
             row = project.backend
@@ -140,7 +138,7 @@ def test_a_backend_that_is_down(label_studio: LabelStudioServer, tmp_path: Path)
     assert findings["state"].status == "skipped"
 
 
-def test_a_backend_that_label_studio_alone_cannot_reach(
+def test_backend_unreachable_from_label_studio(
     label_studio: LabelStudioServer, server: str
 ) -> None:
     with create_doctor_project(label_studio, server) as project:
@@ -152,7 +150,7 @@ def test_a_backend_that_label_studio_alone_cannot_reach(
     assert finding.code == "backend-unreachable-from-label-studio"
 
 
-def test_a_slow_health_check(label_studio: LabelStudioServer) -> None:
+def test_slow_health_check(label_studio: LabelStudioServer) -> None:
     with (
         ScriptedServer(healthy_backend()) as slow,
         create_doctor_project(label_studio, slow.url) as project,
@@ -165,14 +163,14 @@ def test_a_slow_health_check(label_studio: LabelStudioServer) -> None:
 @pytest.mark.parametrize(
     ("login", "code"), [(None, "login-missing"), (("ann", "old"), "login-refused")]
 )
-def test_a_password_that_label_studio_does_not_have(
+def test_missing_or_wrong_password_in_label_studio(
     label_studio: LabelStudioServer, login: tuple[str, str] | None, code: str
 ) -> None:
     with (
         ScriptedServer(healthy_backend()) as server,
         create_doctor_project(label_studio, server.url) as project,
     ):
-        project.studio.ml_backends.update(project.backend, login=login)
+        project.client.ml_backends.update(project.backend, login=login)
         for path in ("GET /versions", "POST /setup", "POST /predict"):
             server.script.answers[path] = (401, {"error": "username or password is wrong"})
         finding = only_finding(
@@ -181,14 +179,14 @@ def test_a_password_that_label_studio_does_not_have(
     assert finding.code == code
 
 
-def test_our_server_with_its_password(label_studio: LabelStudioServer, tmp_path: Path) -> None:
+def test_server_with_password_and_secret(label_studio: LabelStudioServer, tmp_path: Path) -> None:
     login, secret = ("ann", "secret"), "c0ffee"
     with (
         serve_lexicon(tmp_path, credentials=Credentials(*login), webhook_secret=secret) as url,
         create_doctor_project(label_studio, url, connected=False) as project,
     ):
-        project.studio.ml_backends.add(project.id, url, "locked", login=login)
-        project.studio.ml_backends.update(project.backend, title=project.backend.model_version)
+        project.client.ml_backends.add(project.id, url, "locked", login=login)
+        project.client.ml_backends.update(project.backend, title=project.backend.model_version)
         headers = {"headers": {WEBHOOK_SECRET_HEADER: secret}}
         project.call("PATCH", f"api/webhooks/{project.webhook}/", headers)
         assert {finding.status for finding in project.run_doctor(login=login).values()} == {"ok"}
@@ -201,14 +199,14 @@ def test_predictions_are_not_shown(project: DoctorProject) -> None:
     assert finding.code == "prelabelling-off"
 
 
-def test_the_title_is_not_the_version(project: DoctorProject) -> None:
-    project.studio.ml_backends.update(project.backend, title="Tagalong")
+def test_title_is_not_the_version(project: DoctorProject) -> None:
+    project.client.ml_backends.update(project.backend, title="Tagalong")
     finding = only_finding(project.run_doctor(), "version", "problem")
     assert finding.code == "outdated-title"
     assert project.version in finding.remedy
 
 
-def test_the_project_names_no_version(project: DoctorProject) -> None:
+def test_project_names_no_version(project: DoctorProject) -> None:
     project.change_project(model_version="")
     finding = only_finding(project.run_doctor(), "version", "problem")
     assert finding.code == "shows-other-version"
@@ -216,14 +214,14 @@ def test_the_project_names_no_version(project: DoctorProject) -> None:
 
 def store(project: DoctorProject, label: str, version: str) -> None:
     """Store a prediction, which Label Studio does not validate here."""
-    task = next(project.studio.tasks.iterate_for_project(project.id)).id
+    task = next(project.client.tasks.iterate_for_project(project.id)).id
     value = {"start": 0, "end": 8, "text": TEXTS[0][:8], "labels": [label]}
     region = {"id": "r", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
     body = {"task": task, "result": [region], "score": 0.5, "model_version": version}
     project.call("POST", "api/predictions/", body)
 
 
-def test_the_project_shows_stored_predictions(project: DoctorProject) -> None:
+def test_project_shows_stored_predictions(project: DoctorProject) -> None:
     store(project, "Chemical", "batch-1")
     project.change_project(model_version="batch-1")
     finding = only_finding(project.run_doctor(), "version", "warning")
@@ -231,7 +229,7 @@ def test_the_project_shows_stored_predictions(project: DoctorProject) -> None:
     assert "'batch-1'" in finding.sentence
 
 
-def test_labels_without_a_name_in_the_project(
+def test_labels_that_are_not_in_the_project(
     label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     lexicon = {"naloxone": "Chemical", "cisplatin": "Drug"}
@@ -243,19 +241,19 @@ def test_labels_without_a_name_in_the_project(
     assert finding.sentence.endswith(": Drug.")
 
 
-def test_a_webhook_that_was_removed(project: DoctorProject) -> None:
+def test_removed_webhook(project: DoctorProject) -> None:
     project.call("DELETE", f"api/webhooks/{project.webhook}/")
     finding = only_finding(project.run_doctor(), "webhook", "problem")
     assert finding.code == "no-webhook"
 
 
-def test_a_webhook_that_is_switched_off(project: DoctorProject) -> None:
+def test_inactive_webhook(project: DoctorProject) -> None:
     project.call("PATCH", f"api/webhooks/{project.webhook}/", {"is_active": False})
     finding = only_finding(project.run_doctor(), "webhook", "problem")
     assert finding.code == "webhook-off"
 
 
-def test_a_webhook_without_its_secret(label_studio: LabelStudioServer, tmp_path: Path) -> None:
+def test_webhook_without_the_secret(label_studio: LabelStudioServer, tmp_path: Path) -> None:
     with (
         serve_lexicon(tmp_path, webhook_secret="c0ffee") as url,
         create_doctor_project(label_studio, url) as project,
@@ -264,12 +262,12 @@ def test_a_webhook_without_its_secret(label_studio: LabelStudioServer, tmp_path:
         assert finding.code == "webhook-secret"
         headers = {"headers": {WEBHOOK_SECRET_HEADER: "c0ffee"}}
         project.call("PATCH", f"api/webhooks/{project.webhook}/", headers)
-        # Events come now; the train button, which carries a password alone, does not.
+        # Events are accepted now, but the train button sends only the password.
         finding = only_finding(project.run_doctor(), "webhook", "warning")
         assert finding.code == "train-button"
 
 
-def test_a_stored_prediction_that_would_be_refused(project: DoctorProject) -> None:
+def test_stored_prediction_that_validation_would_refuse(project: DoctorProject) -> None:
     store(project, "Gene", project.version)
     finding = only_finding(project.run_doctor(), "validation", "warning")
     assert finding.code == "invalid-predictions-unnoticed"
@@ -279,16 +277,18 @@ def test_a_stored_prediction_that_would_be_refused(project: DoctorProject) -> No
 def test_predictions_of_another_version(label_studio: LabelStudioServer, server: str) -> None:
     with create_doctor_project(label_studio, server) as project:
         store(project, "Chemical", "old-1")
-        project.studio.tasks.add(project.id, [{"data": {"text": TEXTS[0]}}])
+        project.client.tasks.add(project.id, [{"data": {"text": TEXTS[0]}}])
         finding = only_finding(project.run_doctor(), "stored", "warning")
     assert "old-1 (1)" in finding.sentence
 
 
-def test_a_backend_added_by_half(strict_label_studio: LabelStudioServer, server: str) -> None:
+def test_backend_added_without_its_webhook(
+    strict_label_studio: LabelStudioServer, server: str
+) -> None:
     with create_doctor_project(strict_label_studio, server, connected=False) as project:
         with pytest.raises(LabelStudioError, match="reserved network address"):
-            project.studio.ml_backends.add(project.id, server, "half")
-        assert [row.url for row in project.studio.ml_backends.list_for_project(project.id)] == [
+            project.client.ml_backends.add(project.id, server, "half")
+        assert [row.url for row in project.client.ml_backends.list_for_project(project.id)] == [
             server
         ]
         findings = project.run_doctor()

@@ -1,4 +1,4 @@
-"""Our server behind a real Label Studio 1.23.2, which validates predictions or does not."""
+"""The server with a real Label Studio 1.23.2, with and without validation of predictions."""
 
 import json
 import time
@@ -38,25 +38,25 @@ DRAWN = "Zorbium 😀 helped.\r\nThen zorbium, Zorbium and Zorbium2; naloxone." 
 
 
 @pytest.fixture(scope="module", params=["validation off", "validation on"])
-def studio(request: pytest.FixtureRequest) -> LabelStudioServer:
+def client(request: pytest.FixtureRequest) -> LabelStudioServer:
     names = {"validation off": "label_studio", "validation on": "validating_label_studio"}
     running: LabelStudioServer = request.getfixturevalue(names[request.param])
     return running
 
 
 @pytest.fixture(scope="module")
-def project(studio: LabelStudioServer, bundled_server: ServerProcess) -> Iterator[BackendProject]:
-    """With predictions, fetched as "Retrieve Predictions" does."""
+def project(client: LabelStudioServer, bundled_server: ServerProcess) -> Iterator[BackendProject]:
+    """A project with predictions, fetched as by "Retrieve Predictions"."""
     with create_backend_project(
-        studio, bundled_server.url, [*TEXTS.values(), *ABSTRACTS]
+        client, bundled_server.url, [*TEXTS.values(), *ABSTRACTS]
     ) as project:
-        project.studio.predictions.retrieve(project.id)
+        project.client.predictions.retrieve(project.id)
         yield project
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Our server with a password and a secret, and models of its own."""
+def protected_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with a password, a webhook secret and its own models folder."""
     secrets = {
         "TAGALONG_USERNAME": LOGIN[0],
         "TAGALONG_PASSWORD": LOGIN[1],
@@ -67,7 +67,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 def wait_for(ready: Callable[[], bool], *, seconds: float = 60) -> None:
-    """Until something is so; events may come a moment after what they tell of."""
+    """Wait for a condition, because events arrive with a delay."""
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline
@@ -81,7 +81,7 @@ def annotate(project: BackendProject, task: int, result: Any) -> dict[str, Any]:
     return answer
 
 
-def test_validation_is_what_the_fixture_says(
+def test_validation_matches_the_fixture(
     project: BackendProject, request: pytest.FixtureRequest
 ) -> None:
     region = result_from_spans(Document("1", "naloxone"), [Span(0, 8, "Gene")], CONFIG)
@@ -94,26 +94,26 @@ def test_validation_is_what_the_fixture_says(
         project.call("DELETE", f"api/predictions/{stored['id']}/")
 
 
-def test_label_studio_is_connected_and_goes_by_our_version(
+def test_label_studio_is_connected_and_shows_the_served_version(
     project: BackendProject, bundled_server: ServerProcess
 ) -> None:
-    (backend,) = project.studio.ml_backends.list_for_project(project.id)
+    (backend,) = project.client.ml_backends.list_for_project(project.id)
     assert backend.is_connected
     assert backend.model_version == bundled_server.version
-    assert project.studio.get_project(project.id).model_version == bundled_server.version
+    assert project.client.get_project(project.id).model_version == bundled_server.version
     assert project.call("GET", f"api/ml/{backend.id}/versions") == {
         "versions": [bundled_server.version]
     }
-    (webhook,) = project.studio.webhooks.list_for_project(project.id)
+    (webhook,) = project.client.webhooks.list_for_project(project.id)
     assert webhook.url == f"{bundled_server.url}/webhook"
 
 
-def test_every_stored_prediction_is_ours_to_the_character(
+def test_stored_predictions_equal_those_of_the_tier(
     project: BackendProject, bundled_tier: Tier
 ) -> None:
     stored = project.stored()
     assert stored.keys() == project.texts.keys()
-    assert check_predictions(project.studio, project.id, bundled_tier.version).findings == ()
+    assert check_predictions(project.client, project.id, bundled_tier.version).findings == ()
     for task, expected in expected_items(bundled_tier, project.texts).items():
         assert places(stored[task].result) == places(expected["result"])
         assert len(stored[task].result) > 0
@@ -125,7 +125,7 @@ def test_every_stored_prediction_is_ours_to_the_character(
         assert INTERFACE.validate_prediction(item, return_errors=True) == []
 
 
-def test_scores_fill_the_column_and_the_least_sure_task_comes_first(
+def test_scores_are_shown_and_the_most_uncertain_task_comes_first(
     project: BackendProject,
 ) -> None:
     path = f"api/tasks/?project={project.id}&fields=all&page_size=100"
@@ -134,7 +134,7 @@ def test_scores_fill_the_column_and_the_least_sure_task_comes_first(
     assert scores == {
         task: pytest.approx(prediction.score) for task, prediction in project.stored().items()
     }
-    project.studio.update_project(project.id, sampling="Uncertainty sampling")
+    project.client.update_project(project.id, sampling="Uncertainty sampling")
     following = project.call("GET", f"api/projects/{project.id}/next")
     assert following["id"] == min(scores, key=lambda task: scores[task])
     assert [one["model_version"] for one in following["predictions"]] == [
@@ -152,7 +152,7 @@ def test_opening_a_task_predicts_it(project: BackendProject, bundled_tier: Tier)
     assert places(prediction["result"]) == places(expected[task]["result"])
 
 
-def test_what_was_drawn_is_completed(project: BackendProject) -> None:
+def test_drawn_region_is_completed(project: BackendProject) -> None:
     (task,) = project.add(DRAWN)
     value = {"start": 0, "end": 7, "text": "Zorbium", "labels": ["Disease"]}
     names = {"from_name": "label", "to_name": "text", "type": "labels", "origin": "manual"}
@@ -167,7 +167,7 @@ def test_what_was_drawn_is_completed(project: BackendProject) -> None:
     assert project.call("POST", path, body)["data"]["result"] == []
 
 
-def test_what_is_submitted_is_recorded_and_comes_back_unchanged(
+def test_annotations_are_recorded_and_exported_unchanged(
     project: BackendProject, bundled_server: ServerProcess, tmp_path: Path
 ) -> None:
     results = {task: prediction.result for task, prediction in project.stored().items()}
@@ -188,27 +188,27 @@ def test_what_is_submitted_is_recorded_and_comes_back_unchanged(
 
     project.call("DELETE", f"api/annotations/{deleted['id']}/")
 
-    def told(action: str) -> list[tuple[tuple[int, ...], tuple[AnnotationRef, ...]]]:
+    def refs_of(action: str) -> list[tuple[tuple[int, ...], tuple[AnnotationRef, ...]]]:
         events = bundled_server.events(project.id)
         return [(one.tasks, one.annotations) for one in events if one.action == action]
 
-    wait_for(lambda: bool(told("ANNOTATIONS_DELETED")))
-    created = {(tasks, refs[0].id) for tasks, refs in told("ANNOTATION_CREATED")}
+    wait_for(lambda: bool(refs_of("ANNOTATIONS_DELETED")))
+    created = {(tasks, refs[0].id) for tasks, refs in refs_of("ANNOTATION_CREATED")}
     assert created == {((task,), one["id"]) for task, one in submitted.items()}
-    assert [refs[0].id for _, refs in told("ANNOTATION_UPDATED")] == [changed["id"]]
-    assert [refs[0].id for _, refs in told("ANNOTATIONS_DELETED")] == [deleted["id"]]
+    assert [refs[0].id for _, refs in refs_of("ANNOTATION_UPDATED")] == [changed["id"]]
+    assert [refs[0].id for _, refs in refs_of("ANNOTATIONS_DELETED")] == [deleted["id"]]
 
 
-def test_the_train_button_is_recorded(
-    project: BackendProject, bundled_server: ServerProcess
-) -> None:
+def test_train_button_is_recorded(project: BackendProject, bundled_server: ServerProcess) -> None:
     project.call("POST", f"api/ml/{project.backend.id}/train", {})
     wait_for(
         lambda: "START_TRAINING" in [event.action for event in bundled_server.events(project.id)]
     )
 
 
-def test_no_text_is_written_down(project: BackendProject, bundled_server: ServerProcess) -> None:
+def test_no_document_text_is_stored_or_logged(
+    project: BackendProject, bundled_server: ServerProcess
+) -> None:
     journal = b"".join(
         path.read_bytes() for path in bundled_server.models.rglob("*") if path.is_file()
     )
@@ -217,54 +217,62 @@ def test_no_text_is_written_down(project: BackendProject, bundled_server: Server
         assert not any(word in written.lower() for word in (b"lithium", b"naloxone", b"famotidine"))
 
 
-def test_a_wrong_password_is_told(studio: LabelStudioServer, guarded: ServerProcess) -> None:
+def test_wrong_password_is_refused(
+    client: LabelStudioServer, protected_server: ServerProcess
+) -> None:
     for login in (None, (LOGIN[0], "wrong"), ("other", LOGIN[1])):
         with (
             pytest.raises(LabelStudioError, match="401"),
-            create_backend_project(studio, guarded.url, ["naloxone"], login=login),
+            create_backend_project(client, protected_server.url, ["naloxone"], login=login),
         ):
             pass
 
 
-def test_with_the_password_it_works_and_events_need_the_secret(
-    studio: LabelStudioServer, guarded: ServerProcess
+def test_password_gives_access_and_events_need_the_secret(
+    client: LabelStudioServer, protected_server: ServerProcess
 ) -> None:
-    with create_backend_project(studio, guarded.url, [TEXTS["greek"]], login=LOGIN) as project:
+    with create_backend_project(
+        client, protected_server.url, [TEXTS["greek"]], login=LOGIN
+    ) as project:
         (task,) = project.texts
-        project.studio.predictions.retrieve(project.id)
+        project.client.predictions.retrieve(project.id)
         result = project.stored()[task].result
         assert result
 
         first = annotate(project, task, result)["id"]
-        (webhook,) = project.studio.webhooks.list_for_project(project.id)
+        (webhook,) = project.client.webhooks.list_for_project(project.id)
         headers = {"headers": {WEBHOOK_SECRET_HEADER: SECRET}}
         project.call("PATCH", f"api/webhooks/{webhook.id}/", headers)
         second = annotate(project, task, result)["id"]
-        wait_for(lambda: bool(guarded.events(project.id)))
-        refs = [event.annotations for event in guarded.events(project.id)]
+        wait_for(lambda: bool(protected_server.events(project.id)))
+        refs = [event.annotations for event in protected_server.events(project.id)]
         assert [[ref.id for ref in of_event] for of_event in refs] == [[second]]
         assert first != second
 
         project.call("POST", f"api/ml/{project.backend.id}/train", {})
-        wait_for(lambda: guarded.events(project.id)[-1].action == "START_TRAINING")
+        wait_for(lambda: protected_server.events(project.id)[-1].action == "START_TRAINING")
 
 
-def test_a_version_that_is_promoted_predicts(
-    studio: LabelStudioServer,
-    guarded: ServerProcess,
+def test_promoted_version_predicts(
+    client: LabelStudioServer,
+    protected_server: ServerProcess,
     bundled_tier: Tier,
     request: pytest.FixtureRequest,
 ) -> None:
-    with create_backend_project(studio, guarded.url, list(TEXTS.values()), login=LOGIN) as project:
-        project.studio.predictions.retrieve(project.id)
-        before = guarded.version
+    with create_backend_project(
+        client, protected_server.url, list(TEXTS.values()), login=LOGIN
+    ) as project:
+        project.client.predictions.retrieve(project.id)
+        before = protected_server.version
         assert before
-        promoted = publish_swapped(guarded.models, request.node.callspec.id.replace(" ", "-"))
-        wait_for(lambda: guarded.version == promoted)
-        backend = project.studio.ml_backends.list_for_project(project.id)[0]
+        promoted = publish_swapped(
+            protected_server.models, request.node.callspec.id.replace(" ", "-")
+        )
+        wait_for(lambda: protected_server.version == promoted)
+        backend = project.client.ml_backends.list_for_project(project.id)[0]
         assert backend.model_version == promoted
-        project.studio.ml_backends.update(backend, title=promoted)
-        project.studio.predictions.retrieve(project.id)
+        project.client.ml_backends.update(backend, title=promoted)
+        project.client.predictions.retrieve(project.id)
 
         assert project.stored(before).keys() == project.texts.keys()
         stored = project.stored(promoted)
@@ -275,4 +283,4 @@ def test_a_version_that_is_promoted_predicts(
             ]
         versions = project.call("GET", f"api/ml/{backend.id}/versions")["versions"]
         assert versions[0] == promoted
-        assert project.studio.get_project(project.id).model_version == promoted
+        assert project.client.get_project(project.id).model_version == promoted

@@ -31,26 +31,26 @@ SENTENCES = [document.text for document in sentences(40)]
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What a command did."""
+class CommandResult:
+    """The result of a command."""
 
     code: int
-    out: str
-    said: str
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A project, and the command on it."""
+class PrelabelProject:
+    """A project and a function that runs the command on it."""
 
-    studio: LabelStudioClient
+    client: LabelStudioClient
     project: int
     texts: Mapping[int, str]
-    run: Callable[..., Ran]
+    run: Callable[..., CommandResult]
 
     def stored(self) -> dict[int, list[StoredPrediction]]:
         found: dict[int, list[StoredPrediction]] = {task: [] for task in self.texts}
-        for one in self.studio.predictions.list_for_project(self.project):
+        for one in self.client.predictions.list_for_project(self.project):
             found.setdefault(one.task, []).append(one)
         return found
 
@@ -63,105 +63,107 @@ def running(request: pytest.FixtureRequest) -> LabelStudioServer:
 
 
 @pytest.fixture
-def bench(
+def prelabel(
     running: LabelStudioServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Bench]:
+) -> Iterator[PrelabelProject]:
     monkeypatch.chdir(tmp_path)  # where the journal goes
     monkeypatch.setenv("LABEL_STUDIO_URL", running.url)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", running.account.token)
-    with running.connect() as studio:
-        project = create_project_with_tasks(studio, [*TEXTS.values(), *SENTENCES[:10]])
-        texts = {task.id: task.data["text"] for task in studio.tasks.iterate_for_project(project)}
+    with running.connect() as client:
+        project = create_project_with_tasks(client, [*TEXTS.values(), *SENTENCES[:10]])
+        texts = {task.id: task.data["text"] for task in client.tasks.iterate_for_project(project)}
 
-        def run(*arguments: str) -> Ran:
+        def run(*arguments: str) -> CommandResult:
             capsys.readouterr()
             with pytest.raises(SystemExit) as ended:
                 main(["prelabel", "--project", str(project), "--rate", "1000", *arguments])
-            said = capsys.readouterr()
+            output = capsys.readouterr()
             code = ended.value.code
-            return Ran(code if isinstance(code, int) else 0, said.out, said.err)
+            return CommandResult(code if isinstance(code, int) else 0, output.out, output.err)
 
-        yield Bench(studio, project, texts, run)
-        studio.connection.request_json("DELETE", f"api/projects/{project}/")
+        yield PrelabelProject(client, project, texts, run)
+        client.connection.request_json("DELETE", f"api/projects/{project}/")
 
 
-def test_every_task_gets_its_prediction_once(bench: Bench, bundled_tier: Tier) -> None:
-    ran = bench.run()
-    assert ran.code == 0, ran.said
-    expected = expected_items(bundled_tier, bench.texts)
-    for task, stored in bench.stored().items():
+def test_each_task_gets_one_prediction(prelabel: PrelabelProject, bundled_tier: Tier) -> None:
+    result = prelabel.run()
+    assert result.code == 0, result.stderr
+    expected = expected_items(bundled_tier, prelabel.texts)
+    for task, stored in prelabel.stored().items():
         [one] = stored
         assert one.model_version == bundled_tier.version
         assert places(one.result) == places(expected[task]["result"])
         assert one.score == pytest.approx(expected[task]["score"], abs=1e-6)
-    again = bench.run()
-    assert "nothing left to do" in again.out
-    assert {len(stored) for stored in bench.stored().values()} == {1}
+    again = prelabel.run()
+    assert "nothing left to do" in again.stdout
+    assert {len(stored) for stored in prelabel.stored().values()} == {1}
     assert list(Path().glob("*.journal")) == []
-    # A project that shows nobody's predictions shows these; one that does is left as it is.
-    assert bench.studio.get_project(bench.project).model_version == bundled_tier.version
-    assert f"Annotators see {bundled_tier.version}" in ran.out
+    # A project without a shown version shows this one.
+    assert prelabel.client.get_project(prelabel.project).model_version == bundled_tier.version
+    assert f"Annotators see {bundled_tier.version}" in result.stdout
 
 
-def test_another_version_stays_shown_unless_told_otherwise(
-    bench: Bench, bundled_tier: Tier
+def test_shown_version_is_kept_without_the_show_option(
+    prelabel: PrelabelProject, bundled_tier: Tier
 ) -> None:
-    task = min(bench.texts)
+    task = min(prelabel.texts)
     other = {"task": task, "result": [], "score": 0.5, "model_version": "older"}
-    assert bench.studio.predictions.add(bench.project, [other]) == 1
-    bench.studio.update_project(bench.project, model_version="older")
-    ran = bench.run()
-    assert f"Annotators still see older: choose {bundled_tier.version}" in ran.out
-    assert bench.studio.get_project(bench.project).model_version == "older"
-    ran = bench.run("--show")
-    assert f"Annotators see {bundled_tier.version}" in ran.out
-    assert bench.studio.get_project(bench.project).model_version == bundled_tier.version
+    assert prelabel.client.predictions.add(prelabel.project, [other]) == 1
+    prelabel.client.update_project(prelabel.project, model_version="older")
+    result = prelabel.run()
+    assert f"Annotators still see older: choose {bundled_tier.version}" in result.stdout
+    assert prelabel.client.get_project(prelabel.project).model_version == "older"
+    result = prelabel.run("--show")
+    assert f"Annotators see {bundled_tier.version}" in result.stdout
+    assert prelabel.client.get_project(prelabel.project).model_version == bundled_tier.version
 
 
-def test_a_dry_run_stores_nothing(bench: Bench) -> None:
-    ran = bench.run("--dry-run", "--cost-per-hour", "2")
-    assert f"{len(bench.texts)} documents" in ran.out
-    assert "$0.00" in ran.out
-    assert {len(stored) for stored in bench.stored().values()} == {0}
+def test_dry_run_stores_nothing(prelabel: PrelabelProject) -> None:
+    result = prelabel.run("--dry-run", "--cost-per-hour", "2")
+    assert f"{len(prelabel.texts)} documents" in result.stdout
+    assert "$0.00" in result.stdout
+    assert {len(stored) for stored in prelabel.stored().values()} == {0}
     assert list(Path().glob("*.journal")) == []
 
 
-def test_only_what_nobody_has_annotated(bench: Bench) -> None:
-    first, *others = bench.texts
-    path = f"api/tasks/{first}/annotations/?project={bench.project}"
-    bench.studio.connection.request_json("POST", path, body={"result": [], "lead_time": 1.0})
-    bench.run("--unlabeled")
-    counts = {task: len(stored) for task, stored in bench.stored().items()}
+def test_unlabeled_option_skips_annotated_tasks(prelabel: PrelabelProject) -> None:
+    first, *others = prelabel.texts
+    path = f"api/tasks/{first}/annotations/?project={prelabel.project}"
+    prelabel.client.connection.request_json("POST", path, body={"result": [], "lead_time": 1.0})
+    prelabel.run("--unlabeled")
+    counts = {task: len(stored) for task, stored in prelabel.stored().items()}
     assert counts == {first: 0, **dict.fromkeys(others, 1)}
 
 
-def test_only_what_a_tab_shows(bench: Bench) -> None:
-    some = list(bench.texts)[2:5]
+def test_view_option_predicts_tasks_of_a_tab(prelabel: PrelabelProject) -> None:
+    some = list(prelabel.texts)[2:5]
     filters = [
         {"filter": "filter:tasks:id", "operator": "equal", "type": "Number", "value": task}
         for task in some
     ]
     data = {"title": "Some", "filters": {"conjunction": "or", "items": filters}}
-    view = bench.studio.connection.request_json(
-        "POST", "api/dm/views/", body={"project": bench.project, "data": data}
+    view = prelabel.client.connection.request_json(
+        "POST", "api/dm/views/", body={"project": prelabel.project, "data": data}
     )
-    bench.run("--view", str(view["id"]))
-    counts = {task: len(stored) for task, stored in bench.stored().items()}
-    assert counts == {task: int(task in some) for task in bench.texts}
+    prelabel.run("--view", str(view["id"]))
+    counts = {task: len(stored) for task, stored in prelabel.stored().items()}
+    assert counts == {task: int(task in some) for task in prelabel.texts}
 
 
-def test_a_task_that_cannot_be_read_is_named_and_the_rest_goes_on(bench: Bench) -> None:
-    [bad] = bench.studio.tasks.add(bench.project, [{"data": {"text": "to be a number"}}])
-    bench.studio.connection.request_json("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
-    ran = bench.run("--json")
-    assert f"task {bad} has a number under" in ran.out
-    assert {len(bench.stored()[task]) for task in bench.texts} == {1}
+def test_unreadable_task_is_named_and_others_are_predicted(prelabel: PrelabelProject) -> None:
+    [bad] = prelabel.client.tasks.add(prelabel.project, [{"data": {"text": "to be a number"}}])
+    prelabel.client.connection.request_json(
+        "PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}}
+    )
+    result = prelabel.run("--json")
+    assert f"task {bad} has a number under" in result.stdout
+    assert {len(prelabel.stored()[task]) for task in prelabel.texts} == {1}
 
 
-def test_killed_and_begun_again_it_ends_as_if_nobody_had(
+def test_killed_and_restarted_batch_has_the_same_predictions(
     label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     texts = [f"{text} {number}" for number, text in enumerate(SENTENCES * 5)]
@@ -181,112 +183,120 @@ def test_killed_and_begun_again_it_ends_as_if_nobody_had(
     assert found.is_like(expected)
 
 
-def test_label_studio_goes_and_comes_back(
+def test_label_studio_outage_is_survived(
     start_another: Callable[[Mapping[str, str]], LabelStudioServer], tmp_path: Path
 ) -> None:
-    with start_another({}) as running, running.connect() as studio:
-        project = create_project_with_tasks(studio, SENTENCES * 5)
+    with start_another({}) as running, running.connect() as client:
+        project = create_project_with_tasks(client, SENTENCES * 5)
         process = start_prelabel(running, project, tmp_path)
         journal = tmp_path / "batch.journal"
         while process.poll() is None and not journal.exists():
             time.sleep(0.05)
         stopped = running.process
-        signal_group(stopped.pid, signal.SIGSTOP)  # connections stand, and nothing answers
+        signal_group(stopped.pid, signal.SIGSTOP)  # connections stay open without answers
         time.sleep(2)
         signal_group(stopped.pid, signal.SIGCONT)
-        _, said = process.communicate()
-        assert process.returncode == 0, said
-        stored = studio.predictions.list_for_project(project)
+        _, output = process.communicate()
+        assert process.returncode == 0, output
+        stored = client.predictions.list_for_project(project)
         assert len({one.task for one in stored}) == len(stored) == len(SENTENCES * 5)
 
 
 def signal_group(group: int, number: int) -> None:
-    """To Label Studio and all that it started."""
+    """Send a signal to Label Studio and its child processes."""
     os.killpg(group, number)
 
 
-def test_what_is_wrong_is_said_in_one_sentence(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_errors_are_one_sentence(
+    prelabel: PrelabelProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def said(*arguments: str, **environment: str) -> str:
+    def error_of(*arguments: str, **environment: str) -> str:
         with monkeypatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
-            ran = bench.run(*arguments)
-        assert ran.code == 1
-        assert "Traceback" not in ran.said
-        return " ".join(ran.said.split())
+            result = prelabel.run(*arguments)
+        assert result.code == 1
+        assert "Traceback" not in result.stderr
+        return " ".join(result.stderr.split())
 
-    failed(said(LABEL_STUDIO_API_KEY="f" * 40), "label-studio-key")
-    failed(said(LABEL_STUDIO_URL="http://127.0.0.1:9"), "label-studio-unreachable")
-    failed(said("--project", "999999"), "label-studio-missing")
+    failed(error_of(LABEL_STUDIO_API_KEY="f" * 40), "label-studio-key")
+    failed(error_of(LABEL_STUDIO_URL="http://127.0.0.1:9"), "label-studio-unreachable")
+    failed(error_of("--project", "999999"), "label-studio-missing")
     genes = '<View><Labels name="l" toName="t"><Label value="Gene"/></Labels><Text name="t" value="$text"/></View>'  # noqa: E501
-    bench.studio.connection.request_json(
-        "PATCH", f"api/projects/{bench.project}/", body={"label_config": genes}
+    prelabel.client.connection.request_json(
+        "PATCH", f"api/projects/{prelabel.project}/", body={"label_config": genes}
     )
-    told = said()
-    failed(told, "config-without-model-labels")
-    assert "Gene" in told
-    bench.studio.connection.request_json(
-        "PATCH", f"api/projects/{bench.project}/", body={"label_config": read_demo_label_config()}
+    error = error_of()
+    failed(error, "config-without-model-labels")
+    assert "Gene" in error
+    prelabel.client.connection.request_json(
+        "PATCH",
+        f"api/projects/{prelabel.project}/",
+        body={"label_config": read_demo_label_config()},
     )
 
 
-def test_a_journal_of_another_project_is_refused(bench: Bench, tmp_path: Path) -> None:
-    other = create_project_with_tasks(bench.studio, ["Naloxone.", "to be a number"])
-    bad = max(task.id for task in bench.studio.tasks.iterate_for_project(other))
-    bench.studio.connection.request_json("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
+def test_journal_of_another_project_is_refused(prelabel: PrelabelProject, tmp_path: Path) -> None:
+    other = create_project_with_tasks(prelabel.client, ["Naloxone.", "to be a number"])
+    bad = max(task.id for task in prelabel.client.tasks.iterate_for_project(other))
+    prelabel.client.connection.request_json(
+        "PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}}
+    )
     journal = str(tmp_path / "j")
-    assert bench.run("--project", str(other), "--journal", journal).code == 0  # keeps it, for one
-    ran = bench.run("--journal", journal)
-    assert ran.code == 1
-    assert "is of another source, project" in ran.said
-    bench.studio.connection.request_json("DELETE", f"api/projects/{other}/")
+    assert (
+        prelabel.run("--project", str(other), "--journal", journal).code == 0
+    )  # the failed task keeps the journal
+    result = prelabel.run("--journal", journal)
+    assert result.code == 1
+    assert "is of another source, project" in result.stderr
+    prelabel.client.connection.request_json("DELETE", f"api/projects/{other}/")
 
 
-def with_one_that_keeps_the_journal(bench: Bench) -> None:
-    [bad] = bench.studio.tasks.add(bench.project, [{"data": {"text": "to be a number"}}])
-    bench.studio.connection.request_json("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
+def add_unreadable_task(prelabel: PrelabelProject) -> None:
+    [bad] = prelabel.client.tasks.add(prelabel.project, [{"data": {"text": "to be a number"}}])
+    prelabel.client.connection.request_json(
+        "PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}}
+    )
 
 
-def test_what_was_deleted_or_edited_meanwhile_is_predicted_anew(
-    bench: Bench, bundled_tier: Tier
+def test_deleted_predictions_and_edited_tasks_are_predicted_again(
+    prelabel: PrelabelProject, bundled_tier: Tier
 ) -> None:
-    with_one_that_keeps_the_journal(bench)
-    assert bench.run().code == 0
-    before = bench.stored()
-    first, second, *others = bench.texts
-    bench.studio.predictions.remove(before[first][0].id)
-    edited = f"As was said, {bench.texts[second]}"
+    add_unreadable_task(prelabel)
+    assert prelabel.run().code == 0
+    before = prelabel.stored()
+    first, second, *others = prelabel.texts
+    prelabel.client.predictions.remove(before[first][0].id)
+    edited = f"As was said, {prelabel.texts[second]}"
     path = f"api/tasks/{second}/"
-    bench.studio.connection.request_json("PATCH", path, body={"data": {"text": edited}})
-    assert bench.run().code == 0
-    stored = bench.stored()
-    expected = expected_items(bundled_tier, {**bench.texts, second: edited})
-    for task in bench.texts:
+    prelabel.client.connection.request_json("PATCH", path, body={"data": {"text": edited}})
+    assert prelabel.run().code == 0
+    stored = prelabel.stored()
+    expected = expected_items(bundled_tier, {**prelabel.texts, second: edited})
+    for task in prelabel.texts:
         [one] = stored[task]
         assert places(one.result) == places(expected[task]["result"])
     assert all(stored[task] == before[task] for task in others)
 
 
-def test_a_journal_goes_on_with_another_labelling_config_where_nothing_waits(bench: Bench) -> None:
+def test_finished_journal_accepts_a_changed_labelling_config(prelabel: PrelabelProject) -> None:
     def change(config: str) -> None:
-        path = f"api/projects/{bench.project}/"
-        bench.studio.connection.request_json("PATCH", path, body={"label_config": config})
+        path = f"api/projects/{prelabel.project}/"
+        prelabel.client.connection.request_json("PATCH", path, body={"label_config": config})
 
-    with_one_that_keeps_the_journal(bench)
-    assert bench.run().code == 0
+    add_unreadable_task(prelabel)
+    assert prelabel.run().code == 0
     change(read_demo_label_config().replace("</Labels>", '<Label value="Gene"/></Labels>'))
-    before = bench.stored()
-    ran = bench.run()
-    assert ran.code == 0
-    assert "documents were done before" in ran.said
-    assert bench.stored() == before
+    before = prelabel.stored()
+    result = prelabel.run()
+    assert result.code == 0
+    assert "documents were done before" in result.stderr
+    assert prelabel.stored() == before
 
 
-def test_a_project_that_is_deleted_ends_the_batch_in_a_sentence(bench: Bench) -> None:
-    gone = create_project_with_tasks(bench.studio, SENTENCES)
-    bench.studio.connection.request_json("DELETE", f"api/projects/{gone}/")
-    ran = bench.run("--project", str(gone))
-    assert ran.code == 1
-    assert "has no api/projects/" in ran.said
+def test_deleted_project_ends_the_batch_in_one_sentence(prelabel: PrelabelProject) -> None:
+    gone = create_project_with_tasks(prelabel.client, SENTENCES)
+    prelabel.client.connection.request_json("DELETE", f"api/projects/{gone}/")
+    result = prelabel.run("--project", str(gone))
+    assert result.code == 1
+    assert "has no api/projects/" in result.stderr

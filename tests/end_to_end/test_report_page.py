@@ -1,4 +1,4 @@
-"""What a person sees of a report: in light and dark, on a telephone, and on paper."""
+"""The report page in a browser: light, dark, on a phone, and printed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,11 +14,11 @@ from tests.end_to_end.html_pages import open_page
 from tests.end_to_end.test_curate_pages import GOLD, agreement_page, review_page
 from tests.training.evaluation.test_html import make_comparison, make_report
 
-LONG = "Long_label" * 8  # no place to break it
+LONG = "Long_label" * 8  # cannot be wrapped
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, scheme: str) -> None:
+def test_page_fits_and_loads_nothing(chromium: Any, tmp_path: Path, scheme: str) -> None:
     html = report_to_html(make_report())
     with open_page(chromium, html, tmp_path, name="report", scheme=scheme) as page:
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -33,7 +33,7 @@ def relabelled(spans: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(replace(span, label=LONG) for span in spans)
 
 
-def test_a_long_label_does_not_make_a_page_wider_than_a_telephone(
+def test_long_label_fits_a_phone(
     chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = make_comparison()
@@ -57,7 +57,7 @@ def test_a_long_label_does_not_make_a_page_wider_than_a_telephone(
             assert LONG in page.locator(".text .tag").first.inner_text()
 
 
-def test_it_can_be_printed(chromium: Any, tmp_path: Path) -> None:
+def test_page_can_be_printed(chromium: Any, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(report_to_html(make_report()), encoding="utf-8")
     context = chromium.new_context(color_scheme="dark")

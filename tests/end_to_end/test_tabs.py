@@ -14,7 +14,7 @@ from tests.end_to_end.curated_project import CuratedProject, create_curated_proj
 from tests.end_to_end.editor import SCREENSHOTS, Editor, new_editor
 
 COUNT = 6
-# The texts in the list of tasks, from the top, of which nothing covers or cuts off the beginning.
+# The visible texts in the list of tasks, from the top.
 TEXTS = """() => [...document.querySelectorAll("[data-testid=table-row-wrapper]")]
   .sort((one, other) => parseFloat(one.style.top) - parseFloat(other.style.top))
   .map(row => [...row.querySelectorAll("*")].filter(part => {
@@ -38,7 +38,7 @@ def editor(account: BrowserContext, label_studio: LabelStudioServer) -> Iterator
 
 
 def open_tab(editor: Editor, address: str) -> list[str]:
-    """Open a tab, and wait for its list of tasks; the texts there, in order."""
+    """Open a tab and wait for its tasks; returns their texts in order."""
     editor.page.goto(address)
     editor.page.wait_for_selector("[data-testid=table-row-wrapper]")
     editor.page.wait_for_load_state("networkidle")
@@ -46,8 +46,8 @@ def open_tab(editor: Editor, address: str) -> list[str]:
     return found
 
 
-def label(editor: Editor, button: str) -> int:
-    """Press a button that opens the first task; its number."""
+def press_label_button(editor: Editor, button: str) -> int:
+    """Press a button that opens the first task; returns its id."""
     if button != "Label All Tasks":
         editor.page.get_by_role("button", name="Toggle open").last.click()
     with editor.page.expect_response(lambda answer: "id=next_task" in answer.url) as given:
@@ -56,20 +56,20 @@ def label(editor: Editor, button: str) -> int:
     return int(given.value.json()["id"])
 
 
-def queued(project: CuratedProject, count: int = COUNT) -> tuple[list[int], str]:
-    """Queue tasks; these in their order, and the address of their tab."""
+def queue_tasks(project: CuratedProject, count: int = COUNT) -> tuple[list[int], str]:
+    """Queue tasks; returns their ids in order and the URL of their tab."""
     found = project.command("select", "--count", count, "--queue")
     return [int(choice["id"]) for choice in found["chosen"]], found["shown"]
 
 
-def test_the_queue_is_shown_in_its_order(editor: Editor, project: CuratedProject) -> None:
-    order, address = queued(project)
+def test_queue_tab_is_in_queue_order(editor: Editor, project: CuratedProject) -> None:
+    order, address = queue_tasks(project)
     assert open_tab(editor, address) == [project.documents[task].text for task in order]
     editor.page.screenshot(path=SCREENSHOTS / "queue.png")
     assert editor.page.get_by_text(TAB).is_visible()
     for button in ("Label All Tasks", "Label Tasks As Displayed"):
         open_tab(editor, address)
-        assert label(editor, button) == order[0]
+        assert press_label_button(editor, button) == order[0]
     with editor.page.expect_response(lambda answer: "id=next_task" in answer.url) as following:
         editor.page.get_by_test_id("bottombar-submit-button").click()
     assert following.value.json()["id"] == order[1]
@@ -77,11 +77,9 @@ def test_the_queue_is_shown_in_its_order(editor: Editor, project: CuratedProject
     assert editor.failures == []
 
 
-def test_no_annotator_takes_a_place_for_a_confidence(
-    editor: Editor, project: CuratedProject
-) -> None:
-    order, address = queued(project)
-    stored = {one.task: one for one in project.studio.predictions.list_for_project(project.id)}
+def test_queue_scores_are_shown_as_negative(editor: Editor, project: CuratedProject) -> None:
+    order, address = queue_tasks(project)
+    stored = {one.task: one for one in project.client.predictions.list_for_project(project.id)}
     task = next(one for one in order if stored[one].result)
     editor.page.goto(f"{address}&task={task}")
     left = COUNT - order.index(task)
@@ -98,7 +96,7 @@ def test_no_annotator_takes_a_place_for_a_confidence(
     assert editor.failures == []
 
 
-def test_what_looks_wrong_is_shown(editor: Editor, project: CuratedProject) -> None:
+def test_review_tab_shows_suspect_tasks(editor: Editor, project: CuratedProject) -> None:
     found = project.command("review", "--model", "bundled", "--create-view", "--limit", 8)
     tasks = {int(finding["document"]) for finding in found["findings"][:8]}
     shown = open_tab(editor, found["shown"])
@@ -108,21 +106,21 @@ def test_what_looks_wrong_is_shown(editor: Editor, project: CuratedProject) -> N
     assert editor.failures == []
 
 
-def test_a_queue_of_hundreds(editor: Editor, label_studio: LabelStudioServer) -> None:
+def test_queue_of_200_tasks(editor: Editor, label_studio: LabelStudioServer) -> None:
     with create_curated_project(label_studio, 220) as project:
-        order, address = queued(project, 200)
+        order, address = queue_tasks(project, 200)
         shown = open_tab(editor, address)
         assert len(shown) > COUNT
         assert shown == [project.documents[task].text for task in order[: len(shown)]]
         editor.page.get_by_role("button", name="Filters").click()
-        # With a filter per task, the page takes two minutes for this.
+        # With one filter per task, the page needs two minutes.
         editor.page.get_by_text("Add Another Filter").wait_for(timeout=30_000)
         editor.page.keyboard.press("Escape")
-        assert label(editor, "Label Tasks As Displayed") == order[0]
+        assert press_label_button(editor, "Label Tasks As Displayed") == order[0]
         assert editor.failures == []
 
 
-def test_the_doctor_opens_the_data_manager_again(editor: Editor, project: CuratedProject) -> None:
+def test_doctor_repairs_the_data_manager(editor: Editor, project: CuratedProject) -> None:
     first, second, *_ = project.documents
     old = {
         "title": "Next: long",
@@ -130,7 +128,7 @@ def test_the_doctor_opens_the_data_manager_again(editor: Editor, project: Curate
         "ordering": ["-tasks:id"],
     }
     body = {"project": project.id, "data": old}
-    tab = project.studio.connection.request_json("POST", "api/dm/views/", body=body)["id"]
+    tab = project.client.connection.request_json("POST", "api/dm/views/", body=body)["id"]
     address = f"{editor.url}/projects/{project.id}/data"
     editor.page.goto(address)
     editor.page.wait_for_load_state("networkidle")
@@ -148,15 +146,15 @@ def test_the_doctor_opens_the_data_manager_again(editor: Editor, project: Curate
     assert editor.failures == []
 
 
-def test_predictions_are_validated_and_queued_all_the_same(
+def test_queue_works_with_validation(
     validating_label_studio: LabelStudioServer,
 ) -> None:
     with create_curated_project(validating_label_studio) as project:
-        order, _ = queued(project)
+        order, _ = queue_tasks(project)
         scores = project.scores()
         assert [scores[task] for task in order] == [(n - COUNT) / 100 for n in range(COUNT)]
         for task in order[:2]:
-            assert project.following() == task
+            assert project.next_task() == task
             project.annotate(task, project.documents[task])
         options = DoctorOptions(project.running.url, project.running.account.token, project.id)
         assert run_doctor(options)["validation"].status == "ok"

@@ -44,7 +44,7 @@ class FakeLabelStudio:
         self.refusing: set[int] = (
             set()
         )  # tasks whose predictions make Label Studio refuse the request
-        self.failing: set[int] = set()  # tasks whose predictions make the request fail
+        self.failing_loader: set[int] = set()  # tasks whose predictions make the request fail
         self.url = "http://127.0.0.1:8080"
         self.connection = SimpleNamespace(authorization_header=str)
         self.tasks = SimpleNamespace(list_after=self._list_after, list_by_id=self._list_by_id)
@@ -110,7 +110,7 @@ class FakeLabelStudio:
         numbers = {item["task"] for item in items}
         if numbers - self.texts.keys() or numbers & self.refusing:
             raise LabelStudioError("refused", "refused", "it says why")
-        if numbers & self.failing:
+        if numbers & self.failing_loader:
             raise LabelStudioError("failed", "failed", "it says how")
         taken = [item for item in items if item["task"] not in self.forbidden]
         self._fault(store=taken)

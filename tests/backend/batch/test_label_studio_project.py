@@ -83,8 +83,8 @@ def test_refused_predictions_do_not_affect_other_tasks(tasks: int, data: st.Data
     label_studio = FakeLabelStudio(tasks)
     some = st.sets(st.sampled_from(sorted(label_studio.texts)), max_size=3)
     label_studio.forbidden, label_studio.refusing = data.draw(some), data.draw(some)
-    label_studio.failing = data.draw(some)
-    bad = label_studio.forbidden | label_studio.refusing | label_studio.failing
+    label_studio.failing_loader = data.draw(some)
+    bad = label_studio.forbidden | label_studio.refusing | label_studio.failing_loader
     with TemporaryDirectory() as folder:
         count = run(label_studio, folder)
         with BatchJournal(Path(folder) / "j") as journal:
@@ -94,7 +94,7 @@ def test_refused_predictions_do_not_affect_other_tasks(tasks: int, data: st.Data
     assert aside.keys() == bad
     assert count[DocumentState.FAILED] == len(bad)
     for number, reason in aside.items():
-        if number not in label_studio.forbidden | label_studio.failing:
+        if number not in label_studio.forbidden | label_studio.failing_loader:
             assert "it says why" in reason
 
 

@@ -45,11 +45,13 @@ class Killed(BaseException):
 class CountingTier(LexiconTier):
     """Counts the predictions of each document. It fails on some documents and is killed at one."""
 
-    def __init__(self, *, failing: Sequence[str] = (), fails: int = 99, ends_at: int = 0) -> None:
+    def __init__(
+        self, *, failing_loader: Sequence[str] = (), fails: int = 99, ends_at: int = 0
+    ) -> None:
         super().__init__("lexicon-1")
         self.asked: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self._failing, self._fails = failing, fails
+        self._failing, self._fails = failing_loader, fails
         self._ends_at, self._seen = ends_at, 0
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
@@ -103,7 +105,7 @@ def test_interrupted_batch_resumes_without_predicting_twice(ends: list[int]) -> 
 
 
 def test_failing_document_does_not_affect_others(path: Path) -> None:
-    tier = CountingTier(failing=["d3", "d70"])
+    tier = CountingTier(failing_loader=["d3", "d70"])
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         aside = journal.read_entries(DocumentState.FAILED)
@@ -119,11 +121,11 @@ def test_failing_document_does_not_affect_others(path: Path) -> None:
         assert answers(journal) == run_undisturbed()
 
 
-@given(failing=st.sets(st.integers(0, 19)), fails=st.integers(1, MAX_ATTEMPTS + 6))
-def test_failing_documents_are_isolated(failing: set[int], fails: int) -> None:
+@given(failing_loader=st.sets(st.integers(0, 19)), fails=st.integers(1, MAX_ATTEMPTS + 6))
+def test_failing_documents_are_isolated(failing_loader: set[int], fails: int) -> None:
     documents = DOCUMENTS[:20]
-    names = [documents[number].id for number in failing]
-    found = predict_isolating_failures(CountingTier(failing=names, fails=fails), documents)
+    names = [documents[number].id for number in failing_loader]
+    found = predict_isolating_failures(CountingTier(failing_loader=names, fails=fails), documents)
     expected = LexiconTier("lexicon-1").predict(documents)
     for document, got, right in zip(documents, found, expected, strict=True):
         if isinstance(got, PredictionFailure):
@@ -142,7 +144,7 @@ def test_unreadable_documents_fail_with_their_reason(path: Path) -> None:
 
 
 def test_batch_ends_if_no_document_can_be_predicted(path: Path) -> None:
-    tier = CountingTier(failing=[document.id for document in DOCUMENTS])
+    tier = CountingTier(failing_loader=[document.id for document in DOCUMENTS])
     with BatchJournal(path) as journal:
         with raises(BatchError, "batch-nothing-predicted") as raised:
             BatchPasses(journal, JournalSink()).predict(
@@ -246,7 +248,7 @@ def test_interrupted_cascade_resumes_without_predicting_twice(ends: list[tuple[i
 
 def test_document_that_fails_in_the_second_pass_keeps_its_prediction(path: Path) -> None:
     with BatchJournal(path) as journal:
-        cascade(journal, UncertainTier(), SecondPassTier(failing=["d0", "d196"]), 0.1)
+        cascade(journal, UncertainTier(), SecondPassTier(failing_loader=["d0", "d196"]), 0.1)
         kept = {entry.key: entry.version for entry in journal.iterate_entries()}
     assert kept["d0"] == kept["d196"] == "lexicon-1"
     assert Counter(kept.values())["better-1"] == 18
@@ -256,7 +258,7 @@ def test_batch_ends_if_the_second_pass_predicts_nothing(path: Path) -> None:
     names = [document.id for document in DOCUMENTS]
     with BatchJournal(path) as journal:
         with raises(BatchError, "batch-nothing-predicted"):
-            cascade(journal, UncertainTier(), SecondPassTier(failing=names), 1.0)
+            cascade(journal, UncertainTier(), SecondPassTier(failing_loader=names), 1.0)
         assert journal.count_by_state() == {DocumentState.DEFERRED: len(DOCUMENTS)}
 
 

@@ -379,7 +379,7 @@ def test_failed_prediction_that_never_arrived_stays_failed(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     label_studio = FakeLabelStudio(3)
-    label_studio.failing = {6}
+    label_studio.failing_loader = {6}
     label_studio._store([{"task": 6, "model_version": "", "score": 1.0, "result": ()}] * 2)
     assert ResumableBatch(label_studio, tmp_path).run() == {
         DocumentState.DELIVERED: 2,

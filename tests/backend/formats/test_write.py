@@ -83,7 +83,7 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
         write_documents([DOCUMENT], tmp_path, "jsonl", overwrite=True)
 
 
-def failing() -> Iterator[str]:
+def failing_loader() -> Iterator[str]:
     yield "half"
     raise OSError(28, "No space left on device")
 
@@ -92,7 +92,7 @@ def test_failed_write_leaves_no_partial_file(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     second.write_text("old")
     with raises(OutputError, "output-unwritable"):
-        write_atomically({first: ["new"], second: failing()}, overwrite=True)
+        write_atomically({first: ["new"], second: failing_loader()}, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["second"]
     assert second.read_text() == "old"
 

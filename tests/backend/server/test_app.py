@@ -31,7 +31,7 @@ from tests.backend.server.app_client import (
     settings_in,
 )
 from tests.backend.web_server import Page, serve_pages
-from tests.lexicon_tier import failing
+from tests.lexicon_tier import failing_loader
 from tests.versions import publish_number
 
 PREFIXES = ["", "/encoder"]
@@ -355,7 +355,7 @@ def test_unexpected_error_leaks_nothing_to_client_or_log(
 
 def test_load_failure_is_answered_with_its_reason(tmp_path: Path) -> None:
     version = ModelRegistry(tmp_path, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled").name
-    load = failing(version, error=OSError("weights are gone"))
+    load = failing_loader(version, error=OSError("weights are gone"))
     with serve_app(settings_in(tmp_path), load=load) as client:
         for path, body in (("/setup", {}), ("/predict", request_for("x"))):
             answer = post_json(client, path, body)

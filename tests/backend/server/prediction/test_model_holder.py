@@ -19,7 +19,7 @@ from tagalong.ner.errors import OpenVINOError, TagalongError, VersionInvalid, Ve
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.model_registry import ModelRegistry
 from tests.errors import raises
-from tests.lexicon_tier import LexiconTier, failing, load_lexicon
+from tests.lexicon_tier import LexiconTier, failing_loader, load_lexicon
 
 Publish = Callable[..., Manifest]
 
@@ -126,7 +126,7 @@ def test_load_failure_is_cleared_without_current_version(
 ) -> None:
     version = publish(1, tier="llm").version
     store.promote("llm", version)
-    load = failing(version, error=RuntimeError("mismatch"))
+    load = failing_loader(version, error=RuntimeError("mismatch"))
     holder = ModelHolder("llm", ModelRegistry(store.root), telemetry=Telemetry(), load=load)
     holder.refresh()
     assert holder.state.load_failures
@@ -160,7 +160,7 @@ def test_failed_load_keeps_the_old_version(store: ModelStore, publish: Publish) 
     first = promoted(store, publish, 1)
     second = publish(2).version
     holder = make_holder(
-        store, failing(second, error=VersionInvalid("a file is missing: roll back"))
+        store, failing_loader(second, error=VersionInvalid("a file is missing: roll back"))
     )
     holder.refresh()
     store.promote("encoder", second)
@@ -222,7 +222,7 @@ def test_load_failure_is_cleared_when_another_version_is_current(
 ) -> None:
     promoted(store, publish, 1)
     second = publish(2).version
-    holder = make_holder(store, failing(second, error=RuntimeError("mismatch")))
+    holder = make_holder(store, failing_loader(second, error=RuntimeError("mismatch")))
     holder.refresh()
     store.promote("encoder", second)
     holder.refresh()
@@ -238,7 +238,9 @@ def test_restart_with_damaged_version_serves_the_previous_one(
 ) -> None:
     first = promoted(store, publish, 1)
     second = promoted(store, publish, 2)
-    holder = make_holder(store, failing(second, error=VersionInvalid("tampered with: retrain")))
+    holder = make_holder(
+        store, failing_loader(second, error=VersionInvalid("tampered with: retrain"))
+    )
     holder.refresh()
     assert holder.serving_version() == first
     assert holder.state.load_failures
@@ -248,7 +250,7 @@ def test_restart_with_damaged_first_promotion_serves_the_bundled_version(
     store: ModelStore, publish: Publish
 ) -> None:
     first = promoted(store, publish, 1)
-    load = failing(first, error=VersionInvalid("tampered with: retrain"))
+    load = failing_loader(first, error=VersionInvalid("tampered with: retrain"))
     catalogue = ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER)
     holder = ModelHolder("encoder", catalogue, telemetry=Telemetry(), load=load)
     holder.refresh()
@@ -267,7 +269,7 @@ def test_replacement_of_a_damaged_version_is_upgraded_and_checked(
         "encoder",
         ModelRegistry(store.root),
         telemetry=Telemetry(),
-        load=failing(second, error=VersionInvalid("tampered with: retrain")),
+        load=failing_loader(second, error=VersionInvalid("tampered with: retrain")),
         find_upgrade=lambda folder, tier: (
             better if folder.name == first and tier != better else None
         ),

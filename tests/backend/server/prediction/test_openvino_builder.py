@@ -81,8 +81,12 @@ def test_pytorch_serves_until_the_version_is_compiled(tiny_base, tmp_path: Path)
 def test_failed_build_is_not_repeated(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     tries = tmp_path / "tries"
-    failing = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x'); raise SystemExit(1)")
-    builder = OpenVINOBuilder(failing, tmp_path / "openvino.log")
+    failing_loader = (
+        sys.executable,
+        "-c",
+        f"open({str(tries)!r}, 'a').write('x'); raise SystemExit(1)",
+    )
+    builder = OpenVINOBuilder(failing_loader, tmp_path / "openvino.log")
     tier = builder.load(folder)
     for _ in range(30):
         assert builder.find_upgrade(folder, tier) is None
