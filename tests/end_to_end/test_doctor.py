@@ -1,11 +1,17 @@
 """The doctor with a real Label Studio 1.23.2: each test breaks one thing."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.doctor.backend_responses import (
+    HEALTH_LIMIT_SECONDS,
+    PREDICT_LIMIT_SECONDS,
+    SETUP_LIMIT_SECONDS,
+)
 from tagalong.backend.label_studio.api.client import connect
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from tagalong.ner.errors import LabelStudioError
@@ -148,6 +154,16 @@ def test_backend_unreachable_from_label_studio(
         finding = project.run_doctor(backend_url=server)["state"]
     assert finding.status == "problem"
     assert finding.code == "backend-unreachable-from-label-studio"
+
+
+def test_time_limits_are_those_of_label_studio(label_studio_program: Path) -> None:
+    environment = label_studio_program.resolve().parents[1]
+    [source] = environment.glob("lib/python*/site-packages/label_studio/ml/api_connector.py")
+    found = re.findall(r"'ML_TIMEOUT_(\w+)', (\d+)\)", source.read_text(encoding="utf-8"))
+    limits = {name: float(seconds) for name, seconds in found}
+    assert limits["HEALTH"] == HEALTH_LIMIT_SECONDS
+    assert limits["SETUP"] == SETUP_LIMIT_SECONDS
+    assert limits["PREDICT"] == PREDICT_LIMIT_SECONDS
 
 
 def test_slow_health_check(label_studio: LabelStudioServer) -> None:
