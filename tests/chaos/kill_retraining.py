@@ -71,7 +71,7 @@ def main() -> None:
             began = time.monotonic()
             expected = run(0, 1.0, 0)
             seconds = time.monotonic() - began
-            print(f"undisturbed: {expected.current} in {seconds:.0f} s, {expected.run.state}")
+            print(f"undisturbed: {expected.current} in {seconds:.0f} s, {expected.job.state}")
             done = wrong = number = 0
             while done < options.runs:
                 number += 1
