@@ -124,10 +124,10 @@ class TinyLLM:
 
 
 def make_tiny_llm(model: PreTrainedModel, *, window: int = 4096) -> TinyLLM:
-    verbalisers = choose_verbalizers(tokenizer(), TAGS)
-    planner = PromptBuilder(tokenizer(), TAGS, verbalisers, window=window)
-    scorer = TagScorer(model, verbalisers.ids, planner.prefix, precision="fp32")
-    return TinyLLM(model, planner, scorer, SlotDecoder(scorer, TAGS, verbalisers))
+    verbalizers = choose_verbalizers(tokenizer(), TAGS)
+    planner = PromptBuilder(tokenizer(), TAGS, verbalizers, window=window)
+    scorer = TagScorer(model, verbalizers.ids, planner.prefix, precision="fp32")
+    return TinyLLM(model, planner, scorer, SlotDecoder(scorer, TAGS, verbalizers))
 
 
 def random_texts(seed: int, count: int, *, longest: int) -> list[str]:

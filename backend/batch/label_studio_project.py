@@ -124,7 +124,7 @@ class ProjectSource:
         )
 
     def count_tasks(self) -> int:
-        """Count the tasks; an upper bound where only unlabeled ones are read."""
+        """Count the tasks; an upper bound where only unlabelled ones are read."""
         if self._view_task_ids is None:
             count = self._project.call(self._project.client.get_project).task_count
         else:

@@ -69,7 +69,7 @@ def read_conll(head: FileHead, options: ReadOptions, import_log: ImportLog) -> I
 
 
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
-    # CoNLL has no tag for unlabeled spans, and no row for a document without words.
+    # CoNLL has no tag for unlabelled spans, and no row for a document without words.
     labels = sorted({span.label for span in document.spans})
     # A label with tabs, line ends or NUL, or with white space at an edge, would be read otherwise.
     read = {label: _parse_row(f"x\tB-{label}") for label in labels}

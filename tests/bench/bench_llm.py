@@ -171,9 +171,9 @@ class TinyLLM:
         if precision == "fp32":
             tier.slot_decoder.scorer.model.float()  # versions are served in bf16
         if window is not None:
-            verbalisers = tier.prompt_builder.verbalizers
+            verbalizers = tier.prompt_builder.verbalizers
             tier.prompt_builder = PromptBuilder(
-                self.tokenizer, tier.tag_set, verbalisers, window=window
+                self.tokenizer, tier.tag_set, verbalizers, window=window
             )
         tier.drafter = load_tier(
             ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)

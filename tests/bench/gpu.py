@@ -162,10 +162,10 @@ def training(
         target_modules=linear_layer_names(model),
     )
     adapted = get_peft_model(model, lora).train()
-    verbalisers = choose_verbalizers(tokenizer, TAGS)
-    planner = PromptBuilder(tokenizer, TAGS, verbalisers, window=WINDOW)
+    verbalizers = choose_verbalizers(tokenizer, TAGS)
+    planner = PromptBuilder(tokenizer, TAGS, verbalizers, window=WINDOW)
     lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
-    tag_ids = torch.tensor(verbalisers.ids, device=device)
+    tag_ids = torch.tensor(verbalizers.ids, device=device)
     loss = partial(slot_loss, tag_ids=tag_ids, noise_share=0.1)
     slots = SlotModel(adapted, tag_ids)
     weights = [weight for weight in adapted.parameters() if weight.requires_grad]

@@ -45,8 +45,8 @@ class Schemes:
         precision: Precision,
     ) -> None:
         self.tags = TagSet(LABELS)
-        verbalisers = choose_verbalizers(tokenizer, self.tags)
-        self._planner = PromptBuilder(tokenizer, self.tags, verbalisers, window=window)
+        verbalizers = choose_verbalizers(tokenizer, self.tags)
+        self._planner = PromptBuilder(tokenizer, self.tags, verbalizers, window=window)
         self._decoder = build_slot_decoder(model, self._planner, self.tags, precision=precision)
         self._paper = PaperDecoder(model, tokenizer, self.tags)
         self._own: dict[str, tuple[int, ...]] = {}

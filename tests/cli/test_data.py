@@ -94,7 +94,7 @@ def test_convert_counts_dropped_content(tmp_path: Path) -> None:
     shown = run("convert", EXPORT, "--to", "conll", "--out", out, "--force").stdout
     assert "2 entities lost: outvoted" in shown
     assert said["unknown_lost"] == 2
-    assert "2 unlabeled spans" in shown
+    assert "2 unlabelled spans" in shown
     assert len(read_corpus([out]).documents) == 6
 
 

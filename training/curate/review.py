@@ -93,7 +93,7 @@ def check_annotated(documents: Sequence[Document], labels: Sequence[str]) -> Non
     if not label_counts:
         raise InputError(
             f"{len(documents)} documents have no annotation to review: give annotated documents, "
-            "with the labeling config of their project or none",
+            "with the labelling config of their project or none",
             code="no-annotations",
         )
     if label_counts.keys().isdisjoint(labels):

@@ -100,7 +100,7 @@ def evaluate_as_paper(
     used = sorted({span.label for document in gold for span in document.spans})
     if not gold or not (labels or used):
         raise InputError(
-            "the gold documents have no labeled entities, which --protocol paper needs: "
+            "the gold documents have no labelled entities, which --protocol paper needs: "
             "give annotated documents",
             code="gold-without-entities",
         )

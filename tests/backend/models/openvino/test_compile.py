@@ -76,7 +76,7 @@ def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quantising(older_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def cpu_with_int8(older_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU with int8 and without bf16."""
     for module in (compiling, cache):
         monkeypatch.setattr(module, "int8_instruction_set", lambda: "avx512_vnni")
@@ -104,9 +104,9 @@ def test_compiled_version_has_the_scores_of_its_model(family: str, version, olde
 
 @pytest.mark.slow
 def test_model_that_quantization_degrades_is_not_quantized(
-    version, quantising, monkeypatch
+    version, cpu_with_int8, monkeypatch
 ) -> None:
-    quantise = compiling._quantize
+    quantize = compiling._quantize
 
     def spoil(plain, reference, examples):
         """Quantise with the tags in another order."""
@@ -115,7 +115,7 @@ def test_model_that_quantization_degrades_is_not_quantized(
         head.weight.data = kept.flip(0)
         spoilt = compiling._convert(reference.runner.model, read_manifest(folder))
         head.weight.data = kept
-        return quantise(spoilt, reference, examples)
+        return quantize(spoilt, reference, examples)
 
     monkeypatch.setattr(compiling, "_quantize", spoil)
     folder = version()
@@ -133,7 +133,7 @@ def test_model_that_quantization_degrades_is_not_quantized(
 
 
 def test_model_that_cannot_be_quantized_is_compiled_unquantized(
-    version, quantising, monkeypatch
+    version, cpu_with_int8, monkeypatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("Exception from src/core.cpp:84:\nno such operation\n")
@@ -185,7 +185,7 @@ def test_rejection_rules() -> None:
 
 
 def test_model_that_disagrees_with_pytorch_is_rejected_in_every_format(
-    version, quantising, monkeypatch
+    version, cpu_with_int8, monkeypatch
 ):
     folder = version()
     monkeypatch.setattr(check, "MIN_AGREEMENT", 1.1)
