@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt tests/
 # Children of the tests import what is compiled already.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install lint format types test quick endtoend demo bench bundled constraints clean
+.PHONY: help install lint format types test pytest quick endtoend demo bench bundled constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | while IFS=: read -r name what; do \
@@ -47,8 +47,12 @@ format: install  ## correct what tools can correct
 types: install  ## check types
 	$(BIN)/mypy
 
-test: lint types  ## run lint, types and all tests; installs a Label Studio for some of them
-	$(BIN)/pytest -n 2
+test: install  ## run lint, types and all tests; installs a Label Studio for some of them
+	$(MAKE) -j 3 lint types pytest
+
+# Three workers for two cores: tests with a Label Studio wait for it.
+pytest: install
+	$(BIN)/pytest -n 3
 
 quick: lint types  ## run the same without slow tests and without a Label Studio
 	$(BIN)/pytest -n 2 -m "not slow" --ignore=tests/end_to_end

@@ -1,15 +1,11 @@
 """The command ``tagalong retrain`` on projects of a real Label Studio."""
 
 import json
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +26,6 @@ from tagalong.ner.errors import StateFileError, TrainingError
 from tagalong.ner.manifest import read_manifest
 from tagalong.training.jobs.project_data import fetch_annotated_tasks
 from tagalong.training.recipes.schedule import Schedule
-from tests.chaos.prelabel_runs import ROOT
 from tests.chaos.retraining_runs import (
     add_annotated_tasks,
     create_annotated_project,
@@ -39,9 +34,17 @@ from tests.chaos.retraining_runs import (
 from tests.end_to_end.backend_project import BackendProject, create_backend_project
 from tests.end_to_end.server_process import start_server
 from tests.errors import mentions, raises
+from tests.forked_process import ForkedProcess, run_forked
 from tests.toy_corpus import toy_documents
 
-QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=64, precision="fp32")
+LIMITED = """
+import resource, sys
+from tagalong.cli.main import main
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+main(sys.argv[2:])
+"""
+QUICK = Schedule(epochs=2, patience=2, learning_rate=3e-3, batch_tokens=64, precision="fp32")
 
 
 @dataclass(frozen=True)
@@ -329,14 +332,7 @@ def test_annotated_tasks_are_read_from_all_pages(annotated: AnnotatedProject) ->
 def test_full_disk_is_reported_and_keeps_the_served_version(annotated: AnnotatedProject) -> None:
     # A file size limit above that of the annotations and the job store.
     limit = 2 * max(path.stat().st_size for path in annotated.models.glob("encoder/*/*"))
-    full = subprocess.run(
-        [sys.executable, "-m", "tagalong", *annotated.command("--project", annotated.project)],
-        cwd=ROOT,
-        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    full = run_forked("-c", LIMITED, limit, *annotated.command("--project", annotated.project))
     assert full.returncode == 1
     mentions(full.stderr, "training-state-unwritable")
     jobs = JobStore(annotated.models)
@@ -353,12 +349,10 @@ def test_full_disk_is_reported_and_keeps_the_served_version(annotated: Annotated
     assert ModelStore(annotated.models).promoted_version("encoder") != annotated.first
 
 
-def start_training(annotated: AnnotatedProject) -> tuple["subprocess.Popen[bytes]", JobStore]:
+def start_training(annotated: AnnotatedProject) -> tuple[ForkedProcess, JobStore]:
     """Start the command in a child process and wait until it trains."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tagalong", *annotated.command("--project", annotated.project)],
-        cwd=ROOT,
-    )
+    command = annotated.command("--project", annotated.project)
+    process = ForkedProcess("-m", "tagalong", *command, log=annotated.models / "command.log")
     jobs = JobStore(annotated.models)
     deadline = time.monotonic() + 120
     while not any(job.status_message.startswith("training") for job in jobs.list_latest(limit=1)):

@@ -29,7 +29,7 @@ from tests.toy_corpus import LABELS, toy_documents
 
 HELD_OUT_SHARE = 0.2  # share that `tagalong retrain` holds out
 RETRAIN_AFTER = 30  # annotations that start a training
-QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=64, precision="fp32")
+QUICK = Schedule(epochs=2, patience=2, learning_rate=3e-3, batch_tokens=64, precision="fp32")
 PRELABELLED = 20  # tasks that a new version predicts
 TRAINING_TIMEOUT_SECONDS = 300.0  # enough for busy machines
 
