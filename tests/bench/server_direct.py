@@ -32,7 +32,7 @@ class Timed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._forward, name)
 
-    def logits(self, batch: ModelInputs) -> FloatArray:
+    def compute_logits(self, batch: ModelInputs) -> FloatArray:
         start = time.perf_counter()
         found = self._forward.compute_logits(batch)
         self.seconds += time.perf_counter() - start
