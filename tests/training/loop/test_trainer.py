@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from transformers import get_linear_schedule_with_warmup
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.text.windows import WindowConfig
@@ -164,3 +165,16 @@ def test_recipe_round_trips_through_manifest(adapter):
     )
     config = {name: value for name, value in recipe_to_json(recipe).items() if name != "base"}
     assert recipe_from_json(EncoderRecipe, json.loads(json.dumps(config)), base) == recipe
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
+def test_learning_rate_follows_the_linear_schedule_of_transformers(tmp_path, warmup: float) -> None:
+    schedule = replace(SCHEDULE, warmup=warmup)
+    _, trainer = make_loop([], tmp_path / "state", schedule=schedule)
+    steps = trainer._steps
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+    expected = get_linear_schedule_with_warmup(optimizer, int(warmup * steps), steps)
+    for _ in range(steps + 2):
+        assert trainer._scheduler.get_last_lr()[0] == expected.get_last_lr()[0]
+        for part in (trainer._optimizer, optimizer, trainer._scheduler, expected):
+            part.step()
