@@ -80,7 +80,7 @@ def training(folder: Path) -> Iterator[None]:
         "10",
         sys.executable,
         "-m",
-        "cli",
+        "tagalong",
         "train",
         "encoder",
         str(corpus),
