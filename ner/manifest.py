@@ -58,7 +58,7 @@ class VersionMetadata:
 
     tier: str
     name: str  # the first part of the version's name
-    base: str  # hub id, folder or ``package:MODULE/PATH``
+    base: str  # hub id, folder or ``package:MODULE/PATH``; empty for none
     base_revision: str | None = None  # commit or package version; None for a folder
     labels: tuple[str, ...]  # in the order of the labelling config; tag ids follow that order
     config: Mapping[str, Any] = field(default_factory=dict)  # all settings of the training
@@ -73,7 +73,7 @@ class VersionMetadata:
 class Manifest(VersionMetadata):
     """The description of a published version."""
 
-    version: str  # name, UTC date and content hash, joined by dashes
+    version: str  # name, UTC date, number (of files with the same hash) and content hash
     created: str  # time of publishing, ISO 8601 in UTC
     files: Mapping[str, FileRecord]  # all but the manifest, by name relative to the folder
     format: int = MANIFEST_SCHEMA_VERSION
@@ -114,11 +114,13 @@ def content_hash(
 ) -> str:
     """Hash the identity of a version: weights, calibration, config, data, labels and base.
 
-    Scores, times and environment do not count, so the same training gives the same hash: the first
-    `HASH_DIGITS` hexadecimal digits of a SHA-256 over canonical JSON.
+    Without weights, all files count in their place. Scores, times and environment do not count, so
+    the same training gives the same hash: the first `HASH_DIGITS` hexadecimal digits of a SHA-256
+    over canonical JSON.
     """
+    weights = [name for name in files if _is_weights_file(name)]
     content: dict[str, Any] = {
-        "weights": {name: files[name].sha256 for name in files if _is_weights_file(name)},
+        "weights": {name: files[name].sha256 for name in weights or files},
         "config": metadata.config,
         "data": metadata.data,
         "labels": metadata.labels,
@@ -135,20 +137,20 @@ def manifest_digest(value: Mapping[str, Any]) -> str:
 
 
 def hash_files(folder: Path) -> dict[str, FileRecord]:
-    """Hash the files of a version; raises `PublishError` if one is forbidden, or no weights."""
+    """Hash the files of a version; raises `PublishError` if one is forbidden, or there is none."""
     found = find_files(folder)
+    found.pop(MANIFEST_FILE_NAME, None)
     for name, path in found.items():
         if reason := forbidden_reason(path):
             raise PublishError(
                 f"{name} in {folder} is {reason}: save weights as safetensors",
                 code="file-not-allowed",
             )
-    if not any(_is_weights_file(name) for name in found):
+    if not found:
         raise PublishError(
-            f"{folder} has no weights: save them as safetensors before publishing",
-            code="no-weights",
+            f"{folder} has no files: save the model there before publishing", code="no-files"
         )
-    return {name: hash_file(path) for name, path in found.items() if name != MANIFEST_FILE_NAME}
+    return {name: hash_file(path) for name, path in found.items()}
 
 
 def is_version(folder: Path) -> bool:

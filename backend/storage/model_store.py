@@ -70,8 +70,9 @@ class ModelStore(ModelRegistry):
     def publish(self, folder: Path, metadata: VersionMetadata) -> Manifest:
         """Write the manifest of a new version and move it to the other versions of its tier.
 
-        The folder is from `staging_folder`, with all files of the version. If the same content was
-        published before, that version stays as it is. It is not current yet: see `promote`.
+        The folder is from `staging_folder`, with all files of the version. If the same files and
+        settings were published before, that version stays as it is. It is not current yet: see
+        `promote`.
 
         Raises:
             PublishError: If a file may not be part of a version, the metadata is not JSON, or the
@@ -173,14 +174,27 @@ class ModelStore(ModelRegistry):
         """The manifest; the same content keeps its version name on another date."""
         now = datetime.now(UTC)
         content = content_hash(metadata, files)
-        same = re.compile(rf"{re.escape(metadata.name)}-\d{{8}}-{content}")
-        published = next(filter(same.fullmatch, self.version_names(metadata.tier)), None)
+        same_hash = re.compile(rf"{re.escape(metadata.name)}-\d{{8}}(-\d{{1,3}})?-{content}")
+        taken = [*filter(same_hash.fullmatch, self.version_names(metadata.tier))]
+        # The hash leaves out files beside the weights, such as the tokenizer.
+        version = next(
+            (one for one in taken if self._may_have_files(metadata.tier, one, files)), ""
+        )
+        numbers = ("", *(f"-{number}" for number in range(2, len(taken) + 2)))
+        new = (f"{metadata.name}-{now:%Y%m%d}{number}-{content}" for number in numbers)
         return Manifest(
             **asdict(metadata),
-            version=published or f"{metadata.name}-{now:%Y%m%d}-{content}",
+            version=version or next(name for name in new if name not in taken),
             created=now.isoformat(timespec="seconds"),
             files=files,
         )
+
+    def _may_have_files(self, tier: str, version: str, files: Mapping[str, FileRecord]) -> bool:
+        """Whether a version was published with these files; true if its manifest is damaged."""
+        try:
+            return read_manifest(self.version_folder(tier, version), verify=False).files == files
+        except VersionInvalid:
+            return True
 
     def _check_current_unchanged(self, tier: str, version: str, expected: str) -> None:
         now = self.current_version(tier)

@@ -382,10 +382,19 @@ def test_hash_files_refuses_links(tmp_path: Path) -> None:
         hash_files(tmp_path)
 
 
-def test_version_without_weights_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with raises(PublishError, "no-weights"):
+def test_version_without_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    with raises(PublishError, "no-files"):
         hash_files(tmp_path)
+
+
+def test_content_hash_counts_all_files_without_weights() -> None:
+    one, other = (
+        {"terms.json": FileRecord(letter * 64, 3), "notes.txt": FileRecord("0" * 64, 1)}
+        for letter in "ab"
+    )
+    draft = VersionMetadata(**DRAFT)
+    assert content_hash(draft, one) != content_hash(draft, other)
 
 
 @pytest.mark.parametrize("suffix", sorted(ALLOWED_SUFFIXES))

@@ -48,6 +48,9 @@ def save_model(
         for config in model.peft_config.values():
             config.base_model_name_or_path = base.reference
             config.revision = base.revision
+            for name, value in vars(config).items():
+                if isinstance(value, set):  # peft writes it in an order that differs between runs
+                    setattr(config, name, sorted(value))
     else:
         model.config._name_or_path = base.reference
     with translate_os_errors(f"write the model to {folder}"), _translate_rust_errors():

@@ -103,6 +103,25 @@ def test_different_content_is_a_different_version(store: ModelStore, publish: Pu
     assert len(store.version_names("encoder")) == len({item.version for item in published}) == 5
 
 
+def test_versions_that_differ_only_beside_the_weights_have_names_of_their_own(
+    store: ModelStore,
+) -> None:
+    def publish_with(tokenizer: str) -> Manifest:
+        with store.staging_folder("encoder") as folder:
+            write_files(folder)
+            (folder / "tokenizer.json").write_text(tokenizer)
+            return store.publish(folder, VersionMetadata(**DRAFT))
+
+    first, second, third = map(publish_with, ("{}", "[]", "[1]"))
+    name, date, digest = first.version.split("-")
+    assert second.version == f"{name}-{date}-2-{digest}"
+    assert third.version == f"{name}-{date}-3-{digest}"
+    for one, tokenizer in ((first, "{}"), (second, "[]"), (third, "[1]")):
+        assert publish_with(tokenizer) == read_manifest(store.resolve(one.version)) == one
+    store.remove("encoder", second.version)
+    assert publish_with("[2]").version == second.version
+
+
 def test_publishing_the_same_content_repairs_a_damaged_version(
     store: ModelStore, publish: Publish
 ) -> None:

@@ -132,3 +132,10 @@ def test_max_positions_of_models(config: PretrainedConfig, limit: int | None) ->
     model = torch.nn.Module()
     model.config = config
     assert max_positions(model) == limit
+
+
+def test_adapter_config_is_the_same_in_every_process(adapter: Path) -> None:
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert len(config["target_modules"]) > 3
+    for name in ("target_modules", "exclude_modules"):
+        assert config[name] == sorted(config[name])
