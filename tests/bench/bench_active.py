@@ -32,8 +32,6 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from active_report import figures_of, tables_of
-from corpora import DATA, read_documents
 from torch.nn import ModuleList
 from transformers import AutoModel
 
@@ -44,7 +42,11 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import word_offsets
 from tagalong.training.curate.encoder_outputs import embed_documents, predict_tag_distributions
 from tagalong.training.curate.pool import Pool, deduplicate_pool
-from tagalong.training.curate.selection_options import SelectionOptions
+from tagalong.training.curate.selection_options import (
+    SelectedDocument,
+    SelectionOptions,
+    StrategyName,
+)
 from tagalong.training.curate.strategies import STRATEGIES, select_from_pool
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
@@ -52,13 +54,20 @@ from tagalong.training.evaluation.evaluate import EvaluationOptions as Judging
 from tagalong.training.evaluation.evaluate import evaluate
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
+from tests.bench.active_report import figures_of, tables_of
+from tests.bench.corpora import DATA, read_documents
 
 CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # evaluated on; NCBI-disease has no test here
 LABELS = {"BC5CDR": ("Chemical", "Disease"), "NCBI-disease": ("Disease",)}
-QUESTION = ("random", "mixed")  # the main comparison, so it runs first
-OTHERS = (
-    *("uncertainty", "margin", "least-confidence", "disagreement"),
-    *("k-center", "k-means", "long"),
+QUESTION: tuple[StrategyName, ...] = ("random", "mixed")  # the main comparison, so it runs first
+OTHERS: tuple[StrategyName, ...] = (
+    "uncertainty",
+    "margin",
+    "least-confidence",
+    "disagreement",
+    "k-center",
+    "k-means",
+    "long",
 )
 EARLIER, START, ROUNDS, LAST = 10, 20, (60, 120), 200  # annotated documents
 JUDGED, STOPPED = 100, 16  # documents of fixed samples
@@ -144,7 +153,9 @@ def begin(corpus: Corpus, seed: int) -> Learner:
     return Learner(drawn, learn(corpus, drawn, seed), before=learn(corpus, drawn[:EARLIER], seed))
 
 
-def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner | None = None):
+def choices(
+    corpus: Corpus, name: StrategyName, count: int, seed: int, learner: Learner | None = None
+) -> list[SelectedDocument]:
     """Choose documents; only the mixed strategy, the default, keeps its random share."""
     labelled = learner.labelled if learner else ()
     documents = deduplicate_pool(corpus.pool, labelled, seed=seed).documents
@@ -167,7 +178,7 @@ def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner |
     return select_from_pool(pool, options)
 
 
-def curve(corpus: Corpus, name: str, seed: int) -> Iterator[dict[str, Any]]:
+def curve(corpus: Corpus, name: StrategyName, seed: int) -> Iterator[dict[str, Any]]:
     """Compute the points of a learning curve."""
     learner = begin(corpus, seed)
     yield judged(corpus, learner)
@@ -209,7 +220,7 @@ def done(results: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def order_of_work(seeds: int) -> list[tuple[int, str, str]]:
+def order_of_work(seeds: int) -> list[tuple[int, str, StrategyName]]:
     """Order seeds before strategies, so that a stopped run has as much of every curve."""
     return [
         (seed, corpus, name)

@@ -18,7 +18,6 @@ from random import Random
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
-from corpora import DATA, read_documents
 from numpy.typing import NDArray
 
 from tagalong.backend.batch.passes import compute_expected_errors
@@ -26,6 +25,7 @@ from tagalong.cli.terminal.options import load_tier_version, open_store
 from tagalong.ner.document import Document, Prediction
 from tagalong.training.evaluation.bootstrap import compute_f1
 from tagalong.training.evaluation.counts import count_by_document
+from tests.bench.corpora import DATA, read_documents
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 ORDERS = 200  # random orders

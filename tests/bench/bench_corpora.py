@@ -18,10 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench_encoder import tagalong
-from corpora import DATA, read_documents
-
 from tagalong.ner.words import word_offsets
+from tests.bench.bench_encoder import tagalong
+from tests.bench.corpora import DATA, read_documents
 
 # Four of the study that are available, and two more; the split for evaluation.
 CORPORA = {

@@ -4,7 +4,7 @@ Runs the commands of a user in separate processes: `train encoder` with its defa
 stopping on dev, then `evaluate` on test. Prints rows of a Markdown table. The minutes include
 reading, loading, validation and publishing. Usage:
 
-    python tests/bench/bench_encoder.py [--data ../shared/data] [--only bundled|trained]
+    PYTHONPATH=. python tests/bench/bench_encoder.py [--data DIR] [--only bundled|trained]
 
 """
 
@@ -15,14 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from corpora import DATA
+from tests.bench.corpora import DATA
 
 HEAD = "| version | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE | training |"
 
 
-def tagalong(*arguments: str) -> dict:
+def tagalong(*arguments: str) -> Any:
     """Run a command and parse the JSON object it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "tagalong", *arguments, "--json"], stdout=subprocess.PIPE, check=True
@@ -30,10 +32,10 @@ def tagalong(*arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-def row(name: str, report: dict, training: str) -> str:
+def row(name: str, report: Mapping[str, Any], training: str) -> str:
     """One row of the table: F1 with its interval, and by length."""
 
-    def figure(scores: dict) -> str:
+    def figure(scores: Mapping[str, Any]) -> str:
         low, high = scores["interval"]
         return f"{scores['f1']:.4f} ({low:.3f} to {high:.3f})"
 

@@ -6,7 +6,7 @@ bundled encoder. Then its decodings tag the test documents, with drafts of the b
 gives passes and tokens of each as distributions, tags against `sequential` in fp32, and the effect
 of bf16. The study's decoding is counted from the true answers.
 
-    python tests/bench/bench_llm.py [--models DIR] [--only trained|judged|passes|exact]
+    PYTHONPATH=. python tests/bench/bench_llm.py [--models DIR] [--only trained|judged|passes|exact]
 
 With --models the version is kept there, and not trained again.
 
@@ -32,9 +32,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
 import torch
-from corpora import DATA, read_documents
-from llm_bases import llama_from_minilm
-from paper_decoding import PROMPT, PaperDecoder
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
@@ -51,6 +48,9 @@ from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.words import word_offsets
 from tagalong.training.evaluation.evaluate import evaluate
 from tagalong.training.evaluation.report import report_to_json
+from tests.bench.corpora import DATA, read_documents
+from tests.bench.llm_bases import llama_from_minilm
+from tests.bench.paper_decoding import PROMPT, PaperDecoder
 
 TRAINING = (
     *("--full", "--learning-rate", "1e-3", "--epochs", "6", "--batch-tokens", "2048"),

@@ -24,9 +24,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
-from corpora import DATA, read_documents
-from llm_bases import POSITIONS, random_llama
-from llm_schemes import SEED, Scheme, Schemes, at_once, measure, ratios
 from transformers.utils import logging
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
@@ -38,6 +35,9 @@ from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.words import word_offsets
+from tests.bench.corpora import DATA, read_documents
+from tests.bench.llm_bases import POSITIONS, random_llama
+from tests.bench.llm_schemes import SEED, Scheme, Schemes, at_once, measure, ratios
 
 LARGE = 16  # documents of the larger batch
 OURS = "verified, drafted"

@@ -24,7 +24,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from corpora import DATA, read_documents
 from transformers import logging, pipeline
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
@@ -39,6 +38,7 @@ from tagalong.ner.manifest import read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
+from tests.bench.corpora import DATA, read_documents
 
 Found = list[list[Span]]
 System = Callable[[Sequence[Document]], Found]
@@ -135,7 +135,7 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
         found = {PIPELINE.format(batch): of_pipeline(plain, batch) for batch in BATCHES}
         if find_spec("spacy_curated_transformers"):
             # Not a dependency, so imported only if it is installed.
-            batched = import_module("peer_spacy").of_spacy(
+            batched = import_module("tests.bench.peer_spacy").of_spacy(
                 Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path), learnt
             )
             found |= {SPACY.format(batch): batched(batch) for batch in BATCHES}

@@ -23,8 +23,6 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from corpora import DATA, read_documents
-
 from tagalong.backend.batch.files import FileSource, PredictionsFileSink
 from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.local_engine import make_local_engine
@@ -35,6 +33,7 @@ from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
+from tests.bench.corpora import DATA, read_documents
 
 MIB = 1 << 20
 

@@ -3,7 +3,7 @@
 The export repeats a corpus with new ids until it has enough abstracts. Each reader runs in its own
 process, so that its peak can be measured. Usage:
 
-    python tests/bench/bench_reading.py [--documents 20000] [--data ../shared/data]
+    PYTHONPATH=. python tests/bench/bench_reading.py [--documents 20000] [--data ../shared/data]
 
 """
 
@@ -16,11 +16,12 @@ import tempfile
 import time
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 MIB = 1 << 20
 
 
-def make_export(corpus: list[dict], path: Path, count: int) -> None:
+def make_export(corpus: list[dict[str, Any]], path: Path, count: int) -> None:
     """Write an export in the shape of Label Studio 1.23, compact as the server sends it."""
     with path.open("w", encoding="utf-8") as file:
         for number, document in enumerate(islice(cycle(corpus), count), start=1):
@@ -29,7 +30,7 @@ def make_export(corpus: list[dict], path: Path, count: int) -> None:
         file.write("]")
 
 
-def make_task(document: dict, number: int) -> dict:
+def make_task(document: dict[str, Any], number: int) -> dict[str, Any]:
     """One task with one annotation, field for field."""
     date = "2026-11-22T18:08:35.192592Z"
     text = document["text"]
@@ -110,7 +111,7 @@ def read(way: str, path: Path) -> dict[str, float]:
     return {"documents": documents, "seconds": seconds, "peak": peak}
 
 
-def load(path: Path) -> list:
+def load(path: Path) -> Any:
     """Load everything at once, as most scripts do."""
     with path.open(encoding="utf-8") as file:
         return json.load(file)

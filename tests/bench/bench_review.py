@@ -7,7 +7,8 @@ its annotation is the corrupted one, or its suggestion overlaps the true one. BC
 not count. Depths are shares of the number of gold spans: 5 % has as many findings as there are
 errors.
 
-    python tests/bench/bench_review.py [--documents 300] [--folds 5] [--epochs 5] [--figure FILE]
+    PYTHONPATH=. python tests/bench/bench_review.py [--documents 300] [--folds 5] [--epochs 5]
+        [--figure FILE]
 """
 
 import argparse
@@ -29,7 +30,6 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-from corpora import DATA, read_documents
 from matplotlib import pyplot as plt
 from transformers.utils import logging
 
@@ -43,6 +43,7 @@ from tagalong.training.curate.cross_validation import (
 from tagalong.training.curate.findings import ReviewFinding, ReviewReport
 from tagalong.training.curate.review import review_annotations
 from tagalong.training.recipes.schedule import TrainingProgress
+from tests.bench.corpora import DATA, read_documents
 from tests.spans import overlap
 
 LABELS = ("Chemical", "Disease")

@@ -1,6 +1,6 @@
 """Scoring of JNLPBA train: ours against nervaluate's with the same tags, and the bootstrap.
 
-    .venv/bin/python tests/bench/bench_scoring.py [--data DIR] [--rounds N]
+    PYTHONPATH=. python tests/bench/bench_scoring.py [--data DIR] [--rounds N]
 
 Both score the same corrupted tags, in turn, in one process; medians are compared. Each is used as
 designed: ours takes spans (strict, relaxed and all lengths), nervaluate takes tags. The bootstrap
@@ -15,9 +15,7 @@ from random import Random
 from statistics import median
 from time import perf_counter
 
-from corpora import DATA, read_documents
 from nervaluate.evaluator import Evaluator
-from noise import known, noised
 
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.tags import TagSet
@@ -28,6 +26,8 @@ from tagalong.training.evaluation.bootstrap import (
     resample_counts,
 )
 from tagalong.training.evaluation.counts import count_by_document
+from tests.bench.corpora import DATA, read_documents
+from tests.bench.noise import known, noised
 from tests.spans import decode
 
 

@@ -1,6 +1,7 @@
 """The server: overhead of HTTP, throughput compared with a plain server, and growth of memory.
 
-    python tests/bench/bench_server.py [--data DIR] [--only start|latency|load|busy|memory]
+    PYTHONPATH=. python tests/bench/bench_server.py [--data DIR]
+        [--only start|latency|load|busy|memory]
         [--seconds 60] [--requests 10000] [--pairs 200] [--threads N]
 
 Server, rival, tier and load generator are separate processes; the first three have the same number
@@ -26,8 +27,18 @@ from statistics import median, quantiles
 from threading import Event
 from typing import Any
 
-from corpora import DATA, read_documents
-from server_processes import (
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.encoder.checkpoint import max_positions
+from tagalong.backend.models.encoder.runner import TorchRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.openvino.compile import compile_version, read_sample_documents
+from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.manifest import VersionMetadata, read_manifest
+from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
+from tagalong.ner.model_registry import ModelRegistry
+from tests.bench.corpora import DATA, read_documents
+from tests.bench.server_processes import (
     ROOT,
     DirectTier,
     Server,
@@ -38,16 +49,7 @@ from server_processes import (
     rival_server,
     start_server,
 )
-from server_requests import CONFIGS, predict_body
-
-from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.encoder.checkpoint import max_positions
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.openvino.compile import compile_version, read_sample_documents
-from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.manifest import VersionMetadata, read_manifest
-from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
-from tagalong.ner.model_registry import ModelRegistry
+from tests.bench.server_requests import CONFIGS, predict_body
 
 WARM_UP = 20  # requests before the measurement
 CLIENTS = (1, 4, 16)
@@ -118,38 +120,47 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
 
     """
     with direct_tier(threads=threads) as tier:
-        timed: list[tuple[float, float]] = []
-        beside_passes: list[float] = []
+        seconds_over_http: list[float] = []
+        seconds_alone: list[float] = []
+        ratios_to_passes: list[float] = []
         for number in range(WARM_UP + pairs):
             text = texts[number // 2 % len(texts)]
             ways = (server_answer, tier_answer) if number % 2 else (tier_answer, server_answer)
-            found = {way: way(server, tier, text) for way in ways}
-            (seconds, _, spans), (alone, passes, same) = found[server_answer], found[tier_answer]
-            if spans != same:
+            answers = {way: way(server, tier, text) for way in ways}
+            over_http, _, served_spans = answers[server_answer]
+            alone, passes, tier_spans = answers[tier_answer]
+            if served_spans != tier_spans:
                 raise SystemExit("the server and the tier find different spans")
-            timed.append((seconds, alone))
-            beside_passes.append(seconds / passes)
-    timed, beside_passes = timed[WARM_UP:], beside_passes[WARM_UP:]
-    ratios = [one / other for one, other in timed]
-    more = median(one - other for one, other in timed)
-    twice = zip(timed[::2], timed[1::2], strict=False)
-    noise = median(max(one[1], two[1]) / min(one[1], two[1]) for one, two in twice)
-    over_http, alone = (median(seconds) for seconds in zip(*timed, strict=True))
+            seconds_over_http.append(over_http)
+            seconds_alone.append(alone)
+            ratios_to_passes.append(over_http / passes)
+    seconds_over_http, seconds_alone, ratios_to_passes = (
+        values[WARM_UP:] for values in (seconds_over_http, seconds_alone, ratios_to_passes)
+    )
+    columns = (seconds_over_http, seconds_alone)
+    ratios = [over_http / alone for over_http, alone in zip(*columns, strict=True)]
+    difference = median(over_http - alone for over_http, alone in zip(*columns, strict=True))
+    repeated = zip(seconds_alone[::2], seconds_alone[1::2], strict=False)
+    noise = median(max(pair) / min(pair) for pair in repeated)
     yield "| pairs | threads | over HTTP | tier alone | HTTP / tier (quartiles) | more | noise |"
     yield "|---:|---:|---:|---:|---:|---:|---:|"
     yield (
-        f"| {pairs} | {threads} | {milliseconds(over_http)} | {milliseconds(alone)} "
-        f"| {spread(ratios)} | {1000 * more:.1f} ms | {noise:.2f} |"
+        f"| {pairs} | {threads} | {milliseconds(median(seconds_over_http))} "
+        f"| {milliseconds(median(seconds_alone))} "
+        f"| {spread(ratios)} | {1000 * difference:.1f} ms | {noise:.2f} |"
     )
     yield ""
     yield "| over HTTP / forward passes | p50 | p90 | p95 |"
     yield "|---|---:|---:|---:|"
-    cells = [f"{percentile(beside_passes, percent):.2f}" for percent in (50, 90, 95)]
+    cells = [f"{percentile(ratios_to_passes, percent):.2f}" for percent in (50, 90, 95)]
     yield f"| of the same abstract | {' | '.join(cells)} |"
-    pairs_of = [(one, one / ratio) for (one, _), ratio in zip(timed, beside_passes, strict=True)]
-    over, passes = (sorted(values) for values in zip(*pairs_of, strict=True))
+    seconds_of_passes = [
+        over_http / ratio
+        for over_http, ratio in zip(seconds_over_http, ratios_to_passes, strict=True)
+    ]
     cells = [
-        f"{percentile(over, percent) / percentile(passes, percent):.2f}" for percent in (50, 90, 95)
+        f"{percentile(seconds_over_http, percent) / percentile(seconds_of_passes, percent):.2f}"
+        for percent in (50, 90, 95)
     ]
     yield f"| of the percentiles | {' | '.join(cells)} |"
 
@@ -314,6 +325,8 @@ def rival_model() -> Iterator[Path]:
     tier = load_tier(
         ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
+    assert isinstance(tier, EncoderTier)
+    assert isinstance(tier.runner, TorchRunner)
     with tempfile.TemporaryDirectory() as folder:
         tier.runner.model.save_pretrained(folder)
         tier.window_encoder.tokenizer.model_max_length = max_positions(tier.runner.model)

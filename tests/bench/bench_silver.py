@@ -27,8 +27,6 @@ from random import Random
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from corpora import DATA, read_documents
-
 from tagalong.backend.documents.jsonl import prediction_to_json
 from tagalong.backend.formats.registry import read_predictions
 from tagalong.backend.models.encoder.tier import EncoderTier
@@ -46,6 +44,7 @@ from tagalong.training.encoder.train import train_encoder
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tests.bench.corpora import DATA, read_documents
 
 LABELS = ("Chemical", "Disease")
 GOLD, TEXTS, TAUGHT, SCHOOL, DEV, TEST = 50, 400, 200, 100, 150, 200  # documents

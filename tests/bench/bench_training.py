@@ -5,7 +5,7 @@ The Trainer of transformers has the example's defaults (random batches of 8, eac
 longest, fp32). Our loop has our defaults (bf16 if the machine has it), and runs once more in fp32.
 The measure is real tokens, without padding, per second of training steps.
 
-    python tests/bench/bench_training.py [--data ../shared/data] [--sentences 480] [--rounds 3]
+    PYTHONPATH=. python tests/bench/bench_training.py [--data DIR] [--sentences 480] [--rounds 3]
 """
 
 import argparse

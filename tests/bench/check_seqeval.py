@@ -1,6 +1,6 @@
 """Strict scores against seqeval's on every corpus: precision, recall, F1, overall and by label.
 
-    .venv/bin/python tests/bench/check_seqeval.py [--data DIR]
+    PYTHONPATH=. python tests/bench/check_seqeval.py [--data DIR]
 
 Gold tags (from the documents, and the sentences of ``bio/*.conll``) are compared with the same tags
 corrupted at random, illegal ones included. Prints the largest difference of each file.
@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from corpora import DATA, read_conll, read_documents
-from noise import known, noised
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
 from tagalong.ner.scoring import Scores, score_spans
 from tagalong.ner.tags import TagSet
+from tests.bench.corpora import DATA, read_conll, read_documents
+from tests.bench.noise import known, noised
 from tests.spans import count_cells, decode
 
 TOLERANCE = 1e-9
@@ -40,7 +40,7 @@ def largest_difference(gold: list[list[int]], said: list[list[int]], tag_set: Ta
     by_label = precision_recall_fscore_support(*tags, average=None, **options)
     theirs = [micro, *zip(*by_label, strict=True)]
     return max(
-        abs(one - other)
+        float(abs(one - other))
         for counts, figures in zip(ours, theirs, strict=True)
         for one, other in zip(
             (counts.precision, counts.recall, counts.f1, counts.gold), figures, strict=True

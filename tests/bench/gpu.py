@@ -32,8 +32,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 import transformers
-from corpora import DATA, read_documents
-from llm_schemes import LABELS, Measured, Scheme, Schemes, at_once, measure
 from peft import LoraConfig, TaskType, get_peft_model
 from torch import nn
 from transformers import (
@@ -57,6 +55,8 @@ from tagalong.ner.tags import TagSet
 from tagalong.training.llm.dataset import LLMDataset, SlotModel, slot_loss
 from tagalong.training.loop.adapters import linear_layer_names, prepare_four_bit_model
 from tagalong.training.loop.optimizers import choose_optimizer
+from tests.bench.corpora import DATA, read_documents
+from tests.bench.llm_schemes import LABELS, Measured, Scheme, Schemes, at_once, measure
 from tests.tiny_bases import llama_tokenizer
 
 Size = Mapping[str, object]  # configuration settings

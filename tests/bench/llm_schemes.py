@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from random import Random
 from statistics import median
 
-from paper_decoding import PaperDecoder
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tagalong.backend.models.base_models.load_options import Precision
@@ -17,6 +16,7 @@ from tagalong.backend.models.llm.slot_decoder import DecodedWindow, DecodingMode
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
+from tests.bench.paper_decoding import PaperDecoder
 
 LABELS = ("Chemical", "Disease")
 SEED = 20261125

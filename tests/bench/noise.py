@@ -1,5 +1,6 @@
 """Predictions made from gold with a fixed seed and a realistic share of errors."""
 
+from collections.abc import Sequence
 from random import Random
 
 from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE
@@ -7,7 +8,7 @@ from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE
 DAMAGE = 0.08  # the share of tags replaced by any other, legal or not
 
 
-def known(tags: list[int]) -> list[int]:
+def known(tags: Sequence[int]) -> list[int]:
     """Tags with masked ones read as O."""
     return [OUTSIDE if tag == IGNORE_INDEX else tag for tag in tags]
 

@@ -18,12 +18,14 @@ from spacy_curated_transformers.tokenization.hf_loader import build_hf_piece_enc
 
 from tagalong.ner.document import Document, Span
 
+System = Callable[[Sequence[Document]], list[list[Span]]]
+
 EPOCHS = 3
 WINDOW, STRIDE = 320, 224  # sub-words
 ARCHITECTURES = "spacy-curated-transformers."
 
 
-def of_spacy(base: Path, learnt: Sequence[Document]) -> Callable[[int], Callable]:
+def of_spacy(base: Path, learnt: Sequence[Document]) -> Callable[[int], System]:
     """Train a pipeline with the weights in a folder.
 
     Args:
@@ -92,7 +94,7 @@ def of_spacy(base: Path, learnt: Sequence[Document]) -> Callable[[int], Callable
         for first in range(0, len(examples), 4):
             nlp.update(examples[first : first + 4], sgd=optimizer)
 
-    def batched(size: int) -> Callable[[Sequence[Document]], list[list[Span]]]:
+    def batched(size: int) -> System:
         def find(documents: Sequence[Document]) -> list[list[Span]]:
             texts = [document.text for document in documents]
             return [

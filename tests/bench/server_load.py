@@ -1,7 +1,7 @@
 """Clients of the server, all in one process; prints their measurements as JSON.
 
-    python tests/bench/server_load.py --port 9090 --clients 16 --seconds 60 --poll
-    python tests/bench/server_load.py --port 9090 --soak 10000 --pids 17 18
+    PYTHONPATH=. python tests/bench/server_load.py --port 9090 --clients 16 --seconds 60 --poll
+    PYTHONPATH=. python tests/bench/server_load.py --port 9090 --soak 10000 --pids 17 18
 
 Every client keeps its connection, as Label Studio's session does, and sends the next request after
 each answer. With --poll three more request /health every 100 ms and /setup every second, and send
@@ -24,8 +24,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from corpora import DATA, read_documents
-from server_requests import CONFIGS, event_body, predict_body, setup_body
+from tests.bench.corpora import DATA, read_documents
+from tests.bench.server_requests import CONFIGS, event_body, predict_body, setup_body
 
 HEALTH_EVERY, SETUP_EVERY, WEBHOOK_EVERY = 0.1, 1.0, 0.5  # seconds
 TIMEOUT_SECONDS = 100  # Label Studio's own
@@ -145,7 +145,7 @@ def soak(port: int, texts: list[str], *, requests: int, pids: list[int]) -> Any:
     """Request as several projects do, and read the memory from time to time."""
     seen, numbers, lock = Seen(), count(1), threading.Lock()
     every = max(1, requests // SAMPLES)
-    samples = [{"requests": 0, "kib": [resident(pid) for pid in pids]}]
+    samples: list[dict[str, Any]] = [{"requests": 0, "kib": [resident(pid) for pid in pids]}]
 
     def client_of_all() -> None:
         client = Client(port, seen)

@@ -5,6 +5,7 @@ gunicorn starts it. RIVAL_MODEL is a folder with the whole model, as `save_pretr
 """
 
 import os
+from statistics import fmean
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -29,21 +30,21 @@ def predict() -> Response:
 
 def answer(text: str) -> dict[str, Any]:
     """A prediction in Label Studio's format."""
-    found = tagger(text)
+    entities = tagger(text)
     regions = [
         {
             "from_name": "label",
             "to_name": "text",
             "type": "labels",
-            "score": float(one["score"]),
+            "score": float(entity["score"]),
             "value": {
-                "start": int(one["start"]),
-                "end": int(one["end"]),
-                "text": text[one["start"] : one["end"]],
-                "labels": [one["entity_group"]],
+                "start": int(entity["start"]),
+                "end": int(entity["end"]),
+                "text": text[entity["start"] : entity["end"]],
+                "labels": [entity["entity_group"]],
             },
         }
-        for one in found
+        for entity in entities
     ]
-    score = sum(region["score"] for region in regions) / max(1, len(regions))
-    return {"model_version": "rival", "score": score, "result": regions}
+    scores = [float(entity["score"]) for entity in entities]
+    return {"model_version": "rival", "score": fmean(scores or [0.0]), "result": regions}

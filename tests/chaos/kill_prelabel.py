@@ -91,6 +91,10 @@ def run_all(
             time.sleep(0.1)
         studios.append(start_label_studio(program, folder / "studio", port=port))
 
+    def join_timers() -> None:
+        for timer in timers:
+            timer.join()
+
     done = 0
     for number in count():
         if done == options.runs:
@@ -114,7 +118,7 @@ def run_all(
             seconds=seconds,
             kills=MAX_KILLS,
             after_kill=restart_later,
-            before_check=lambda: [timer.join() for timer in timers],
+            before_check=join_timers,
         )
         worker_killer.ended.set()
         right = found.is_like(expected)
