@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, choose_verbalizers
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import VersionMetadata

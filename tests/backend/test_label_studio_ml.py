@@ -22,7 +22,7 @@ import torch
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.server.prediction.request import parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tagalong.backend.documents.jsonl import prediction_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.evaluate import evaluate_cli

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.models.openvino.compile import (
     COMPILED_TIERS,

@@ -17,6 +17,8 @@ from transformers import PreTrainedModel
 if TYPE_CHECKING:
     from peft import PeftModel
 
+ADAPTER_CONFIG_NAME = "adapter_config.json"
+
 
 @cache
 def _import_peft() -> ModuleType:
@@ -38,3 +40,8 @@ def load_adapter(model: PreTrainedModel, folder: Path, **options: Any) -> "PeftM
     """Put an adapter on its base model, which is changed in place; `options` are peft's."""
     adapted: PeftModel = _import_peft().PeftModel.from_pretrained(model, folder, **options)
     return adapted
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a version is an adapter, whose base model is elsewhere."""
+    return (folder / ADAPTER_CONFIG_NAME).is_file()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import app
 from tagalong.ner.document import Document, Span

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tagalong.backend.batch.files import open_source
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.curate import select
 from tagalong.cli.curate.select import select_cli

@@ -14,7 +14,8 @@ from peft import LoraConfig, TaskType, get_peft_model
 from transformers import BertConfig, DebertaV2Config, MistralConfig, PretrainedConfig, RobertaConfig
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positions, save_model
+from tagalong.backend.models.base_models.save import save_model
+from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positions
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.ner.document import Document
 from tagalong.ner.errors import VersionInvalid

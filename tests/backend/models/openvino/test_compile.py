@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.encoder.checkpoint import load_encoder, save_model
+from tagalong.backend.models.base_models.save import save_model
+from tagalong.backend.models.encoder.checkpoint import load_encoder
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.openvino import cache, check, load, runner
 from tagalong.backend.models.openvino import compile as compiling
