@@ -202,8 +202,8 @@ def convert_cli(
                 "file": str(out),
                 "documents": written.document_count,
                 "lost": _count_reasons((*corpus.dropped, *written.dropped)),
-                "unknown_lost": written.masked_range_count,
-                "replaced": written.replaced_characters,
+                "masked_ranges_lost": written.masked_range_count,
+                "replaced_characters": written.replaced_characters,
             }
         )
     else:

@@ -1,5 +1,6 @@
-"""``tagalong retrain``: train on the annotations of a project, and promote if it is no worse."""
+"""``tagalong retrain``: train on a project's annotations, and promote by the promotion gate."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ def retrain_cli(
     cancel: retrain_options.CancelOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train on a project's annotations; the new version is served unless it is worse beyond noise.
+    """Train on a project's annotations; promote the version if it passes the promotion gate.
 
     Example: tagalong retrain --project 1
     """
@@ -81,15 +82,15 @@ def retrain_cli(
 
 def job_to_json(job: Job) -> dict[str, Any]:
     """A job as one JSON object."""
-    outcome = job.result.to_json() if job.result else {}
-    return {"run": job.id, "project": job.project, "tier": job.tier, "state": job.state, **outcome}
+    outcome = asdict(job.result) if job.result else {}
+    return {"job": job.id, "project": job.project, "tier": job.tier, "state": job.state, **outcome}
 
 
 def _build_scores_table(outcome: JobResult) -> Table:
     """Scores of both versions by length."""
     table = new_table(title=f"Strict F1 on {outcome.held_out} held-out documents")
-    for column in ("entities", "gold", "new", "old", "difference"):
-        table.add_column(column, justify="left" if column == "entities" else "right")
+    for column in ("length", "gold entities", "new", "current", "difference"):
+        table.add_column(column, justify="left" if column == "length" else "right")
     for one in outcome.strata:
         known = one.current is not None and one.low is not None and one.high is not None
         difference = (

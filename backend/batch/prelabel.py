@@ -138,7 +138,7 @@ def summarize_batch(
     return {
         "documents": sum(count.values()),
         "versions": versions,
-        "aside": [{"id": entry.key, "reason": entry.payload} for entry in failed],
+        "failed": [{"id": entry.key, "reason": entry.payload} for entry in failed],
     }
 
 
@@ -187,5 +187,5 @@ def estimate_batch(
 
 
 def _time_and_price(seconds: float, cost_per_hour: float | None) -> dict[str, float]:
-    price = {} if cost_per_hour is None else {"dollars": seconds / 3600 * cost_per_hour}
+    price = {} if cost_per_hour is None else {"cost": seconds / 3600 * cost_per_hour}
     return {"seconds": seconds, **price}

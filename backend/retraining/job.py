@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 # Field -> JSON key, where the two differ: the keys are those of the first release.
 RESULT_KEYS = {
     "should_promote": "promote",
-    "current_version": "against",
+    "compared_version": "against",
     "current": "old",  # of a stratum
     "was_promoted": "promoted",
 }
@@ -55,7 +55,7 @@ class JobResult:
     reason: str  # why the version is promoted, rejected or missing; one sentence
     should_promote: bool = False  # whether the promotion gate accepted the version
     version: str = ""  # empty if none was published
-    current_version: str = ""  # at the comparison; empty if there was none
+    compared_version: str = ""  # current at the comparison; empty if there was none
     documents: int = 0  # trained on, dev included
     held_out: int = 0  # documents that both versions were evaluated on
     strata: tuple[StratumComparison, ...] = ()  # all entities first, then by length

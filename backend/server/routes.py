@@ -210,7 +210,7 @@ def _read_job_status(service: Service, body: Mapping[str, Any]) -> dict[str, Any
     return {
         "job_status": job.state if job else "recorded",
         "created_at": event.received_at.isoformat(),
-        "standing": job.status_message or reason if job else None,
+        "status_message": job.status_message or reason if job else None,
         "error": reason if failed else None,
     }
 

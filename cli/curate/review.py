@@ -94,7 +94,7 @@ def review_cli(
                 tasks = [finding.document for finding in review.findings[:limit]]
                 shown = curated_project.show_tasks_in_tab(tasks, "Review")
             notes = build_notes(review, review_model, corpus)
-            report_json = {"asked": review_model.name, **review.to_json(), "notes": notes}
+            report_json = {"model": review_model.name, **review.to_json(), "notes": notes}
             if report is not None:
                 _write_report(report, review, review_model.name, report_json, corpus)
             if out is not None:

@@ -262,7 +262,7 @@ def _run(
         )
         summary = summarize_batch(journal, models, cost_per_hour=cost_per_hour)
         summary["shown"] = source_and_sink.show(sort_versions_by_share(summary, models))
-        if not summary["aside"]:
+        if not summary["failed"]:
             journal.remove()  # a failed document needs the journal to be tried again
     return summary
 

@@ -53,7 +53,7 @@ def render_summary(
     _print_line(f"Predictions are in {source_and_sink.destination}")
     if summary["shown"]:
         _print_line(summary["shown"])
-    if failed := summary["aside"]:
+    if failed := summary["failed"]:
         error_console.print(f"{len(failed):,} documents failed:", style="yellow")
         for one in failed[:MAX_LISTED_FAILURES]:
             sentence = to_single_line(f"  {one['id']}: {one['reason']}")
@@ -92,5 +92,5 @@ def _format_decoding_stats(stats: Mapping[str, int], slots: int) -> str:
 
 
 def _format_cost(share: Mapping[str, Any]) -> str:
-    price = f", ${share['dollars']:,.2f}" if "dollars" in share else ""
+    price = f", ${share['cost']:,.2f}" if "cost" in share else ""
     return f"{timedelta(seconds=round(share['seconds']))}{price}"

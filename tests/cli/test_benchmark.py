@@ -62,7 +62,7 @@ def test_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     report_json = json.loads((report / "report.json").read_text())
     assert {one["tier"] for one in report_json["timings"]} == {"encoder"}
     assert report_json["documents"] == 5
-    (quality,) = report_json["qualities"].values()
+    (quality,) = report_json["scores"].values()
     assert quality["f1"] == json.loads(evaluated.stdout)["strict"]["f1"]
     assert (report / "report.html").is_file()
     assert (report / "report.md").is_file()
@@ -79,7 +79,7 @@ def test_llm_is_compared_with_the_encoder(store: ModelStore, tmp_path: Path) -> 
     assert any("times as long" in sentence for sentence in found["advice"])
     named = f"--report DIR --models {shlex.quote(str(store.root))}` compares them"
     assert any(named in sentence for sentence in found["advice"])
-    assert found["need"]["models"] == str(store.root)
+    assert found["requirements"]["models_dir"] == str(store.root)
 
 
 @pytest.mark.parametrize(

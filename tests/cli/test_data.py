@@ -82,7 +82,7 @@ def test_stats_add_up() -> None:
 def test_convert_keeps_everything(tmp_path: Path, target: str) -> None:
     out = tmp_path / "out"
     said = run_json("convert", CORPUS, "--to", target, "--out", out, "--label-config", CONFIG)
-    counts = {"lost": {}, "unknown_lost": 0, "replaced": 0}
+    counts = {"lost": {}, "masked_ranges_lost": 0, "replaced_characters": 0}
     assert said == {"file": str(out), "documents": 5, **counts}
     assert read_corpus([out]).documents == read_corpus([CORPUS]).documents
 
@@ -93,7 +93,7 @@ def test_convert_counts_dropped_content(tmp_path: Path) -> None:
     assert said["lost"] == {"outvoted": 2, "overlap": 1}
     shown = run("convert", EXPORT, "--to", "conll", "--out", out, "--force").stdout
     assert "2 entities lost: outvoted" in shown
-    assert said["unknown_lost"] == 2
+    assert said["masked_ranges_lost"] == 2
     assert "2 unlabelled spans" in shown
     assert len(read_corpus([out]).documents) == 6
 
@@ -101,7 +101,7 @@ def test_convert_counts_dropped_content(tmp_path: Path) -> None:
 def test_convert_counts_replaced_characters(tmp_path: Path) -> None:
     path, out = tmp_path / "nul.jsonl", tmp_path / "out.conll"
     path.write_text(json.dumps({"id": "1", "text": "a\0 b\0", "entities": []}))
-    assert run_json("convert", path, "--to", "conll", "--out", out)["replaced"] == 2
+    assert run_json("convert", path, "--to", "conll", "--out", out)["replaced_characters"] == 2
     shown = run("convert", path, "--to", "conll", "--out", out, "--force").stdout
     assert "2 NUL characters are in it as U+FFFD" in shown
     assert read_corpus([out]).documents[0].text == "a \ufffd b \ufffd"

@@ -147,7 +147,7 @@ def test_paper_protocol_mode(gold, predictions):
 def test_labels_option(gold, predictions):
     found = run_json(predictions, gold, "--labels", "Disease")
     assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [0, 1, 1]
-    assert found["lost"]["reading"]["by_reason"] == {"label unknown": 2}
+    assert found["lost"]["import"]["by_reason"] == {"label unknown": 2}
     assert found["lost"]["predicted"]["by_reason"] == {"label unknown": 2}
     assert isinstance(refusal(predictions, gold, "--labels", "Disaese"), LabelError)
     assert run(predictions, gold, "--labels", " , ").exit_code == 2

@@ -27,7 +27,7 @@ def test_label_studio_serves_tasks_in_the_selected_order(project: CuratedProject
         found = project.command("select", "--count", COUNT, "--queue", "--strategy", strategy)
         assert found["annotated"] == 0
         assert found["pool"] == len(free)
-        order = [int(choice["id"]) for choice in found["chosen"]]
+        order = [int(choice["id"]) for choice in found["selected"]]
         assert len(order) == COUNT
         assert set(order) <= set(free)
         waiting = [*order, *(task for task in waiting if task not in order)]

@@ -102,7 +102,7 @@ def test_command_trains_evaluates_and_promotes_once(annotated: AnnotatedProject)
         annotated.run("--project", annotated.project, "--json").stdout
     )
     assert first["state"] == "promoted"
-    assert first["against"] == annotated.first
+    assert first["compared_version"] == annotated.first
     assert first["documents"] + first["held_out"] == 50
     assert ModelStore(annotated.models).promoted_version("encoder") == first["version"]
     assert any("No backend of the project serves" in note for note in first["notes"]), first[
@@ -236,7 +236,7 @@ def test_version_replaces_only_the_version_it_was_compared_with(
     result = json.loads(annotated.run("--project", annotated.project, "--json").stdout)
     assert store.promoted_version("encoder") == other
     assert result["state"] == "kept"
-    assert result["against"] == annotated.first
+    assert result["compared_version"] == annotated.first
     assert result["reason"].startswith(f"{other} is current now")
 
 
@@ -303,11 +303,11 @@ def test_few_documents_do_not_replace_the_bundled_version(annotated: AnnotatedPr
     project = create_annotated_project(annotated.running, toy_documents(24, seed=6))
     arguments = ("--project", project, "--recipe-from", annotated.first, "--json")
     kept = json.loads(annotated.run(*arguments).stdout)
-    assert (kept["state"], kept["against"]) == (
+    assert (kept["state"], kept["compared_version"]) == (
         "kept",
         ModelStore(BUNDLED_MODELS_FOLDER).promoted_version("encoder"),
     )
-    assert kept["strata"][0]["new"] >= kept["strata"][0]["old"]  # but six documents are too few
+    assert kept["strata"][0]["new"] >= kept["strata"][0]["current"]  # but six documents are too few
     assert "labels that the current version knows (Chemical " in kept["reason"]
     assert f"it has {kept['held_out']} documents with" in kept["reason"]
     assert f"about {5 * (20 - kept['held_out'])} more documents" in kept["reason"]

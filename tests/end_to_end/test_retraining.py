@@ -134,7 +134,7 @@ def test_enough_annotations_start_a_training(retrained: RetrainedProject) -> Non
     assert job.reason == f"{RETRAIN_AFTER} new or changed annotations"
     assert_served(retrained, job)
     assert job.result is not None
-    assert job.result.current_version == before
+    assert job.result.compared_version == before
     assert job.result.documents + job.result.held_out == 2 * RETRAIN_AFTER - 1
 
 

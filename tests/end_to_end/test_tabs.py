@@ -59,7 +59,7 @@ def press_label_button(editor: Editor, button: str) -> int:
 def queue_tasks(project: CuratedProject, count: int = COUNT) -> tuple[list[int], str]:
     """Queue tasks; returns their ids in order and the URL of their tab."""
     found = project.command("select", "--count", count, "--queue")
-    return [int(choice["id"]) for choice in found["chosen"]], found["shown"]
+    return [int(choice["id"]) for choice in found["selected"]], found["shown"]
 
 
 def test_queue_tab_is_in_queue_order(editor: Editor, project: CuratedProject) -> None:

@@ -149,33 +149,31 @@ def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
     """Convert a report to JSON types: seconds, bytes, documents per second, hours per batch."""
     need = report.requirements
     return {
-        "need": {
-            "budget": need.latency_budget_seconds,
-            "batch": need.batch_documents,
-            "price": need.cost_per_hour,
-            "models": need.models_dir,
+        "requirements": {
+            "latency_budget_seconds": need.latency_budget_seconds,
+            "batch_documents": need.batch_documents,
+            "cost_per_hour": need.cost_per_hour,
+            "models_dir": need.models_dir,
         },
         "source": report.source,
         "documents": report.documents,
         "words": report.words,
-        "qualities": {
-            version: _scores_to_json(scores) for version, scores in report.scores.items()
-        },
+        "scores": {version: asdict(scores) for version, scores in report.scores.items()},
         "advice": list(report.advice),
         "notes": list(report.notes),
         "machine": report.machine,
         "timings": [
             {
                 "version": one.version,
-                "way": one.runtime,
-                "runs_on": one.runtime_name,
+                "runtime": one.runtime,
+                "runtime_name": one.runtime_name,
                 "load_seconds": one.load_seconds,
-                "p50": one.p50_seconds,
-                "p95": one.p95_seconds,
-                "asked": one.timed_documents,
-                "per_second": one.documents_per_second,
-                "memory": one.peak_memory_bytes,
-                "gpu_memory": one.peak_gpu_memory_bytes,
+                "p50_seconds": one.p50_seconds,
+                "p95_seconds": one.p95_seconds,
+                "timed_documents": one.timed_documents,
+                "documents_per_second": one.documents_per_second,
+                "peak_memory_bytes": one.peak_memory_bytes,
+                "peak_gpu_memory_bytes": one.peak_gpu_memory_bytes,
                 "tier": one.tier,
                 "within_budget": need.allows(one),
                 "batch_hours": batch_hours(one, need.batch_documents),
@@ -183,11 +181,6 @@ def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
             for one in report.results
         ],
     }
-
-
-def _scores_to_json(scores: VersionScores) -> dict[str, Any]:
-    figures = asdict(scores)
-    return figures | {"paired": figures.pop("paired_intervals")}
 
 
 def benchmark_to_markdown(report: BenchmarkReport) -> str:

@@ -92,7 +92,7 @@ class AgreementReport:
         """Convert to JSON types."""
         return {
             "tasks": len(self.by_task),
-            "alone": self.single_annotator_tasks,
+            "single_annotator_tasks": self.single_annotator_tasks,
             "overall": self.overall.to_json(),
             "by_label": {label: scores.to_json() for label, scores in self.by_label.items()},
             "by_length": {length: scores.to_json() for length, scores in self.by_length.items()},

@@ -45,8 +45,8 @@ class SelectionResult:
             "pool": len(self.pool.documents),
             "annotated": self.pool.already_annotated,
             "repeated": self.pool.repeated_texts,
-            "wordless": self.pool.without_words,
-            "chosen": [one.to_json(rank) for rank, one in enumerate(self.selected_documents, 1)],
+            "without_words": self.pool.without_words,
+            "selected": [one.to_json(rank) for rank, one in enumerate(self.selected_documents, 1)],
         }
 
 

@@ -141,7 +141,7 @@ def report_to_json(report: EvaluationReport) -> dict[str, Any]:
         "by_label_and_length": _to_json(report.by_label_and_length),
         "lost": {
             "flat_bio": asdict(report.dropped_by_flat_bio),
-            "reading": asdict(report.dropped_on_import),
+            "import": asdict(report.dropped_on_import),
             "predicted": asdict(report.dropped_predictions),
         },
         "errors": {kind: asdict(errors) for kind, errors in report.errors_by_type.items()},
@@ -173,14 +173,14 @@ def _to_json(value: Any) -> Any:
                 "f1_interval": list(value.other_f1_interval),
                 "difference": value.difference,
                 "interval": list(value.interval),
-                "p": value.p_value,
+                "p_value": value.p_value,
             }
         case EditEffort():
             return {
                 "actions": value.total_actions,
                 "by_kind": dict(value.action_counts),
-                "from_nothing": value.from_scratch,
-                "saved": value.saved_share,
+                "from_scratch": value.from_scratch,
+                "saved_share": value.saved_share,
             }
         case SystemComparison():
             return {

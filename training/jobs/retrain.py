@@ -146,7 +146,7 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
         return JobState.REJECTED, replace(result, should_promote=False, reason=reason)
     if not result.was_promoted:
         try:
-            store.promote(job.tier, result.version, expected_current=result.current_version)
+            store.promote(job.tier, result.version, expected_current=result.compared_version)
         except CurrentVersionChangedError as error:
             return JobState.REJECTED, replace(result, should_promote=False, reason=str(error))
         result = replace(result, was_promoted=True)

@@ -107,7 +107,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     result = replace(
         decision,
         version=manifest.version,
-        current_version=current_name,
+        compared_version=current_name,
         documents=len(data.split.train) + len(data.split.dev),
         held_out=len(held_out),
         notes=notes,
@@ -139,7 +139,7 @@ def _apply_warm_start(
 ) -> ProjectTrainingData:
     """Start the training from the current version, or note why that is not possible."""
     if not store.current_version(tier):
-        note = "The training started from its base: no version of this tier is served."
+        note = "The training started from its base: this tier has no current version."
         return replace(data, notes=(*data.notes, note))
     manifest = read_manifest(store.resolve(tier))
     labels = data.split.labels

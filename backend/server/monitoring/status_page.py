@@ -125,9 +125,14 @@ def format_job_state(job: Job) -> str:
     return "Not promoted" if job.state is JobState.REJECTED else job.state.capitalize()
 
 
-def format_tier(tier: str) -> str:
-    """Format the name of a tier."""
-    name = TIER_DISPLAY_NAMES.get(tier, tier)
+def tier_name(tier: str) -> str:
+    """The name of a tier inside a sentence."""
+    return TIER_DISPLAY_NAMES.get(tier, tier)
+
+
+def tier_heading(tier: str) -> str:
+    """The name of a tier with a capital letter."""
+    name = tier_name(tier)
     return name[:1].upper() + name[1:]
 
 
@@ -135,9 +140,9 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "format_action": lambda action: action.replace("_", " ").capitalize(),
     "format_job_state": format_job_state,
     "format_stratum": lambda name: STRATUM_NAMES.get(name, name),
-    "format_tier": format_tier,
-    "name_tier": lambda tier: TIER_DISPLAY_NAMES.get(tier, tier),
     "read_score_tables": read_score_tables,
+    "tier_heading": tier_heading,
+    "tier_name": tier_name,
 }
 _ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")
 _ENVIRONMENT.filters |= _FILTERS

@@ -103,7 +103,7 @@ def by_model(export, models) -> list:
 def test_review_with_a_version_needs_no_training_and_has_a_note(by_model, tmp_path):
     found = run_json(*by_model, "--out", tmp_path / "queue.jsonl", "--report", tmp_path / "page")
     assert json.loads((tmp_path / "page" / "report.json").read_text(encoding="utf-8")) == found
-    assert found["asked"] in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    assert found["model"] in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "page" / "report.md").is_file()
     documents = toy_documents(12, seed=4)
     assert found["documents"] == 12
@@ -112,7 +112,7 @@ def test_review_with_a_version_needs_no_training_and_has_a_note(by_model, tmp_pa
     scores = [finding["score"] for finding in found["findings"]]
     assert scores == sorted(scores)
     assert all(0 <= score <= 1 for score in scores)
-    assert found["asked"] in found["notes"][0]
+    assert found["model"] in found["notes"][0]
     lines = (tmp_path / "queue.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == found["findings"]
     texts = {document.id: document.text for document in documents}
@@ -135,7 +135,7 @@ def test_table_has_the_requested_rows_and_is_plain_in_a_pipe(by_model):
 def test_folds_are_trained_and_removed(export, tmp_path, tiny_base):
     command = ["review", export, "--folds", "2", "--epochs", "1", "--models", tmp_path / "models"]
     found = run_json(*command, "--base", tiny_base("bert-uncased"))
-    assert found["asked"] == "models of 2 folds"
+    assert found["model"] == "models of 2 folds"
     assert found["notes"] == []
     assert not (tmp_path / "models").exists()
 
@@ -272,7 +272,7 @@ def test_agreement_lists_the_worst_task_first(shared, tmp_path):
     found = run_json("agreement", shared, "--out", tmp_path / "tasks.jsonl", "--report", report)
     assert json.loads((report / "report.json").read_text(encoding="utf-8")) == found
     assert "Inter-annotator" in (report / "report.html").read_text(encoding="utf-8")
-    assert (found["tasks"], found["alone"]) == (2, 1)
+    assert (found["tasks"], found["single_annotator_tasks"]) == (2, 1)
     assert found["overall"]["exact_f1"] == pytest.approx(6 / 7, abs=1e-4)
     assert found["by_label"]["Disease"] == {"spans": 1, "exact_f1": 0.0, "overlap_f1": 0.0}
     assert found["by_pair"][0]["annotators"] == ["7", "8"]

@@ -154,7 +154,7 @@ def test_task_without_text_fails_alone(tmp_path: Path, capsys, text: object) -> 
     source.write_text(json.dumps([{"id": 5, "data": {"text": text}}, good, {"id": 6}]))
     told, _ = ran(capsys, *command(source, out, "--json"))
     assert [line["id"] for line in lines_of(out)] == ["1"]
-    assert [one["id"] for one in json.loads(told)["aside"]] == ["5", "6"]
+    assert [one["id"] for one in json.loads(told)["failed"]] == ["5", "6"]
     # The journal stays, so that corrected tasks can be predicted.
     source.write_text(json.dumps([{"id": 5, "data": {"text": "Lithium."}}, good]))
     ran(capsys, *command(source, out))

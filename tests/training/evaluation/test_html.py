@@ -53,7 +53,7 @@ def test_page_has_the_values_of_the_json() -> None:
     expected = [f"{figures['strict']['f1']:.3f}", f"{figures['strict']['interval'][0]:.3f}"]
     expected += [f"{entry['strict']['f1']:.3f}" for entry in figures["by_length"].values()]
     expected += [f"{entry['strict']['f1']:.3f}" for entry in figures["by_label"].values()]
-    expected += [f"{figures['effort']['actions'] * 100 / figures['effort']['from_nothing']:.1f}"]
+    expected += [f"{figures['effort']['actions'] * 100 / figures['effort']['from_scratch']:.1f}"]
     expected += ["other tagger-1", "outvoted", "gold.jsonl", "Expected calibration error"]
     for figure in expected:
         assert figure in text, figure

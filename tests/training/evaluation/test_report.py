@@ -61,9 +61,9 @@ def test_json_has_the_documented_keys(report):
     assert list(written["by_label"]) == ["Chemical", "Disease"]
     assert written["against"]["model"] == "silent"
     assert written["against"]["strict"].keys() == {
-        *("f1", "f1_interval", "difference", "interval", "p")
+        *("f1", "f1_interval", "difference", "interval", "p_value")
     }
-    assert written["against"]["effort"]["actions"] == written["against"]["effort"]["from_nothing"]
+    assert written["against"]["effort"]["actions"] == written["against"]["effort"]["from_scratch"]
     assert [one["document"] for one in written["worst"]] == ["2", "8701013"]
     for figure in figures_in(written):
         counts = {"tp", "tp_predicted", "fp", "fn", "gold", "predicted"}
@@ -91,7 +91,7 @@ def test_json_round_trip(report):
 
 def test_json_counts_dropped_spans_and_errors(report):
     written = report_to_json(report)
-    assert written["lost"]["reading"]["by_reason"] == {"outvoted": 1}
+    assert written["lost"]["import"]["by_reason"] == {"outvoted": 1}
     assert written["lost"]["flat_bio"]["total"] == 0
     counts = {kind: entry["count"] for kind, entry in written["errors"].items() if entry["count"]}
     assert counts == {"boundary long": 1, "type": 1, "boundary short": 1}

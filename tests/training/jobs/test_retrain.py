@@ -132,7 +132,7 @@ def test_retraining_keeps_a_rollback_to_the_bundled_version(
             "better",
             should_promote=True,
             version=trained,
-            current_version=first,
+            compared_version=first,
             was_promoted=promoted,
         )
         state, after = promote_version(
