@@ -16,14 +16,14 @@ RetrainRecipeFromOption = Annotated[
     typer.Option(
         metavar="VERSION",
         help="Version whose base model and hyperparameters to use.",
-        show_default="those of the served version",
+        show_default="those of the current version",
     ),
 ]
 RetrainPromoteOption = Annotated[
     PromotionPolicy,
     typer.Option(
         help="When to make the new version the current one; auto: if it finds held-out entities, "
-        "is not significantly worse than the served version, and no other project uses that."
+        "is not significantly worse than the current version, and no other project uses that."
     ),
 ]
 HoldoutShareOption = Annotated[
@@ -39,7 +39,7 @@ WarmStartOption = Annotated[
     bool,
     typer.Option(
         "--warm-start",
-        help="Start from the served version instead of its base model: faster, but errors "
+        help="Start from the current version instead of its base model: faster, but errors "
         "accumulate.",
     ),
 ]

@@ -65,7 +65,7 @@ PromotionPolicyOption = Annotated[
     typer.Option(
         envvar="TAGALONG_RETRAIN_PROMOTE",
         help="When to make a retrained version the current one; auto: unless it is significantly "
-        "worse than the served version, or the server has other projects.",
+        "worse than the current version, or the server has other projects.",
     ),
 ]
 RetrainWarmStartOption = Annotated[
@@ -73,7 +73,7 @@ RetrainWarmStartOption = Annotated[
     typer.Option(
         "--retrain-warm-start",
         envvar="TAGALONG_RETRAIN_WARM_START",
-        help="Retrain from the served version instead of from its base model.",
+        help="Retrain from the current version instead of from its base model.",
     ),
 ]
 RetrainPrelabelOption = Annotated[

@@ -102,7 +102,7 @@ class ModelStore(ModelRegistry):
     def promote(self, tier: str, version: str, *, expected_current: str | None = None) -> None:
         """Verify a version, or ``bundled``, and make it the current version of its tier.
 
-        `expected_current` is the served version at the time of the decision; None skips the check.
+        `expected_current` is the current version at the time of the decision; None skips the check.
 
         Raises:
             VersionNotFound: If the tier has no such version.

@@ -169,7 +169,7 @@ def _decide_without_gold(documents: int, current: Sequence[Prediction] | None) -
         else "there are no held-out documents"
     )
     if current is None:
-        return True, f"{data}, so its quality is unknown, but no other version serves"
+        return True, f"{data}, so its quality is unknown, but there is no current version"
     return False, (
         f"{data}, so it cannot be compared: annotate more, or promote it with `tagalong models "
         "promote`"
@@ -186,7 +186,7 @@ def _decide_by_scores(
     if not total.new:
         return False, "it has no correct entity on the held-out documents"
     if total.current is None:
-        return True, "no other version serves"
+        return True, "there is no current version"
     if worse := [stratum for stratum in strata if _is_worse(stratum)]:
         return False, f"it is worse beyond noise {' and '.join(map(_describe_stratum, worse))}"
     is_small = documents < FEW_HELD_OUT_DOCUMENTS

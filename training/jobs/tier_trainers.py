@@ -127,8 +127,8 @@ def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) 
     if reference is None and not store.current_version(tier):
         name = TIER_DISPLAY_NAMES[tier]
         raise InputError(
-            f"no {name} is served whose base and recipe a retraining could use: train the first "
-            f"one with `tagalong train {tier}`, or name one with --recipe-from",
+            f"there is no current {name} whose base and recipe a retraining could use: train the "
+            f"first one with `tagalong train {tier}`, or name one with --recipe-from",
             code="no-recipe",
         )
     return trainer.adapt_recipe(read_recipe(store, tier, reference or tier))
