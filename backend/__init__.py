@@ -1,1 +1,1 @@
-"""What is served: tiers, their model versions, and the formats of Label Studio."""
+"""The tiers, their model versions, the server, and the formats of Label Studio."""

@@ -1,4 +1,4 @@
-"""``tagalong models``: list, show, promote, compile and remove model versions."""
+"""``tagalong models``: list, show, promote, roll back, compile and remove model versions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +24,7 @@ from tagalong.training.corpus import read_corpus
 SHOWN_SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
 
 app = typer.Typer(
-    help="List, show, promote, roll back and remove model versions.", no_args_is_help=True
+    help="List, show, promote, roll back, compile and remove model versions.", no_args_is_help=True
 )
 
 

@@ -64,7 +64,8 @@ class VersionMetadata:
     config: Mapping[str, Any] = field(default_factory=dict)  # all settings of the training
     data: Mapping[str, Any] = field(default_factory=dict)  # fingerprint, counts and sources
     scores: Mapping[str, Any] = field(default_factory=dict)  # such as {"dev": {"strict_f1": 0.84}}
-    # Between scores and tags: ``temperature``; for an encoder, the ties within a document too.
+    # Between scores and tags: ``temperature``; for an encoder, also label consistency and
+    # transitions.
     calibration: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)  # versions of Python and packages
 

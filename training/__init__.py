@@ -1,1 +1,1 @@
-"""What makes and judges the versions that are served."""
+"""Training and evaluation of model versions."""

@@ -25,6 +25,7 @@ RENAMED_OPTIONS = {
     "--like": "--recipe-from",
     "--no-cpu-engine": "--no-openvino",
     "--no-promote": "--promote never",
+    "--noise": "--tag-noise",
     "--price": "--cost-per-hour",
     "--retrain-warm": "--retrain-warm-start",
     "--silver-least": "--silver-min-score",

@@ -37,7 +37,7 @@ def train_cli(
     batch_tokens: options.BatchTokensOption = None,
     window: options.PromptWindowOption = None,
     train_window: options.TrainWindowOption = None,
-    noise: options.TagNoiseOption = None,
+    tag_noise: options.TagNoiseOption = None,
     recipe_from: options.RecipeFromOption = None,
     seed: options.SeedOption = 42,
     precision: options.PrecisionOption = "auto",
@@ -63,7 +63,7 @@ def train_cli(
         epochs, patience, learning_rate, batch_tokens, seed, precision
     )
     settings = options.drop_none(
-        window=window, requested_train_window=train_window, tag_noise_share=noise
+        window=window, requested_train_window=train_window, tag_noise_share=tag_noise
     )
     settings["four_bit"] = four_bit
     recipe = (

@@ -30,7 +30,7 @@ DevOption = Annotated[
 ]
 DevShareOption = Annotated[
     float,
-    typer.Option(min=0.01, max=0.9, help="Share of the documents held out as the development set."),
+    typer.Option(min=0.01, max=0.9, help="Share of the documents used as the development set."),
 ]
 RevisionOption = Annotated[str | None, typer.Option(help="Commit or tag of the base model.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs.")]

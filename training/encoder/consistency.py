@@ -12,7 +12,7 @@ from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TaggedWords, TagSet
 from tagalong.training.loop.validation import fit_temperature_on_dev
 
 WordEntity = tuple[int, int, str]  # first word, one past the last, label
-# Weights of `ScoreRefiner.consistency`; 1 would give all occurrences of a word the same score.
+# Values of `ScoreRefiner.consistency_weight`; 1 would give all occurrences of a word one score.
 SMOOTHING_WEIGHTS = tuple(step / 10 for step in range(8))
 TRANSITION_WEIGHTS = tuple(step / 10 for step in range(9))
 TRANSITION_DECIMALS = 3  # as in the manifest, so that the served tier equals the evaluated one

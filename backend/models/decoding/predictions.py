@@ -13,13 +13,12 @@ from tagalong.ner.tags import TagSet
 
 @dataclass(frozen=True, slots=True)
 class ScoreRefiner:
-    """Ties the tags of a document's words together, beyond what one window shows the model.
+    """Label consistency and tag transitions of a document, both weighted on dev.
 
-    Two ties, both weighted on dev. A word tends to have one tag throughout a document (label
-    consistency, Finkel et al. 2005, "Incorporating Non-local Information into Information
-    Extraction Systems by Gibbs Sampling"): part of its scores is the mean over all its occurrences
-    in all windows. And tags follow each other as they do in gold: transition scores as in a
-    linear-chain CRF (Lafferty et al. 2001), but counted instead of trained.
+    Label consistency: part of a word's scores is the mean over its occurrences in all windows. It
+    follows Finkel et al. 2005, "Incorporating Non-local Information into Information Extraction
+    Systems by Gibbs Sampling". Transition scores are as in a linear-chain CRF (Lafferty et al.
+    2001), but counted in gold instead of trained.
     """
 
     consistency_weight: float = 0.0  # share of a word's scores from all its occurrences, 0 to 1
@@ -52,7 +51,7 @@ class ScoreRefiner:
 
     @classmethod
     def from_json(cls, calibration: Mapping[str, Any]) -> Self:
-        """Read the calibration of a manifest; older manifests have no ties."""
+        """Read the calibration of a manifest; older manifests have neither value."""
         rows = calibration.get("transitions", ())
         return cls(float(calibration.get("consistency", 0.0)), tuple(map(tuple, rows)))
 

@@ -1,4 +1,4 @@
-"""Cover a text with the windows that an encoder reads, so that a long document is never cut.
+"""Split a text into overlapping windows, so that a long document is never cut.
 
 Each word is owned by exactly one window, which decides its tag: the first sub-word of the word
 carries it. Around the owned words a window holds context, so that no word is tagged at the edge of
