@@ -73,9 +73,9 @@ def predict_cli(
 def read_source(source: str) -> Iterator[Document]:
     """Read the documents to predict from a text, a file's path, or ``-`` for standard input.
 
-    Returns one document for plain text, one per line for JSON lines. A file is read lazily, and
-    raises a `FormatError` later if it is not UTF-8, if a line is broken, or if it is a JSON array.
-    Raises `InputError` if there is no file at the path, or the argument is not UTF-8.
+    Returns one document for plain text, one per line for JSON lines. A file is read lazily. It
+    raises a `FormatError` later if it is not UTF-8, has a broken line, or is a JSON array. Raises
+    `InputError` if there is no file at the path, or the argument is not UTF-8.
     """
     if source == "-":
         return _read_stream(sys.stdin.buffer, "standard input")

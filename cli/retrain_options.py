@@ -22,8 +22,9 @@ RetrainRecipeFromOption = Annotated[
 RetrainPromoteOption = Annotated[
     PromotionPolicy,
     typer.Option(
-        help="When to make the new version the current one; auto: if it finds held-out entities, "
-        "is not significantly worse than the current version, and no other project uses that."
+        help="When to make the new version the current one. With auto, it must find held-out "
+        "entities and not be significantly worse than the current version. No other project may "
+        "use the current version."
     ),
 ]
 HoldoutShareOption = Annotated[

@@ -46,8 +46,8 @@ LLMWeightsOption = Annotated[
     WeightsMode | None,
     typer.Option(
         envvar="TAGALONG_LLM_WEIGHTS",
-        help="Memory layout of the LLM: adapter merged into its base (fastest), adapter beside its "
-        "base (promotions do not reload the base), or adapter beside a 4-bit base (least memory).",
+        help="Memory layout of the LLM. The adapter is merged into its base (fastest), beside it "
+        "(promotions do not reload the base), or beside a 4-bit base (least memory).",
         show_default="as it was trained, merged if not in 4 bits",
     ),
 ]

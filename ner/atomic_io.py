@@ -1,7 +1,7 @@
 """Writing so that a kill at any moment, or a full disk, leaves the old state or the new one.
 
-A file is written beside its place, flushed to the disk and renamed; then the folder is flushed too,
-without which a power cut could take the new name away.
+A file is written beside its place, flushed to the disk and renamed. Then the folder is flushed too;
+otherwise a power cut could take the new name away.
 """
 
 import errno

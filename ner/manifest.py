@@ -116,8 +116,8 @@ def content_hash(
     """Hash the identity of a version: weights, calibration, config, data, labels and base.
 
     Without weights, all files count in their place. Scores, times and environment do not count, so
-    the same training gives the same hash: the first `HASH_DIGITS` hexadecimal digits of a SHA-256
-    over canonical JSON.
+    the same training gives the same hash. It is the first `HASH_DIGITS` hexadecimal digits of a
+    SHA-256 over canonical JSON.
     """
     weights = [name for name in files if _is_weights_file(name)]
     content: dict[str, Any] = {

@@ -75,10 +75,10 @@ class ModelRegistry:
     def resolve(self, reference: str = DEFAULT_TIER) -> Path:
         """Find the folder of a version; by default the current version of the default tier.
 
-        A reference is ``bundled``, a tier for its current version (the bundled one included), a
-        version, ``tier/version``, or a path to a version's folder; tried in this order. Raises
-        `VersionNotFound` if there is no such version, or one in each of two tiers, and
-        `VersionInvalid` if a path leads to a folder that is no version. Files are not verified.
+        A reference is one of these, tried in this order: ``bundled``; a tier, for its current or
+        bundled version; a version; ``tier/version``; or a path to a version's folder. Files are not
+        verified. Raises `VersionNotFound` if there is no such version, or one in each of two tiers.
+        Raises `VersionInvalid` if a path leads to a folder that is no version.
         """
         if reference == BUNDLED_REFERENCE and self.bundled_root is not None:
             return self.bundled_version_folder(DEFAULT_TIER)

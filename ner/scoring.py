@@ -1,9 +1,9 @@
 """Predicted spans against gold spans: counts by label and by length.
 
-A strict match has the same start, end and label (exact match of CoNLL-2003, Tjong Kim Sang &
-De Meulder 2003). A relaxed match has the same label and shares at least one code point; as many
-spans as possible are paired one to one. Only counts are stored, and ratios follow from them: so the
-score of a corpus is the sum over its documents, and the cells of a table add up to its total.
+A strict match has the same start, end and label (exact match of CoNLL-2003, Tjong Kim Sang & De
+Meulder 2003). A relaxed match has the same label and shares at least one code point; as many spans
+as possible are paired one to one. Only counts are stored, and ratios follow from them. So the
+counts of a corpus are the sum over its documents, and the cells of a table add up to its total.
 """
 
 from bisect import bisect_left, bisect_right
@@ -139,9 +139,9 @@ def match_relaxed(
     """Find the largest one-to-one pairing of overlapping spans with the same label.
 
     Of several such pairings, the spans closest to a span of the other set take part (Jaccard index;
-    ties in text order). The best spans of both sets fit one pairing: for any two matchings there
-    is one that covers the same gold spans as the first and the same predicted spans as the second
-    (Mendelsohn & Dulmage 1958). So the result depends neither on order nor on direction.
+    ties in text order). The best spans of both sets fit one pairing. For any two matchings there is
+    one with the gold spans of the first and the predicted spans of the second (Mendelsohn & Dulmage
+    1958). So the result depends neither on order nor on direction.
 
     Returns the paired gold spans and the paired predicted spans; equally many.
     """

@@ -10,29 +10,19 @@ import pytest
 from typer.main import get_command
 
 from tagalong.cli.main import app
+from tests.prose import ANY_FENCE, BANNED_WORDS, INLINE_CODE, PRINTED, long_sentences, prose
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHANGELOG = ROOT / "CHANGELOG.md"  # names old options too
 MAX_GLOSSARY_TERMS = 40
-MAX_SENTENCE_WORDS = 25
-ANY_FENCE = re.compile(r"^```.*?^```\n", re.MULTILINE | re.DOTALL)
 SHELL_BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PRINTED = re.compile(r"<!-- printed -->.*?<!-- /printed -->", re.DOTALL)
-INLINE_CODE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
 FILE = re.compile(r"(?<![\w./-])(?:ner|backend|training|cli|tests|docs)/[\w./-]*\w")
 PACKAGES = (  # listed in CONTRIBUTING.md
     *("ner/__init__.py", "cli/__init__.py", "backend/*/__init__.py"),
     *("backend/models/*/__init__.py", "training/*/__init__.py"),
 )
-BANNED_WORDS = re.compile(
-    r"\b(?:whoever|anew|likewise|go(?:es)? by|gone by|told of|drawn by lot|thereof|therein|"
-    r"what serves|stands for|besides that|as it is said)\b",
-    re.IGNORECASE,
-)
-SENTENCE_END = re.compile(r"(?<=[.!?:])[*)]*\s+(?=[A-Z*(`0-9\[])")
-BLOCK_START = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.|\|)\s)")
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.name)
@@ -119,24 +109,6 @@ def all_options() -> set[str]:
             yield from collect(inner)
 
     return set(collect(get_command(app)))
-
-
-def prose(text: str) -> str:
-    """A page without code blocks, tables, headings and URLs of links."""
-    text = PRINTED.sub("", ANY_FENCE.sub("\n", text))
-    text = re.sub(r"^(?:\||#|<|!\[).*$", "", text, flags=re.MULTILINE)
-    return re.sub(r"\]\([^)]*\)", "]", INLINE_CODE.sub("CODE", text))
-
-
-def long_sentences(text: str) -> list[str]:
-    """Sentences of more than 25 words."""
-    blocks = [" ".join(block.split()) for block in BLOCK_START.split(prose(text))]
-    sentences = [one for block in blocks for one in SENTENCE_END.split(block)]
-    return [
-        one
-        for one in sentences
-        if "·" not in one and len(re.findall(r"\S*\w\S*", one)) > MAX_SENTENCE_WORDS
-    ]
 
 
 def test_glossary_is_short_and_terms_are_unique() -> None:

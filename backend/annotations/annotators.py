@@ -87,11 +87,11 @@ def adjudicate_task(
     the last one counts. Outvoted spans and spans without a label are masked from the loss: somebody
     saw something there, so the text must not be trained as O.
 
-    "majority" keeps spans that more than half of the annotators drew exactly, "latest" the last
-    annotation. "all" makes one document per annotator, with ids such as "12@3" for task 12 and
-    annotator 3. "each" does so too, ignores ground truth, and writes annotator and task into the
-    meta. Raises `OffsetError` if the unit of the offsets cannot be determined; ``fallback_unit`` is
-    that of the whole export.
+    The policy "majority" keeps spans that more than half of the annotators drew exactly, and
+    "latest" the last annotation. The policy "all" makes one document per annotator, with ids such
+    as "12@3" for task 12 and annotator 3. The policy "each" does so too, ignores ground truth, and
+    writes annotator and task into the meta. Raises `OffsetError` if the unit of the offsets cannot
+    be determined; ``fallback_unit`` is that of the whole export.
     """
     considered = _considered_annotations(annotations, policy)
     if unused := len(annotations) - len(considered):

@@ -81,8 +81,8 @@ def validate_raw_spans(
 def find_masked_ranges(document: Document, raw_spans: Sequence[RawSpan]) -> list[tuple[int, int]]:
     """Find marked text without a label, whose true label is unknown: it is masked from the loss."""
     # Other dropped regions are not masked. A label outside the config is not annotated in this
-    # project, so O is right there; of two labels the first one stays; and an offset outside the
-    # text has no words.
+    # project, so O is right there. Of two labels the first one stays. An offset outside the text
+    # has no words.
     return [
         (region.start, region.end)
         for region in raw_spans

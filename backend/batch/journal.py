@@ -4,8 +4,8 @@ A document is added once it is predicted. Then its prediction waits, is being se
 a document that no model could predict has failed. Commits survive the death of the process. A power
 failure may undo the last ones, and these documents are then predicted again.
 
-The SQL columns keep the names of earlier releases, so that their journals are read: place is the
-position, tier the version, answer the payload, worth the expected errors, sent the send count.
+The SQL columns keep the names of earlier releases, so that their journals are read. Place is the
+position, tier the version, answer the payload, worth the expected errors, and sent the send count.
 """
 
 import math

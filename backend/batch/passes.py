@@ -1,8 +1,8 @@
 """The passes of a batch: every document is predicted and delivered once, also across runs.
 
-A waiting prediction of an earlier run is delivered only after its document was read again: its text
-may have changed, or it may be gone. A source is read in the order of its positions, so everything
-up to some position has been read, and nothing after it.
+A waiting prediction of an earlier run is delivered only after its document was read again. The text
+may have changed, or the document may be gone. A source is read in the order of its positions, so
+everything up to some position has been read, and nothing after it.
 """
 
 import time

@@ -73,8 +73,8 @@ def detect_offset_unit(regions: Sequence[RawSpan], text: str) -> OffsetUnit:
 def combine_offset_units(units: Iterable[OffsetUnit]) -> OffsetUnit:
     """Find the unit of an export from the units of its annotations.
 
-    It is "either" if none of them shows one, or if both occur, as in a project that is older than
-    an update of Label Studio.
+    It is "either" if none of them shows one, or if both occur. Both occur in a project that is
+    older than an update of Label Studio.
     """
     shown = {unit for unit in units if unit in ("code points", "UTF-16 units")}
     return shown.pop() if len(shown) == 1 else "either"

@@ -1,9 +1,9 @@
 """CoNLL files: a token and its tag a line, blank lines between sentences.
 
-The token is the first column and the tag the last; columns are set apart by tabs, or by blanks in
-a line without tabs. A document is one sentence, unless ``-DOCSTART-`` lines say which sentences
-belong together. Its text is its tokens joined by one blank, and its sentences by a line feed: the
-white space of the original text is not in the file.
+The token is the first column and the tag the last; columns are set apart by tabs, or by blanks in a
+line without tabs. A document is one sentence, unless ``-DOCSTART-`` lines say which sentences
+belong together. Its text is its tokens joined by one blank, and its sentences by a line feed. The
+file does not have the white space of the original text.
 
 Entities follow conlleval's rule (Tjong Kim Sang & De Meulder 2003). One begins at B-, S- or U-,
 and at an I-, E- or L- without an open entity of its label before it. So IOB1, IOB2, IOBES and BILOU

@@ -1,7 +1,7 @@
 """Label Studio's JSON: an array of tasks, with the annotations or predictions of each.
 
-It is read as a stream, one task at a time: an export of a large project holds ten times more than
-the texts and spans that are kept. Old exports say ``completions`` for ``annotations``.
+An export is read as a stream, one task at a time. That of a large project holds ten times more than
+its texts and spans. Old exports say ``completions`` for ``annotations``.
 """
 
 import json

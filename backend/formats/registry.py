@@ -1,7 +1,8 @@
 """The registry of file formats, and readers that recognize the format by content.
 
-A file's name never decides how it is read. To add a format, write a file beside this one and add it
-to `FORMATS`; every command that reads annotations, predictions or texts then supports it.
+A file's name never decides how it is read. To add a format, write a file beside this one and add
+the format to `FORMATS`. Every command that reads annotations, predictions or texts then supports
+it.
 """
 
 import re

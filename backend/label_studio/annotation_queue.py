@@ -7,8 +7,8 @@ a confidence: it says that 5 tasks are left in the queue, this one included. The
 stays on each region.
 
 With one annotator, Label Studio keeps the order. With several, its button "Label All Tasks" chooses
-at random among the tasks with a prediction of the version. "Label Tasks As Displayed", in the tab
-of the queue, keeps the order for everybody.
+at random among the tasks with a prediction of the version. The button "Label Tasks As Displayed",
+in the tab of the queue, keeps the order for everybody.
 """
 
 from collections.abc import Collection, Sequence

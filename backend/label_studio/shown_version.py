@@ -1,7 +1,7 @@
 """The version whose predictions a project shows, set after a batch or after a promotion.
 
-Label Studio shows, sorts and samples by the predictions of one version at a time: the one that the
-project names, by its own name or as the title of a backend. With another title, the score column
+Label Studio shows, sorts and samples by the predictions of one version at a time. The project names
+that version, by its own name or as the title of a backend. With another title, the score column
 stays empty and uncertainty sampling is random; Label Studio does not warn.
 """
 

@@ -22,7 +22,7 @@ def load_tier(folder: Path, **options: Unpack[LoadOptions]) -> Tier:
     """Verify the files of a version's folder, and load it with `LoadOptions`.
 
     Raises `VersionInvalid` where a file is missing or has changed, or this release cannot serve the
-    tier, and `BaseModelError` where the base model of an adapter is not there.
+    tier. Raises `BaseModelError` where the base model of an adapter is not there.
     """
     manifest = read_manifest(folder)
     options = {**options, "device": options.get("device") or default_device()}

@@ -1,6 +1,6 @@
 """One SQLite file for many threads, opened on first use.
 
-Commits are not synced to the disk one by one (``synchronous=NORMAL``): they survive the end of the
+Commits are not synced to the disk one by one (``synchronous=NORMAL``). They survive the end of the
 process, but a power cut may take the last ones. Label Studio waits for the answer to an event while
 an annotator waits for Label Studio, and the annotations themselves are safe there.
 """

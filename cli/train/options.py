@@ -60,8 +60,8 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume an interrup
 PromoteOption = Annotated[
     PromotionPolicy,
     typer.Option(
-        help="When to make the new version the current one; auto: if it finds entities in dev "
-        "and is not worse than the baseline, if there is one."
+        help="When to make the new version the current one. With auto, it must find entities in "
+        "dev, and not be worse than the baseline, if there is one."
     ),
 ]
 BaseOption = Annotated[

@@ -1,9 +1,9 @@
 """Find annotations that are probably wrong, from a model's tag probabilities.
 
 Each difference between annotation and model is one finding. Two sources of evidence are multiplied
-as odds: how well the annotated tags fit the model's probabilities, word by word (Wang & Mueller
-2022, "Detecting Label Errors in Token Classification Data"), and how the same words are annotated
-elsewhere in the corpus.
+as odds. One is the fit of the annotated tags to the model's probabilities, word by word (Wang &
+Mueller 2022, "Detecting Label Errors in Token Classification Data"). The other is the annotation of
+the same words elsewhere in the corpus.
 """
 
 import math
@@ -119,9 +119,9 @@ def rate_word_labels(
 ) -> list[NDArray[np.float64]]:
     """Rate the tag of each word by the model's probabilities.
 
-    The quality of a tag is its probability (self-confidence in cleanlab), divided by the mean
-    self-confidence of all words with that tag (the threshold of Northcutt et al. 2021, "Confident
-    Learning"). The division accounts for tags of which the model is never confident.
+    The quality of a tag is its probability, divided by the mean probability of all words with that
+    tag. These are the self-confidence of cleanlab and the threshold of Northcutt et al. 2021,
+    "Confident Learning". The division accounts for tags of which the model is never confident.
 
     Returns the log quality of each word, shape (words,) per document: 0 for average quality of the
     tag, NaN if the truth is unknown. At least one tag must be known.

@@ -113,8 +113,8 @@ def build_token_loss(
         )
         if weights is not None:
             total = (total * weights.flatten()).sum()
-        # Divide by the number of words, not by the weights of the batch: the weights have a mean of
-        # 1 over all windows, and a batch of silver alone must not count as much as one of gold.
+        # Divide by the number of words, not by the weights of the batch. The weights have a mean of
+        # 1 over all windows, and a batch of silver alone must count less than one of gold.
         return total / (labels != IGNORE_INDEX).sum().clamp(min=1)  # a batch may be fully masked
 
     return loss

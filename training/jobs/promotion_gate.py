@@ -36,7 +36,7 @@ FEW_HELD_OUT_DOCUMENTS = 20  # with fewer documents, the bootstrap detects only 
 FEW_HELD_OUT_ENTITIES = 100  # the same in gold entities
 # A label is undertrained if the candidate saw less than this share of the entities that the current
 # version saw. Retrained on the same project, a version sees the documents of its predecessor and
-# more, so its counts grow; half leaves room for corrected and deleted annotations. A model from 24
+# more, so its counts grow. Half leaves room for corrected and deleted annotations. A model from 24
 # documents is far below it, against a model from a public corpus.
 MIN_TRAINED_SHARE = 0.5
 NO_LABEL_COUNTS: Mapping[str, int] = {}

@@ -120,8 +120,8 @@ def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) 
     """Read the recipe of a retraining, with at least the steps that few documents need.
 
     `reference` is a version; None for the current one. Raises `InputError` if the version is of
-    another tier, or none is current and none is named; `RegistryError` if there is no such
-    version; `TrainingError` if the tier has no trainer.
+    another tier, or none is current and none is named. Raises `RegistryError` if there is no such
+    version, and `TrainingError` if the tier has no trainer.
     """
     trainer = find_trainer(tier)
     if reference is None and not store.current_version(tier):

@@ -45,9 +45,9 @@ class LLMDataset:
     def collate(self, indices: Sequence[int]) -> TensorBatch:
         """Make a batch of windows.
 
-        Returns tensors of shape (windows, longest): `input_ids`; `attention_mask`; `labels`, the
-        tag of each slot at the position before it, IGNORE_INDEX elsewhere and for masked words;
-        `slots`, whether a position holds a tag.
+        Returns tensors of shape (windows, longest). Beside `input_ids` and `attention_mask`,
+        `slots` says whether a position holds a tag. `labels` has the tag of each slot at the
+        position before it, and IGNORE_INDEX elsewhere and for masked words.
         """
         first = len(self._prompt_builder.prefix)
         shape = len(indices), max(self.lengths[index] for index in indices)

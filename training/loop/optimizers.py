@@ -23,7 +23,7 @@ def build_fused_adamw(groups: ParameterGroups) -> torch.optim.Optimizer:
 def choose_optimizer(device: torch.device) -> OptimizerBuilder:
     """Choose paged 8-bit AdamW on a GPU with bitsandbytes, else AdamW.
 
-    The state of paged AdamW takes 8 bits a number, and moves to the memory of the machine when that
+    The state of paged AdamW takes 8 bits a number. It moves to the memory of the machine when that
     of the GPU is short (Dettmers et al. 2022 and 2023).
     """
     if device.type == "cuda":

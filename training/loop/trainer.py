@@ -1,8 +1,8 @@
 """The training loop of both tiers: steps, weight averaging, evaluation, early stopping, resuming.
 
 Accelerate runs it on one process or many, in fp32 or bf16. Everything random in a step is a
-function of seed, process and step number, so a training that was killed and resumed ends in the
-same weights as one that was not.
+function of seed, process and step number. So a resumed training ends in the same weights as an
+uninterrupted one.
 """
 
 import math

@@ -20,7 +20,7 @@ class EncoderRecipe:
     train_window_config: WindowConfig = field(
         default_factory=lambda: WindowConfig(window=128, context=16), metadata={"key": "lesson"}
     )
-    # Dropout begins after a third of the steps: on BC5CDR dev this gains most of a point of strict
+    # Dropout begins after a third of the steps. On BC5CDR dev this gains most of a point of strict
     # F1 over dropout from the first step on.
     schedule: Schedule = field(default_factory=lambda: Schedule(dropout_start_ratio=1 / 3))
     dropout: float = 0.2  # of the hidden layers

@@ -44,7 +44,7 @@ def resolve_llm_recipe(recipe: LLMRecipe) -> LLMRecipe:
     """Fill in the open settings of a recipe.
 
     The learning rate is the study's 4e-5, found for a width of 4096 and scaled to other widths by
-    their ratio; a quarter of it in full tuning.
+    their ratio. Full tuning has a quarter of that rate.
 
     Returns the recipe with a pinned base revision, a window no longer than the positions of the
     base, and a learning rate. Raises `BaseModelError` if the base is not available.

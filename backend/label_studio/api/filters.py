@@ -50,9 +50,9 @@ def without_lists(filters: Filters) -> dict[str, Any] | None:
     """Replace each list of numbers in a filter by one item per number.
 
     Returns:
-        A filter that selects the same tasks with operators that the page accepts. None if there
-        is none: for a list beside other conditions, an empty list, values that are not numbers,
-        another unknown operator, or more than `MAX_FILTER_ITEMS` items.
+        A filter that selects the same tasks with operators that the page accepts. None if there is
+        none. That is so for a list beside other conditions, an empty list, values that are not
+        numbers, another unknown operator, or more than `MAX_FILTER_ITEMS` items.
     """
     items, conjunction = _items(filters), str(filters.get("conjunction"))
     if len(items) == 1:  # a single item, so the conjunction can be chosen

@@ -171,7 +171,7 @@ class BaseModelRef:
         """Load a decoder in which each token sees those before it, as in its pretraining.
 
         In 4 bits, embeddings and output layer stay out. `untie_embeddings` copies the embeddings
-        for the output layer where the two are shared: an adapter can then be merged into the output
+        for the output layer where the two are shared. An adapter can then be merged into the output
         layer without changing the embeddings.
         """
         model, loading_info = self._from_pretrained(

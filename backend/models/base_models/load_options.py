@@ -43,7 +43,7 @@ class LoadOptions(TypedDict, total=False):
     use_openvino: bool  # on a CPU, where the compiled model of an encoder is cached
     precision: Precision | None  # of an encoder's arithmetic; by default that of its training
     drafter: Drafter | None  # for an LLM to verify; by default every word is drafted as O
-    # An LLM's adapter is merged into the base model, beside it, or beside it in 4 bits: by default
-    # in 4 bits where it was trained so, else merged.
+    # An LLM's adapter is merged into its base model, or beside a base model of full precision or of
+    # 4 bits. By default it is in 4 bits where it was trained so, else merged.
     weights_mode: WeightsMode | None
     base_model_cache: BaseModelCache  # may hold the base model of an LLM already

@@ -85,7 +85,7 @@ def decode_prediction(
 ) -> Prediction:
     """Decode one document.
 
-    The score of a span is the geometric mean of the tag probabilities of its words; that of the
+    The score of a span is the geometric mean of the tag probabilities of its words. That of the
     document is MNLP, the mean log-probability of its words, exponentiated (Shen et al. 2018).
     `log_probs` has the shape (words, tags). Without legal `tags`, one per word, the best sequence
     is found with the `transitions`, as in `viterbi`.

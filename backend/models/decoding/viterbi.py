@@ -61,7 +61,8 @@ def _find_certainly_outside(
 
     Proof: take a sequence with another tag at such a word. Replace the tag by O, and an I- tag of
     the next word by its B- tag, which is legal. The gain, the word's margin, exceeds the largest
-    loss: in the two steps around the word, in the next word's tag, and in the step after it.
+    loss. That is the loss in the two steps around the word, in the next word's tag, and in the step
+    after it.
     """
     inside = np.flatnonzero(~legal[OUTSIDE])
     begin = inside - 1

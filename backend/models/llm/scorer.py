@@ -153,7 +153,7 @@ def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
     """How far back each kind of layer sees, in tokens, the query included; None for all.
 
     Raises `BaseModelError` where a layer caches something else than keys and values of single
-    tokens, such as the state of a recurrent layer, which cannot be cut back.
+    tokens. The state of a recurrent layer, for example, cannot be cut back.
     """
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ())

@@ -1,8 +1,8 @@
 """Keep compiled encoders in their version's folder, or else in a cache, and find usable ones.
 
-A compiled model follows from a version, so it is not published with it. It may be deleted at any
-time, and is built again. It is used only by the release of OpenVINO that compiled it, on a CPU with
-the arithmetic of its check, and where its files are intact.
+A compiled model follows from a version, so it is not published with it. A deleted one is built
+again. Only the release of OpenVINO that compiled the model uses it, on a CPU with the arithmetic of
+its check, if its files are intact.
 """
 
 import json

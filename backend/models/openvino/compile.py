@@ -92,8 +92,8 @@ def compile_version(
     in fp32 on `check_documents`, by their spans too where the model knows the labels. Without
     documents, both are done on the abstracts that come with Tagalong.
 
-    Raises `RegistryError` if there is no such version, or it is damaged, `BaseModelError` if its
-    base model is not there, and `OpenVINOError` if no compiled model passes the check.
+    Raises `RegistryError` if there is no such version, or it is damaged. Raises `BaseModelError` if
+    its base model is not there, and `OpenVINOError` if no compiled model passes the check.
     """
     manifest = read_manifest(folder)
     if manifest.tier not in COMPILED_TIERS:

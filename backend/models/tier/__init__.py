@@ -35,8 +35,8 @@ class DecodingStats:
 class Tier(ABC):
     """Finds entities in documents.
 
-    A subclass needs `predict`. The server runs `encode` and `decode` on the thread of a request and
-    `run` on a thread of the tier; a subclass overrides all three or none.
+    A subclass needs `predict`, and overrides all or none of `encode`, `run` and `decode`. The
+    server calls `run` on a thread of the tier, and the other two on the thread of a request.
     """
 
     version: str  # named in every prediction

@@ -1,8 +1,8 @@
 """Records what happens on the server, for Prometheus and for the status page.
 
-Each event is counted once, in a Prometheus series, which the page reads. Only what Prometheus
-must not have is kept beside the series: names of projects and labels, each of which would be a new
-series, and exact latencies. All methods are thread-safe and none fails.
+Each event is counted once, in a Prometheus series, which the page reads. Names of projects and
+labels are kept beside the series, because each would be a new series in Prometheus; and so are
+exact latencies. All methods are thread-safe and none fails.
 """
 
 import collections

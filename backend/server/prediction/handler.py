@@ -49,7 +49,7 @@ class PredictHandler:
         """Answer a request with one result per task, in order.
 
         `control_name` is the name of the ``<Labels>`` to use, if the config has several. Raises
-        `RequestError` if no task has a usable text, or the answer would take too long, and
+        `RequestError` if no task has a usable text, or the answer would take too long. Raises
         `TagalongError` if the labelling config cannot be used, or no version is served.
         """
         start = time.monotonic()
