@@ -18,7 +18,7 @@ from tagalong.cli.terminal.options import (
     LabelConfigOption,
     ModelsOption,
     build_read_options,
-    load_tier_version,
+    load_tagger_by_reference,
     open_store,
 )
 from tagalong.cli.terminal.progress import predict_with_progress
@@ -181,10 +181,10 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
             code="predictions-not-found",
         )
     with error_console.status(f"Loading {escape(system)}"):
-        tier = load_tier_version(open_store(models), system, use_openvino=True)
+        tagger = load_tagger_by_reference(open_store(models), system, use_openvino=True)
     blank = [replace(document, spans=()) for document in documents]  # hides gold from the model
-    predictions = predict_with_progress(tier, blank)
-    return SystemOutput(system, list(zip(blank, predictions, strict=True)), tier.labels)
+    predictions = predict_with_progress(tagger, blank)
+    return SystemOutput(system, list(zip(blank, predictions, strict=True)), tagger.labels)
 
 
 def build_notes(warnings: Sequence[CorpusWarning], aligned: AlignedDocuments) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from tagalong.backend.documents.jsonl import (
     prediction_to_json,
 )
 from tagalong.cli.terminal.console import console
-from tagalong.cli.terminal.options import ModelsOption, load_tier_version, open_store
+from tagalong.cli.terminal.options import ModelsOption, load_tagger_by_reference, open_store
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_control_characters
@@ -59,14 +59,16 @@ def predict_cli(
     """
     documents = read_source(source)  # first, so that a wrong path costs no loading
     store = open_store(models)
-    tier = load_tier_version(store, model or DEFAULT_TIER, use_openvino=True)
+    tagger = load_tagger_by_reference(store, model or DEFAULT_TIER, use_openvino=True)
     while chunk := list(islice(documents, CHUNK_DOCUMENTS)):
-        for document, prediction in zip(chunk, tier.predict(chunk), strict=True):
+        for document, prediction in zip(chunk, tagger.predict(chunk), strict=True):
             if as_json:
                 # Not through Rich, which would wrap and colour JSON that a program reads.
                 sys.stdout.write(json.dumps(prediction_to_json(document, prediction)) + "\n")
             else:
-                console.print(render_prediction(document, prediction, tier.labels), soft_wrap=True)
+                console.print(
+                    render_prediction(document, prediction, tagger.labels), soft_wrap=True
+                )
         sys.stdout.flush()
 
 

@@ -19,11 +19,11 @@ from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.local_engine import PredictionFailure
 from tagalong.backend.batch.passes import CHUNK_DOCUMENTS, BatchPasses
 from tagalong.backend.batch.ray_engine import open_ray_engine
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 from tests.journal_sink import JournalSink, make_items
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
 DOCUMENTS = [
@@ -33,10 +33,10 @@ DOCUMENTS = [
 
 Answers = list[list[Prediction | PredictionFailure]]
 
-lexicon = partial(LexiconTier, "lexicon-1")
+lexicon = partial(LexiconTagger, "lexicon-1")
 
 
-class CrashingTier(LexiconTier):
+class CrashingTagger(LexiconTagger):
     """Kills its process at one document, once, and fails on another."""
 
     def __init__(self, marker: Path) -> None:
@@ -53,7 +53,7 @@ class CrashingTier(LexiconTier):
         return super().predict(documents)
 
 
-class TwoNodeTier(LexiconTier):
+class TwoNodeTagger(LexiconTagger):
     """Waits until two nodes predict. Its version has the id of its node."""
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +74,7 @@ def chunks() -> Iterator[list[Document]]:
     )
 
 
-def predict_on_ray(address: str, load: Callable[[], Tier]) -> Answers:
+def predict_on_ray(address: str, load: Callable[[], DocumentTagger]) -> Answers:
     with open_ray_engine(load, address=address) as engine:
         return list(engine(chunks()))
 

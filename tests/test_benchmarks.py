@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.load import load_version
 from tagalong.ner.model_registry import ModelRegistry
 from tests.bench.rewrite import PAGES, ROOT, benchmarks
@@ -90,9 +90,9 @@ def test_every_benchmark_is_on_a_page() -> None:
 
 
 def test_forward_passes_are_timed_inside_a_prediction() -> None:
-    tier = load_version(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER))
-    assert isinstance(tier, EncoderTier)
-    tier.runner = Timed(tier.runner)
-    timed = answer(tier, ["Naloxone reverses clonidine."])
+    tagger = load_version(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER))
+    assert isinstance(tagger, EncoderTagger)
+    tagger.runner = Timed(tagger.runner)
+    timed = answer(tagger, ["Naloxone reverses clonidine."])
     assert 0 < timed["bare"] < timed["seconds"]
     assert len(timed["spans"]) == 2

@@ -213,11 +213,15 @@ def test_ner_runs_without_installed_packages() -> None:
         ("from tagalong.training import absent", ["tagalong.training"]),
         ("def f():\n    from tagalong.cli.main import app", ["tagalong.cli.main"]),
         ("if TYPE_CHECKING:\n    import tagalong.cli", ["tagalong.cli"]),
-        ("import tagalong.ner.tags, torch\nfrom tagalong.backend.models.tier import Tier", []),
+        (
+            "import tagalong.ner.tags, torch\nfrom tagalong.backend.models.tagger import "
+            "DocumentTagger",
+            [],
+        ),
     ],
 )
 def test_upward_import_is_found(source: str, found: list[str]) -> None:
-    assert upward("tagalong.backend.models.tier", source) == found
+    assert upward("tagalong.backend.models.tagger", source) == found
 
 
 def test_cycle_and_late_import_are_found() -> None:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from tagalong.backend.models.tier import DecodingStats
+from tagalong.backend.models.tagger import DecodingStats
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import read_manifest
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.backend.models.tier import Tier
+    from tagalong.backend.models.tagger import DocumentTagger
 
-TierLoader = Callable[[ModelStore, str], "Tier"]
+TaggerLoader = Callable[[ModelStore, str], "DocumentTagger"]
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,17 @@ class ModelReference:
 
     version: str  # its name in predictions
     labels: tuple[str, ...]
-    load: "Callable[[], Tier]"  # can be sent to another machine
+    load: "Callable[[], DocumentTagger]"  # can be sent to another machine
 
     @cached_property
-    def tier(self) -> "Tier":
+    def tagger(self) -> "DocumentTagger":
         """The tier, loaded in this process on first use."""
         return self.load()
 
     @property
     def decoding_stats(self) -> DecodingStats | None:
         """Decoding in this process; None for an encoder, and for an LLM that was not loaded."""
-        stats = getattr(self.__dict__.get("tier"), "decoding_stats", None)
+        stats = getattr(self.__dict__.get("tagger"), "decoding_stats", None)
         return stats if isinstance(stats, DecodingStats) else None
 
 
@@ -64,7 +64,7 @@ def choose_models(
     first_pass: str,
     second_pass: str | None = None,
     *,
-    load: TierLoader,
+    load: TaggerLoader,
     second_pass_share: float = 0.0,
 ) -> BatchModels:
     """Find the models of a batch by reference; nothing is loaded before it predicts."""

@@ -84,7 +84,7 @@ def _check_nothing_waits(path: Path, journal: BatchJournal) -> None:
 
 def open_local_engine(model: ModelReference) -> AbstractContextManager[Engine]:
     """An engine in this process."""
-    return nullcontext(make_local_engine(model.tier))
+    return nullcontext(make_local_engine(model.tagger))
 
 
 def run_batch(
@@ -171,12 +171,12 @@ def estimate_batch(
                 sample.append(item.document)
     versions = {}
     for model, share in zip(models, (1.0, models.second_pass_share), strict=False):
-        model.tier.predict(sample[:1])  # the first call loads and compiles
+        model.tagger.predict(sample[:1])  # the first call loads and compiles
         began = time.monotonic()
-        model.tier.predict(sample)
+        model.tagger.predict(sample)
         documents = counts["documents"] * share
         seconds = (time.monotonic() - began) / max(len(sample), 1) * documents
-        versions[model.tier.version] = {
+        versions[model.tagger.version] = {
             "documents": round(documents),
             **_time_and_price(seconds, cost_per_hour),
         }

@@ -28,7 +28,7 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 
 if TYPE_CHECKING:
-    from tagalong.backend.models.tier import Tier
+    from tagalong.backend.models.tagger import DocumentTagger
 
 QUEUED_CHUNKS_PER_WORKER = 2
 LOOPBACK_ADDRESS = "127.0.0.1"
@@ -37,7 +37,9 @@ CHUNK_INDEX_COLUMN, CONTENT_COLUMN = "number", "content"  # the content is pickl
 
 
 @contextmanager
-def open_ray_engine(load: "Callable[[], Tier]", *, address: str | None = None) -> Iterator[Engine]:
+def open_ray_engine(
+    load: "Callable[[], DocumentTagger]", *, address: str | None = None
+) -> Iterator[Engine]:
     """An engine with a worker for each GPU, or for each group of cores without GPUs.
 
     Each worker loads the tier, whose files must be on every node. Without the address of a running
@@ -92,13 +94,16 @@ def plan_workers(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, flo
 
 
 class _PredictWorker:
-    def __init__(self, load: "Callable[[], Tier]") -> None:
-        self._tier = load()
+    def __init__(self, load: "Callable[[], DocumentTagger]") -> None:
+        self._tagger = load()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         # A row is a chunk.
         chunks = table.column(CONTENT_COLUMN).to_pylist()
-        answers = [predict_isolating_failures(self._tier, pickle.loads(chunk)) for chunk in chunks]  # noqa: S301
+        answers = [
+            predict_isolating_failures(self._tagger, pickle.loads(chunk))  # noqa: S301
+            for chunk in chunks
+        ]
         return _make_table(table.column(CHUNK_INDEX_COLUMN).to_pylist(), answers)
 
 
@@ -130,7 +135,10 @@ class _QueueDatasource(Datasource):  # chunks from a queue, until it has None
 
 
 def _predict_chunks(
-    chunks: Iterator[list[Document]], load: "Callable[[], Tier]", size: int, needs: dict[str, float]
+    chunks: Iterator[list[Document]],
+    load: "Callable[[], DocumentTagger]",
+    size: int,
+    needs: dict[str, float],
 ) -> Iterator[list[Prediction | PredictionFailure]]:
     queue = Queue(maxsize=QUEUED_CHUNKS_PER_WORKER * size, actor_options={"num_cpus": 0})
     failed: list[BaseException] = []
@@ -172,7 +180,7 @@ def _predict_chunks(
 
 
 def _build_dataset(
-    queue: Queue, load: "Callable[[], Tier]", size: int, needs: dict[str, float]
+    queue: Queue, load: "Callable[[], DocumentTagger]", size: int, needs: dict[str, float]
 ) -> Dataset:
     context = DataContext.get_current()
     context.execution_options.preserve_order = True

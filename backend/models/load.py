@@ -8,7 +8,7 @@ from typing import Unpack
 import torch
 
 from tagalong.backend.models.base_models.load_options import Drafter, LoadOptions
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.ner.errors import TagalongError, VersionInvalid
 from tagalong.ner.manifest import read_manifest
@@ -18,7 +18,7 @@ from tagalong.ner.tiers import DEFAULT_TIER
 log = logging.getLogger(__name__)
 
 
-def load_tier(folder: Path, **options: Unpack[LoadOptions]) -> Tier:
+def load_tagger(folder: Path, **options: Unpack[LoadOptions]) -> DocumentTagger:
     """Verify the files of a version's folder, and load it with `LoadOptions`.
 
     Raises `VersionInvalid` where a file is missing or has changed, or this release cannot serve the
@@ -28,8 +28,8 @@ def load_tier(folder: Path, **options: Unpack[LoadOptions]) -> Tier:
     options = {**options, "device": options.get("device") or default_device()}
     spec = TIER_SPECS.get(manifest.tier)
     for load in spec.import_loaders() if spec else ():
-        if (tier := load(folder, manifest, **options)) is not None:
-            return tier
+        if (tagger := load(folder, manifest, **options)) is not None:
+            return tagger
     raise VersionInvalid(
         f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
         "Tagalong does not serve: choose an encoder version, or update Tagalong",
@@ -43,21 +43,21 @@ def load_version(
     *,
     use_openvino: bool = False,
     warn: Callable[[str], object] = log.warning,
-) -> Tier:
+) -> DocumentTagger:
     """Load a version by reference, as `ModelRegistry.resolve` reads it; None for the default one.
 
     The default encoder drafts for an LLM, and `use_openvino` holds for that too; `warn` gets a
     sentence where it has to do without. Raises `VersionNotFound` if there is no such version, and
-    the errors of `load_tier`.
+    the errors of `load_tagger`.
     """
     folder = model_registry.resolve(reference or DEFAULT_TIER)
     manifest = read_manifest(folder, verify=False)
     spec = TIER_SPECS.get(manifest.tier)
     if spec is None or spec.drafter_tier is None:
-        return load_tier(folder, use_openvino=use_openvino)
+        return load_tagger(folder, use_openvino=use_openvino)
     tier, labels = spec.drafter_tier, manifest.labels
     drafter = load_drafter(model_registry, labels, tier=tier, use_openvino=use_openvino, warn=warn)
-    return load_tier(folder, drafter=drafter, use_openvino=use_openvino)
+    return load_tagger(folder, drafter=drafter, use_openvino=use_openvino)
 
 
 def load_drafter(
@@ -75,11 +75,11 @@ def load_drafter(
     """
     try:
         folder = model_registry.resolve(tier)
-        drafting = load_tier(folder, use_openvino=use_openvino)
+        tagger = load_tagger(folder, use_openvino=use_openvino)
     except TagalongError as error:  # drafts change the cost of a prediction, never the prediction
         warn(f"No {tier} drafts for the LLM: {error}")
         return None
-    return None if set(drafting.labels).isdisjoint(labels) else drafting.predict
+    return None if set(tagger.labels).isdisjoint(labels) else tagger.predict
 
 
 def default_device() -> torch.device:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.tiers import ENCODER, LLM
 
-Loader = Callable[..., Tier | None]  # (folder, manifest, **LoadOptions)
+Loader = Callable[..., DocumentTagger | None]  # (folder, manifest, **LoadOptions)
 
 
 @dataclass(frozen=True, slots=True)

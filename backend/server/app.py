@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.server.auth import CHALLENGE, check_credentials
 from tagalong.backend.server.prediction.request import RequestError
@@ -26,7 +26,9 @@ RETRY_AFTER_SECONDS = 2  # sent with status 503
 log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> Flask:
+def create_app(
+    settings: Settings, *, load: Callable[[Path], DocumentTagger] | None = None
+) -> Flask:
     """Create the app, and start loading the current versions.
 
     Its `Service` is in ``app.extensions["tagalong"]``. `load` turns a version folder into a tier;

@@ -69,7 +69,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
 
     @routes.get("/health")
     def health() -> Response:
-        served = model_holder.tier
+        served = model_holder.tagger
         return jsonify(
             status="UP",
             model_class=MODEL_CLASS,

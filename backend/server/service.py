@@ -16,8 +16,8 @@ from tagalong.backend.models.base_models.load_options import (
     LoadOptions,
     WeightsMode,
 )
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.load import load_tagger
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import Supervisor
@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 class Service:
     """The state of a running server; `load` as in `create_app`."""
 
-    def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, load: Callable[[Path], DocumentTagger] | None = None
+    ) -> None:
         self.settings = settings
         self.model_registry = ModelRegistry(settings.models, bundled_root=BUNDLED_MODELS_FOLDER)
         self.telemetry = Telemetry()
@@ -50,11 +52,11 @@ class Service:
         self.model_holders: dict[str, ModelHolder] = {}
         self._openvino_builders: list[OpenVINOBuilder] = []
         for name, spec in TIER_SPECS.items():  # a tier comes after the one that drafts for it
-            drafting = self.model_holders[spec.drafter_tier] if spec.drafter_tier else None
+            drafter_holder = self.model_holders[spec.drafter_tier] if spec.drafter_tier else None
             builder = OpenVINOBuilder(
                 settings.openvino_build_command,
                 settings.state_dir / "openvino.log",
-                load=make_loader(drafting, weights_mode=settings.llm_weights),
+                load=make_loader(drafter_holder, weights_mode=settings.llm_weights),
             )
             self._openvino_builders.append(builder)
             self.model_holders[name] = ModelHolder(
@@ -108,34 +110,34 @@ def create_task_text_reader(settings: Settings) -> TaskTextReader:
 
 
 def draft(
-    drafting: ModelHolder, labels: Collection[str], documents: Sequence[Document]
+    drafter_holder: ModelHolder, labels: Collection[str], documents: Sequence[Document]
 ) -> Sequence[Prediction]:
-    """Draft by the served version of a tier; O everywhere if it has none of the labels."""
-    tier = drafting.tier
-    if tier is not None and not set(labels).isdisjoint(tier.labels):
+    """Draft by the served version of a holder; O everywhere if it has none of the labels."""
+    tagger = drafter_holder.tagger
+    if tagger is not None and not set(labels).isdisjoint(tagger.labels):
         try:
-            return drafting.scheduler.predict(tier, documents)
+            return drafter_holder.scheduler.predict(tagger, documents)
         except (TagalongError, RuntimeError) as error:
             # A draft changes the cost of an answer, never the answer: go on without.
-            log.warning("the drafting tier failed: %s", type(error).__name__)
+            log.warning("the drafting tagger failed: %s", type(error).__name__)
     return [Prediction((), 1.0, "")] * len(documents)
 
 
 def make_loader(
-    drafting: ModelHolder | None, *, weights_mode: WeightsMode | None
-) -> Callable[..., Tier]:
-    """Create a loader of a tier's versions, whose drafts come from `drafting`.
+    drafter_holder: ModelHolder | None, *, weights_mode: WeightsMode | None
+) -> Callable[..., DocumentTagger]:
+    """Create a loader of versions, whose drafts come from `drafter_holder`.
 
     An adapter reuses the base model that is in memory, unless it is to be merged into it. A
     `weights_mode` of None is the mode of the version's training.
     """
     cache = BaseModelCache()
 
-    def load(folder: Path, **options: Unpack[LoadOptions]) -> Tier:
+    def load(folder: Path, **options: Unpack[LoadOptions]) -> DocumentTagger:
         options = {**options, "weights_mode": weights_mode, "base_model_cache": cache}
-        if drafting is not None:
+        if drafter_holder is not None:
             labels = read_manifest(folder, verify=False).labels
-            options["drafter"] = partial(draft, drafting, labels)
-        return load_tier(folder, **options)
+            options["drafter"] = partial(draft, drafter_holder, labels)
+        return load_tagger(folder, **options)
 
     return load

@@ -27,7 +27,7 @@ from tagalong.cli.terminal.options import (
     ModelsOption,
     ReportOption,
     build_read_options,
-    load_tier_version,
+    load_tagger_by_reference,
     open_store,
 )
 from tagalong.cli.terminal.progress import training_progress_bar
@@ -118,7 +118,7 @@ def _predict(
 
     if model is not None:
         with error_console.status(f"Predicting with {escape(model)}"):
-            review_model = predict_with_version(corpus, load_tier_version(store, model))
+            review_model = predict_with_version(corpus, load_tagger_by_reference(store, model))
         yield review_model
         return
     with (

@@ -28,7 +28,7 @@ from tagalong.cli.terminal.options import (
     LabelConfigOption,
     ModelsOption,
     build_read_options,
-    load_tier_version,
+    load_tagger_by_reference,
     open_store,
 )
 from tagalong.cli.terminal.progress import predict_with_progress
@@ -44,7 +44,7 @@ from tagalong.training.curate.selection_options import (
 )
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.backend.models.tier import Tier
+    from tagalong.backend.models.tagger import DocumentTagger
     from tagalong.training.curate.curated_project import CuratedProject
     from tagalong.training.curate.select_documents import SelectionResult
 
@@ -94,15 +94,15 @@ def select_cli(
     read, store = build_read_options("latest", label_config), open_store(models)
     with open_selection_source(pool, labeled, project, url, key, read) as source:
         with error_console.status("Loading"):
-            tier = load_tier_version(store, model or DEFAULT_TIER)
-            other = None if against is None else load_tier_version(store, against)
-        warn_of_unknown_labels(tier, source)
+            tagger = load_tagger_by_reference(store, model or DEFAULT_TIER)
+            other = None if against is None else load_tagger_by_reference(store, against)
+        warn_of_unknown_labels(tagger, source)
         selection = select_documents(
             source.documents,
-            tier,
+            tagger,
             settings,
             labeled=source.annotated,
-            other_tier=other,
+            other_tagger=other,
             predict=predict_with_progress,
         )
         if out is not None:
@@ -110,7 +110,7 @@ def select_cli(
             write_selected_documents(selection.selected_documents, out, config)
         if queue and source.project is not None:
             ordered = [choice.document for choice in selection.selected_documents]
-            shown = source.project.queue_documents(ordered, tier)
+            shown = source.project.queue_documents(ordered, tagger)
     if as_json:
         echo_json(add_address(selection.to_json(), shown))
     else:
@@ -147,16 +147,16 @@ def open_selection_source(
         yield SelectionSource(documents, annotated, curated_project.project.config, curated_project)
 
 
-def warn_of_unknown_labels(tier: "Tier", source: SelectionSource) -> None:
+def warn_of_unknown_labels(tagger: "DocumentTagger", source: SelectionSource) -> None:
     """Warn about annotated labels that the model does not know; if it knows none, raise."""
     from tagalong.backend.batch.source_and_sink import format_names
     from tagalong.training.curate.select_documents import find_unknown_labels
 
     if not source.annotated:
         return
-    if unknown := find_unknown_labels(tier, source.annotated, source.config):
+    if unknown := find_unknown_labels(tagger, source.annotated, source.config):
         warn(
-            f"{tier.version} does not know {format_names(unknown)}: no document is selected "
+            f"{tagger.version} does not know {format_names(unknown)}: no document is selected "
             "for these labels."
         )
 

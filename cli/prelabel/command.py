@@ -33,7 +33,7 @@ from tagalong.cli.terminal.options import (
     LabelConfigOption,
     ModelsOption,
     build_read_options,
-    load_tier_version,
+    load_tagger_by_reference,
     open_store,
     parse_hosts,
 )
@@ -184,7 +184,7 @@ def prelabel_cli(
     )
     _check_usage(source, out, options, dry=dry, label_config=label_config)
     open_engine = _choose_engine(engine, ray_address)
-    load = partial(load_tier_version, use_openvino=True)
+    load = partial(load_tagger_by_reference, use_openvino=True)
     single = dict[str, str]({ENCODER: encoder, LLM: llm}).get(tier, tier)
     passes = (encoder, llm) if tier == CASCADE else (single, None)
     chosen = choose_models(open_store(models), *passes, load=load, second_pass_share=llm_share)

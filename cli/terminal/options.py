@@ -12,7 +12,7 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import print_warning
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.backend.models.tier import Tier
+    from tagalong.backend.models.tagger import DocumentTagger
 
 MAX_SEED = 2**32 - 1  # what numpy takes, and torch with it
 
@@ -98,7 +98,9 @@ def build_read_options(
     return ReadOptions(annotator_policy=annotators, label_config=read_label_config(label_config))
 
 
-def load_tier_version(store: ModelStore, reference: str, *, use_openvino: bool = False) -> "Tier":
+def load_tagger_by_reference(
+    store: ModelStore, reference: str, *, use_openvino: bool = False
+) -> "DocumentTagger":
     """Load a version, with the default encoder as the drafter of an LLM.
 
     OpenVINO runs an encoder where `should_use_openvino` says so too. Raises `RegistryError` if

@@ -14,7 +14,7 @@ from tagalong.cli.terminal.console import error_console
 from tagalong.ner.document import Document, Prediction
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.backend.models.tier import Tier
+    from tagalong.backend.models.tagger import DocumentTagger
     from tagalong.training.recipes.schedule import TrainingProgress
 
 DOCUMENTS_PER_UPDATE = 64  # large enough to sort by length, small enough for a smooth bar
@@ -71,13 +71,15 @@ def training_progress_bar(
         yield report
 
 
-def predict_with_progress(tier: "Tier", documents: Sequence[Document]) -> list[Prediction]:
+def predict_with_progress(
+    tagger: "DocumentTagger", documents: Sequence[Document]
+) -> list[Prediction]:
     """Predict in batches, with a progress bar."""
     starts = track(
         range(0, len(documents), DOCUMENTS_PER_UPDATE),
-        f"Predicting with {escape(tier.version)}",
+        f"Predicting with {escape(tagger.version)}",
         console=error_console,
         transient=True,
     )
     batches = (documents[start : start + DOCUMENTS_PER_UPDATE] for start in starts)
-    return [prediction for batch in batches for prediction in tier.predict(batch)]
+    return [prediction for batch in batches for prediction in tagger.predict(batch)]

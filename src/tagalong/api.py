@@ -14,7 +14,7 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.formats.registry import read_predictions
 from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import should_use_openvino
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Prediction, Span
@@ -41,18 +41,18 @@ class Tagger:
         tier: The version.
     """
 
-    def __init__(self, tier: Tier) -> None:
-        self._tier = tier
+    def __init__(self, tagger: DocumentTagger) -> None:
+        self._tagger = tagger
 
     @property
     def version(self) -> str:
         """Name of the version."""
-        return self._tier.version
+        return self._tagger.version
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Entity types that it finds."""
-        return self._tier.labels
+        return self._tagger.labels
 
     @overload
     def predict(self, texts: str) -> list[Span]: ...  # type: ignore[overload-overlap]
@@ -76,7 +76,7 @@ class Tagger:
         """Predict documents without looking at their spans; also scores words and documents."""
         blank = [replace(document, spans=(), masked_ranges=()) for document in documents]
         with _quiet_libraries():
-            return self._tier.predict(blank)
+            return self._tagger.predict(blank)
 
     def __repr__(self) -> str:
         return f"Tagger({self.version!r}, labels={self.labels!r})"
@@ -99,8 +99,8 @@ def load(reference: str | None = None, *, models: AnyPath | None = None) -> Tagg
         BaseModelError: If it is an adapter and its base model is not available.
     """
     with _quiet_libraries():
-        tier = load_version(_open_store(models), reference, use_openvino=should_use_openvino())
-    return Tagger(tier)
+        tagger = load_version(_open_store(models), reference, use_openvino=should_use_openvino())
+    return Tagger(tagger)
 
 
 def evaluate(

@@ -273,7 +273,7 @@ def test_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> Non
     def predict(_: int) -> int:
         model = module.Tagalong("7", label_config=config("label"))
         assert len(model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])) == 1
-        return id(module.process_service().model_holders["encoder"].tier)
+        return id(module.process_service().model_holders["encoder"].tagger)
 
     before = set(threading.enumerate())
     with ThreadPoolExecutor(8) as pool:

@@ -36,7 +36,7 @@ from torch.nn import ModuleList
 from transformers import AutoModel
 
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import word_offsets
@@ -90,8 +90,8 @@ class Learner:
     """A model trained on some documents, and one trained on fewer of them."""
 
     labelled: Sequence[Document]
-    tier: EncoderTier
-    before: EncoderTier
+    tagger: EncoderTagger
+    before: EncoderTagger
 
 
 @lru_cache
@@ -118,7 +118,7 @@ def base() -> BaseModelRef:
     return BaseModelRef(str(folder))
 
 
-def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTier:
+def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTagger:
     """Train with several passes over the data between validations, which cost as much."""
     schedule = Schedule(
         epochs=1,
@@ -143,7 +143,7 @@ def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTi
             TrainDevSplit([*documents] * PASSES, corpus.dev, LABELS[corpus.name]),
             recipe=recipe,
             state_path=Path(folder) / "state",
-        ).tier
+        ).tagger
 
 
 @lru_cache(maxsize=1)
@@ -169,11 +169,11 @@ def choices(
     compares = STRATEGIES[name].compares_models
     pool = Pool(
         documents,
-        learner.tier.predict(documents),
+        learner.tagger.predict(documents),
         learner.before.predict(documents) if compares else (),
         deduplicate_pool(labelled, seed=seed).documents,
-        embed=partial(embed_documents, learner.tier),
-        tag_distributions=partial(predict_tag_distributions, learner.tier),
+        embed=partial(embed_documents, learner.tagger),
+        tag_distributions=partial(predict_tag_distributions, learner.tagger),
     )
     return select_from_pool(pool, options)
 
@@ -186,13 +186,15 @@ def curve(corpus: Corpus, name: StrategyName, seed: int) -> Iterator[dict[str, A
     for before, after in pairwise(rounds):
         new = [one.document for one in choices(corpus, name, after - before, seed, learner)]
         labelled = [*learner.labelled, *new]
-        learner = Learner(labelled, learn(corpus, labelled, seed), before=learner.tier)
+        learner = Learner(labelled, learn(corpus, labelled, seed), before=learner.tagger)
         yield judged(corpus, learner)
 
 
 def judged(corpus: Corpus, learner: Learner) -> dict[str, Any]:
     """Compute one point of a curve."""
-    report = evaluate(corpus.test, learner.tier.predict(corpus.test), options=Judging(resamples=1))
+    report = evaluate(
+        corpus.test, learner.tagger.predict(corpus.test), options=Judging(resamples=1)
+    )
     return {
         "documents": len(learner.labelled),
         "words": sum(len(word_offsets(one.text)) for one in learner.labelled),

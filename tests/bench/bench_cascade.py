@@ -1,4 +1,4 @@
-"""F1 of a cascade by the share of documents that the better tier predicts again.
+"""F1 of a cascade by the share of documents that the better model predicts again.
 
 Two versions of different quality predict BC5CDR test once. So every share can be computed from the
 same predictions. Documents are ordered by expected errors, as in `tagalong prelabel --tier
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagalong.backend.batch.passes import compute_expected_errors
-from tagalong.cli.terminal.options import load_tier_version, open_store
+from tagalong.cli.terminal.options import load_tagger_by_reference, open_store
 from tagalong.ner.document import Document, Prediction
 from tagalong.training.evaluation.bootstrap import compute_f1
 from tagalong.training.evaluation.counts import count_by_document
@@ -68,12 +68,12 @@ def main() -> None:
     blank = [Document(document.id, document.text) for document in documents]
     store = open_store(options.models)
     said = [
-        load_tier_version(store, reference).predict(blank)
+        load_tagger_by_reference(store, reference).predict(blank)
         for reference in (options.first, options.second)
     ]
     first, second = (counted(documents, predictions) for predictions in said)
     count = len(documents)
-    # fp and fn that the better tier avoids
+    # fp and fn that the better model avoids
     gains = (first - second)[..., 2:].sum(axis=(1, 2, 3))
     by_worth = curve(ordered(count, lambda n: compute_expected_errors(said[0][n])), first, second)
     by_score = curve(ordered(count, lambda n: -said[0][n].score), first, second)

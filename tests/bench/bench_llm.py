@@ -39,8 +39,8 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.load_options import Precision
 from tagalong.backend.models.llm.prompt import PromptBuilder
 from tagalong.backend.models.llm.slot_decoder import DecodedWindow, DecodingMode
-from tagalong.backend.models.llm.tier import LLMTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.llm.tagger import LLMTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
@@ -123,9 +123,9 @@ def judged(corpus: Path, folder: Path, documents: Sequence[Document]) -> Iterato
         "LLM, verified", tagalong("evaluate", "llm", test, "--models", str(folder / "models"))
     )
     rig = TinyLLM(folder, documents, precision="auto")
-    rig.tier.decoding_mode = "single_pass"
+    rig.tagger.decoding_mode = "single_pass"
     blank = [replace(document, spans=()) for document in documents]
-    report = report_to_json(evaluate(documents, rig.tier.predict(blank)))
+    report = report_to_json(evaluate(documents, rig.tagger.predict(blank)))
     yield verdict("LLM, single pass", report)
     report = tagalong("evaluate", "encoder", test, "--models", str(folder / "ablation"))
     yield verdict("the same base model as an encoder", report)
@@ -144,7 +144,7 @@ def verdict(name: str, report: Mapping[str, Any]) -> str:
 
 
 class TinyLLM:
-    """The trained tier, and the encoder's drafts for documents.
+    """The trained tagger, and the encoder's drafts for documents.
 
     Args:
         folder: Folder of the version.
@@ -165,23 +165,23 @@ class TinyLLM:
         self.documents = documents
         version = ModelStore(folder / "models").resolve("llm")
         self.tokenizer = AutoTokenizer.from_pretrained(version)
-        tier = load_tier(version, device=torch.device("cpu"))
-        assert isinstance(tier, LLMTier)
-        tier.slot_decoder.scorer._precision = precision
+        tagger = load_tagger(version, device=torch.device("cpu"))
+        assert isinstance(tagger, LLMTagger)
+        tagger.slot_decoder.scorer._precision = precision
         if precision == "fp32":
-            tier.slot_decoder.scorer.model.float()  # versions are served in bf16
+            tagger.slot_decoder.scorer.model.float()  # versions are served in bf16
         if window is not None:
-            verbalizers = tier.prompt_builder.verbalizers
-            tier.prompt_builder = PromptBuilder(
-                self.tokenizer, tier.tag_set, verbalizers, window=window
+            verbalizers = tagger.prompt_builder.verbalizers
+            tagger.prompt_builder = PromptBuilder(
+                self.tokenizer, tagger.tag_set, verbalizers, window=window
             )
-        tier.drafter = load_tier(
+        tagger.drafter = load_tagger(
             ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
         ).predict
-        self.tier = tier
+        self.tagger = tagger
         self.words = [word_offsets(document.text) for document in documents]
-        self.layouts = tier.prompt_builder.build([one.text for one in documents], self.words)
-        drafts = tier._draft_tags(documents) or []
+        self.layouts = tagger.prompt_builder.build([one.text for one in documents], self.words)
+        drafts = tagger._draft_tags(documents) or []
         self.drafts = [
             drafts[layout.document_index][layout.words.start : layout.words.stop]
             for layout in self.layouts
@@ -195,7 +195,7 @@ class TinyLLM:
             batch = order[start : start + ROWS]
             layouts = [self.layouts[number] for number in batch]
             drafts = [self.drafts[number] for number in batch] if drafted else None
-            decoded = self.tier.slot_decoder.decode(layouts, drafts, decoding_mode=decoding)
+            decoded = self.tagger.slot_decoder.decode(layouts, drafts, decoding_mode=decoding)
             found |= zip(batch, decoded, strict=True)
         return [found[number] for number in range(len(order))]
 
@@ -255,8 +255,8 @@ def paper_lengths(rig: TinyLLM) -> tuple[list[int], list[int]]:
     Its line ends are counted; the vocabulary has none.
 
     """
-    decoder = PaperDecoder(rig.tier.slot_decoder.scorer.model, rig.tokenizer, rig.tier.tag_set)
-    types = ", ".join(rig.tier.labels)
+    decoder = PaperDecoder(rig.tagger.slot_decoder.scorer.model, rig.tokenizer, rig.tagger.tag_set)
+    types = ", ".join(rig.tagger.labels)
 
     def length(text: str) -> int:
         return len(rig.tokenizer(text, add_special_tokens=False)["input_ids"]) + text.count("\n")

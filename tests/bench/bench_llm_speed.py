@@ -7,7 +7,7 @@ encoder is included. Schemes take turns on the same documents.
 
 The errors of a draft decide the cost of verifying, and no draft agrees with random weights. So
 drafts are the decoder's own tags, of which a share is replaced. By default this is the share of
-differing tags of the trained tiers of `bench_llm.py`.
+differing tags of the trained taggers of `bench_llm.py`.
 
     PYTHONPATH=. python tests/bench/bench_llm_speed.py [--documents 8] [--rounds 2]
         [--agreement 0.944]
@@ -29,8 +29,8 @@ from transformers.utils import logging
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
@@ -49,16 +49,16 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
     tokenizer = base.load_tokenizer()
     model = base.load_causal_lm(four_bit=False).eval()
     schemes = Schemes(model, tokenizer, window=POSITIONS, precision="fp32")
-    ablation = EncoderTier(
+    ablation = EncoderTagger(
         TorchRunner(base.load_token_classifier(schemes.tags.tag_names).eval(), precision="fp32"),
         WindowEncoder(tokenizer, WindowConfig(window=1024, context=0)),
         tag_set=schemes.tags,
         version="ablation",
     )
-    bundled = load_tier(
+    bundled = load_tagger(
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
-    assert isinstance(bundled, EncoderTier)
+    assert isinstance(bundled, EncoderTagger)
     assert isinstance(bundled.runner, TorchRunner)
     bundled.runner.set_precision("fp32")
     return schemes, {

@@ -30,7 +30,7 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positions
 from tagalong.backend.models.encoder.runner import ModelInputs, TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.openvino.compile import compile_version, read_sample_documents
 from tagalong.backend.models.openvino.load import load_openvino_encoder
 from tagalong.ner.document import Document, Prediction, Span
@@ -49,9 +49,9 @@ LEARNT = 40  # documents for spaCy's head
 CPU = torch.device("cpu")
 
 
-def of_tier(tier: EncoderTier) -> System:
-    """Spans of a tier."""
-    return lambda documents: [[*prediction.spans] for prediction in tier.predict(documents)]
+def of_tagger(tagger: EncoderTagger) -> System:
+    """Spans of a tagger."""
+    return lambda documents: [[*prediction.spans] for prediction in tagger.predict(documents)]
 
 
 def of_pipeline(folder: Path, batch: int) -> System:
@@ -74,28 +74,30 @@ def of_pipeline(folder: Path, batch: int) -> System:
     return find
 
 
-def bare(tier: EncoderTier, documents: Sequence[Document]) -> Callable[[], None]:
-    """Only a tier's forward passes over its batches of documents, on its streams."""
-    size = tier.documents_per_stream if tier.runner.streams > 1 else tier.documents_per_chunk
+def bare(tagger: EncoderTagger, documents: Sequence[Document]) -> Callable[[], None]:
+    """Only a tagger's forward passes over its batches of documents, on its streams."""
+    size = tagger.documents_per_stream if tagger.runner.streams > 1 else tagger.documents_per_chunk
     chunks = []
     for start in range(0, len(documents), size):
-        read = tier.encode(documents[start : start + size])
+        read = tagger.encode(documents[start : start + size])
         windows = [window for one in read for window in one.windows]
-        plan = tier.runner.plan_batches([len(window.input_ids) for window in windows])
-        multiple = tier.runner.pad_to_multiple_of
+        plan = tagger.runner.plan_batches([len(window.input_ids) for window in windows])
+        multiple = tagger.runner.pad_to_multiple_of
         chunks.append(
             [
-                tier.window_encoder.pad([windows[at] for at in batch], pad_to_multiple_of=multiple)
+                tagger.window_encoder.pad(
+                    [windows[at] for at in batch], pad_to_multiple_of=multiple
+                )
                 for batch in plan
             ]
         )
 
     def run_all(batches: Sequence[ModelInputs]) -> None:
         for batch in batches:
-            tier.runner.compute_logits(batch)
+            tagger.runner.compute_logits(batch)
 
     def run() -> None:
-        with ThreadPoolExecutor(tier.runner.streams) as pool:
+        with ThreadPoolExecutor(tagger.runner.streams) as pool:
             list(pool.map(run_all, chunks))
 
     return run
@@ -116,8 +118,8 @@ def timed(run: Callable[[], object]) -> float:
 
 
 @contextmanager
-def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], EncoderTier]]:
-    """All systems, and the tier with OpenVINO."""
+def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], EncoderTagger]]:
+    """All systems, and the tagger with OpenVINO."""
     folder = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     manifest = read_manifest(folder)
     fp32, usual = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
@@ -139,10 +141,10 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
                 Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path), learnt
             )
             found |= {SPACY.format(batch): batched(batch) for batch in BATCHES}
-        found["tier, PyTorch, fp32"] = of_tier(fp32)
+        found["tagger, PyTorch, fp32"] = of_tagger(fp32)
         if usual.runner.name != fp32.runner.name:
-            found[f"tier, {usual.runner.name}"] = of_tier(usual)
-        found[f"tier, {compiled.runner.name}"] = of_tier(compiled)
+            found[f"tagger, {usual.runner.name}"] = of_tagger(usual)
+        found[f"tagger, {compiled.runner.name}"] = of_tagger(compiled)
         yield found, compiled
 
 
@@ -175,7 +177,7 @@ def report(documents: Sequence[Document], learnt: Sequence[Document], rounds: in
         speed = len(documents) / median(taken[name])
         yield f"| {name} | {scores[name]:.4f} | {speed:.1f} | {spread} |"
     yield ""
-    yield f"The forward passes take {share:.1%} of the tier's time."
+    yield f"The forward passes take {share:.1%} of the tagger's time."
 
 
 def main() -> None:

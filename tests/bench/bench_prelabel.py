@@ -1,9 +1,9 @@
-"""The overhead of a batch over the tier: time, file to file, and memory.
+"""The overhead of a batch over the tagger: time, file to file, and memory.
 
 The documents are abstracts of BC5CDR, repeated with new ids. For time, `tagalong prelabel`'s work
-alternates block by block with the tier alone. The tier gets each block at once, so it can sort all
-of it by length. For memory, the command runs in its own process on a tenth of the documents and on
-all.
+alternates block by block with the tagger alone. The tagger gets each block at once, so it can sort
+all of it by length. For memory, the command runs in its own process on a tenth of the documents and
+on all.
 
     PYTHONPATH=. python tests/bench/bench_prelabel.py [--documents 10000] [--blocks 10]
         [--only time|memory]
@@ -28,8 +28,8 @@ from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.local_engine import make_local_engine
 from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.load import load_tagger
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
@@ -53,7 +53,7 @@ def write(documents: list[Document], path: Path) -> None:
             file.write(json.dumps({"id": document.id, "text": document.text}) + "\n")
 
 
-def prelabelled(tier: Tier, source: Path, out: Path) -> float:
+def prelabelled(tagger: DocumentTagger, source: Path, out: Path) -> float:
     """Seconds from file to file, as the command works."""
     began = time.perf_counter()
     items = FileSource(source)
@@ -61,25 +61,25 @@ def prelabelled(tier: Tier, source: Path, out: Path) -> float:
     target = PredictionsFileSink(out)
     with BatchJournal(out.with_suffix(".journal")) as journal:
         journal.write_description({"source": str(source)})
-        BatchPasses(journal, target).predict(items, make_local_engine(tier))
+        BatchPasses(journal, target).predict(items, make_local_engine(tagger))
         target.finish(journal)
         journal.remove()
     return time.perf_counter() - began
 
 
-def alone(tier: Tier, documents: list[Document]) -> float:
-    """Seconds of the tier, with everything in memory."""
+def alone(tagger: DocumentTagger, documents: list[Document]) -> float:
+    """Seconds of the tagger, with everything in memory."""
     began = time.perf_counter()
-    tier.predict(documents)
+    tagger.predict(documents)
     return time.perf_counter() - began
 
 
 def measure_time(documents: list[Document], blocks: int, folder: Path) -> None:
     """Measure block by block, in turn."""
-    tier = load_tier(
+    tagger = load_tagger(
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
-    tier.predict(documents[:64])  # warm-up
+    tagger.predict(documents[:64])  # warm-up
     size = len(documents) // blocks
     ours, bare, ratios = 0.0, 0.0, []
     for number in range(blocks):
@@ -88,10 +88,12 @@ def measure_time(documents: list[Document], blocks: int, folder: Path) -> None:
         write(some, source)
         took = {}
         for way in ("batch", "alone") if number % 2 else ("alone", "batch"):
-            took[way] = alone(tier, some) if way == "alone" else prelabelled(tier, source, out)
+            took[way] = alone(tagger, some) if way == "alone" else prelabelled(tagger, source, out)
         ours, bare = ours + took["batch"], bare + took["alone"]
         ratios.append(took["alone"] / took["batch"])
-    print("| documents | speed of the batch / speed of the tier alone | of one block (min, max) |")
+    print(
+        "| documents | speed of the batch / speed of the tagger alone | of one block (min, max) |"
+    )
     print("|---:|---:|---:|")
     print(
         f"| {size * blocks:,} | **{bare / ours:.3f}** (median {statistics.median(ratios):.3f}) | "

@@ -4,9 +4,9 @@
         [--only start|latency|load|busy|memory]
         [--seconds 60] [--requests 10000] [--pairs 200] [--threads N]
 
-Server, rival, tier and load generator are separate processes; the first three have the same number
-of compute threads. Compared systems take turns in one run. The rival has the same weights in Flask,
-a Hugging Face pipeline and gunicorn. Like Label Studio's examples, whose settings it has, it
+Server, rival, tagger and load generator are separate processes; the first three have the same
+number of compute threads. Compared systems take turns in one run. The rival has the same weights in
+Flask, a Hugging Face pipeline and gunicorn. Like Label Studio's examples, whose settings it has, it
 computes in fp32.
 """
 
@@ -30,8 +30,8 @@ from typing import Any
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.models.openvino.compile import compile_version, read_sample_documents
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import VersionMetadata, read_manifest
@@ -40,10 +40,10 @@ from tagalong.ner.model_registry import ModelRegistry
 from tests.bench.corpora import DATA, read_documents
 from tests.bench.server_processes import (
     ROOT,
-    DirectTier,
+    DirectTagger,
     Server,
     a_training,
-    direct_tier,
+    direct_tagger,
     environment,
     generate_load,
     rival_server,
@@ -56,7 +56,7 @@ CLIENTS = (1, 4, 16)
 ROUNDS = 3
 STARTS = 5
 IMPORT = "import torch, transformers"
-AT_ONCE = 128  # texts of one direct call of the tier
+AT_ONCE = 128  # texts of one direct call of the tagger
 PROMOTE_EVERY = 10.0  # seconds between two promotions
 PARTS = 5  # parts of the memory test; the first is warm-up
 
@@ -114,23 +114,23 @@ def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
 
 
 def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -> Iterator[str]:
-    """One abstract over HTTP and directly by the tier, in alternating order.
+    """One abstract over HTTP and directly by the tagger, in alternating order.
 
-    Every abstract comes twice in a row; the noise is the ratio of the tier's two times.
+    Every abstract comes twice in a row; the noise is the ratio of the tagger's two times.
 
     """
-    with direct_tier(threads=threads) as tier:
+    with direct_tagger(threads=threads) as tagger:
         seconds_over_http: list[float] = []
         seconds_alone: list[float] = []
         ratios_to_passes: list[float] = []
         for number in range(WARM_UP + pairs):
             text = texts[number // 2 % len(texts)]
-            ways = (server_answer, tier_answer) if number % 2 else (tier_answer, server_answer)
-            answers = {way: way(server, tier, text) for way in ways}
+            ways = (server_answer, tagger_answer) if number % 2 else (tagger_answer, server_answer)
+            answers = {way: way(server, tagger, text) for way in ways}
             over_http, _, served_spans = answers[server_answer]
-            alone, passes, tier_spans = answers[tier_answer]
-            if served_spans != tier_spans:
-                raise SystemExit("the server and the tier find different spans")
+            alone, passes, tagger_spans = answers[tagger_answer]
+            if served_spans != tagger_spans:
+                raise SystemExit("the server and the tagger find different spans")
             seconds_over_http.append(over_http)
             seconds_alone.append(alone)
             ratios_to_passes.append(over_http / passes)
@@ -142,7 +142,9 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
     difference = median(over_http - alone for over_http, alone in zip(*columns, strict=True))
     repeated = zip(seconds_alone[::2], seconds_alone[1::2], strict=False)
     noise = median(max(pair) / min(pair) for pair in repeated)
-    yield "| pairs | threads | over HTTP | tier alone | HTTP / tier (quartiles) | more | noise |"
+    yield (
+        "| pairs | threads | over HTTP | tagger alone | HTTP / tagger (quartiles) | more | noise |"
+    )
     yield "|---:|---:|---:|---:|---:|---:|---:|"
     yield (
         f"| {pairs} | {threads} | {milliseconds(median(seconds_over_http))} "
@@ -165,7 +167,7 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
     yield f"| of the percentiles | {' | '.join(cells)} |"
 
 
-def server_answer(server: Server, _: DirectTier | None, text: str) -> Answered:
+def server_answer(server: Server, _: DirectTagger | None, text: str) -> Answered:
     """Predict over HTTP, on a kept connection."""
     body = predict_body([text], CONFIGS[0])
     seconds, content = server.post("/predict", body)
@@ -174,9 +176,9 @@ def server_answer(server: Server, _: DirectTier | None, text: str) -> Answered:
     return seconds, 0.0, [(one["start"], one["end"], one["labels"][0]) for one in values]
 
 
-def tier_answer(_: Server, tier: DirectTier, text: str) -> Answered:
-    """Predict directly by the tier."""
-    return tier.predict(text)
+def tagger_answer(_: Server, tagger: DirectTagger, text: str) -> Answered:
+    """Predict directly by the tagger."""
+    return tagger.predict(text)
 
 
 def long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
@@ -249,16 +251,16 @@ def published_again(store: ModelStore, name: str) -> str:
 
 
 def throughput(
-    servers: Sequence[Server], tier: DirectTier, data: Path, seconds: float
+    servers: Sequence[Server], tagger: DirectTagger, data: Path, seconds: float
 ) -> Iterator[str]:
-    """Servers in turn, with more and more clients, and the tier with all texts at once."""
+    """Servers in turn, with more and more clients, and the tagger with all texts at once."""
     texts = [one.text for one in read_documents(data / "BC5CDR" / "test.jsonl")][:AT_ONCE]
-    tier.predict_all(texts)
+    tagger.predict_all(texts)
     names = [server.name for server in servers]
     ours, theirs = names
     yield (
         f"| clients | {ours}, requests/s | p50 | p95 | {theirs}, requests/s | p50 | p95 "
-        f"| ratio of requests/s (min, max) | {ours} / tier with all texts at once |"
+        f"| ratio of requests/s (min, max) | {ours} / tagger with all texts at once |"
     )
     yield "|---:|" + "---:|" * 8
     for clients in CLIENTS:
@@ -266,7 +268,7 @@ def throughput(
         times: dict[str, list[float]] = {name: [] for name in names}
         best: list[float] = []
         for turn in range(ROUNDS):
-            alone = tier.predict_all(texts)
+            alone = tagger.predict_all(texts)
             for server in servers if turn % 2 else reversed(servers):
                 options = ["--clients", str(clients), "--seconds", str(seconds)]
                 options += ["--first", str(AT_ONCE)]  # the same texts, since others are shorter
@@ -275,7 +277,7 @@ def throughput(
                     raise SystemExit(f"{server.name}: {found['predict']['errors']}")
                 rates[server.name].append(len(found["predict"]["seconds"]) / found["seconds"])
                 times[server.name] += found["predict"]["seconds"]
-            best.append(2 * len(texts) / (alone + tier.predict_all(texts)))
+            best.append(2 * len(texts) / (alone + tagger.predict_all(texts)))
         cells = [str(clients)]
         for name in names:
             cells.append(f"{median(rates[name]):.1f}")
@@ -322,15 +324,15 @@ def memory(server: Server, data: Path, requests: int) -> Iterator[str]:
 @contextmanager
 def rival_model() -> Iterator[Path]:
     """The bundled version as a plain model: its adapter merged into the base model."""
-    tier = load_tier(
+    tagger = load_tagger(
         ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
-    assert isinstance(tier, EncoderTier)
-    assert isinstance(tier.runner, TorchRunner)
+    assert isinstance(tagger, EncoderTagger)
+    assert isinstance(tagger.runner, TorchRunner)
     with tempfile.TemporaryDirectory() as folder:
-        tier.runner.model.save_pretrained(folder)
-        tier.window_encoder.tokenizer.model_max_length = max_positions(tier.runner.model)
-        tier.window_encoder.tokenizer.save_pretrained(folder)
+        tagger.runner.model.save_pretrained(folder)
+        tagger.window_encoder.tokenizer.model_max_length = max_positions(tagger.runner.model)
+        tagger.window_encoder.tokenizer.save_pretrained(folder)
         yield Path(folder)
 
 
@@ -355,11 +357,11 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
                 start_server(Path(models), threads=threads) as server,
                 rival_model() as folder,
                 rival_server(folder, threads=threads) as rival,
-                direct_tier(threads=threads) as tier,
+                direct_tagger(threads=threads) as tagger,
             ):
                 for warmed in (server, rival):
                     generate_load(warmed, options.data, "--clients", "2", "--seconds", "5")
-                yield from throughput((server, rival), tier, options.data, options.seconds / 6)
+                yield from throughput((server, rival), tagger, options.data, options.seconds / 6)
                 yield ""
                 yield from long_load(server, options.data, options.seconds)
             yield ""

@@ -29,7 +29,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from tagalong.backend.documents.jsonl import prediction_to_json
 from tagalong.backend.formats.registry import read_predictions
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import word_offsets
 from tagalong.training.data.silver import (
@@ -100,7 +100,7 @@ def train(
     epochs: int,
     seed: int,
     silver: SilverData | None = None,
-) -> EncoderTier:
+) -> EncoderTagger:
     """Train an encoder with the default recipe, except its epochs."""
     plain = EncoderRecipe()
     schedule = replace(plain.schedule, epochs=epochs, patience=epochs, seed=seed)
@@ -109,7 +109,7 @@ def train(
             TrainDevSplit(documents, dev, LABELS, silver=silver),
             recipe=replace(plain, schedule=schedule),
             state_path=Path(folder) / "state",
-        ).tier
+        ).tagger
 
 
 def teach(parts: Parts, *, seed: int, path: Path) -> None:
@@ -129,12 +129,12 @@ def without_scores(pair: PredictedDocument) -> PredictedDocument:
 
 
 def row(
-    name: str, tier: EncoderTier, parts: Parts, rivals: Sequence[Sequence[Prediction]] = ()
+    name: str, tagger: EncoderTagger, parts: Parts, rivals: Sequence[Sequence[Prediction]] = ()
 ) -> tuple[str, list[Prediction]]:
     """One row of the table: F1 with its interval, by length, and against other systems."""
     options = EvaluationOptions(labels=LABELS)
-    dev = evaluate(parts.dev, tier.predict(parts.dev), options=options)
-    said = tier.predict(parts.test)
+    dev = evaluate(parts.dev, tagger.predict(parts.dev), options=options)
+    said = tagger.predict(parts.test)
     report = evaluate(parts.test, said, options=options)
     cells = [name, f"{dev.overall.strict.counts.f1:.4f}"]
     for figures in (report.overall, *report.by_length.values()):
@@ -182,8 +182,8 @@ def main() -> None:
     longer = how | {"epochs": options.epochs * (GOLD + TEXTS) // GOLD}
     rivals: list[Sequence[Prediction]] = []
     for name, settings in (("gold alone", how), (f"gold alone, {longer['epochs']} epochs", longer)):
-        tier = train(parts.gold, parts.dev, **settings)
-        line, predictions = row(name, tier, parts, rivals)
+        tagger = train(parts.gold, parts.dev, **settings)
+        line, predictions = row(name, tagger, parts, rivals)
         rivals.append(predictions)
         print(line, flush=True)
     reserved: ReservedDocuments = {
@@ -195,8 +195,10 @@ def main() -> None:
     trials += [(", unweighted", weight, [*map(without_scores, said)]) for weight in options.sure]
     for note, weight, pairs in trials:
         silver = select_silver(pairs, SilverOptions(weight=weight), reserved, LABELS)
-        tier = train(parts.gold, parts.dev, silver=silver, **how)
-        print(row(f"gold and silver, weight {weight:g}{note}", tier, parts, rivals)[0], flush=True)
+        tagger = train(parts.gold, parts.dev, silver=silver, **how)
+        print(
+            row(f"gold and silver, weight {weight:g}{note}", tagger, parts, rivals)[0], flush=True
+        )
     print(f"\n{(time.process_time() - start) / 60:.0f} minutes of one core.")
 
 

@@ -24,8 +24,8 @@ from transformers.utils import logging
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.llm.slot_decoder import DecodedWindow
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.load import load_tagger
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
@@ -87,18 +87,20 @@ def batches(count: int, seed: int) -> Iterator[list[str]]:
         texts = texts[size:]
 
 
-def encoder_drafts(tier: Tier, texts: Sequence[str]) -> list[list[int]]:
+def encoder_drafts(tagger: DocumentTagger, texts: Sequence[str]) -> list[list[int]]:
     """Drafts of the bundled encoder."""
     drafts = []
     for text, prediction in zip(
-        texts, tier.predict([Document("", text) for text in texts]), strict=True
+        texts, tagger.predict([Document("", text) for text in texts]), strict=True
     ):
         tagged = TAGS.encode(Document("", text, prediction.spans))
         drafts.append([max(tag, OUTSIDE) for tag in tagged.tags])
     return drafts
 
 
-def check(rig: TinyLLM, tier: Tier, count: int, seed: int) -> tuple[int, int, int, list[int]]:
+def check(
+    rig: TinyLLM, tagger: DocumentTagger, count: int, seed: int
+) -> tuple[int, int, int, list[int]]:
     """Documents, slots, entity tags, and differing documents for each kind of draft."""
     documents = slots = inside = 0
     differing = [0] * len(DRAFTS)
@@ -107,7 +109,7 @@ def check(rig: TinyLLM, tier: Tier, count: int, seed: int) -> tuple[int, int, in
         assert len(layouts) == len(texts)
         reference = rig.decoder.decode(layouts, decoding_mode="sequential")
         hostile = [random_draft(n, len(one.words)) for n, one in enumerate(layouts)]
-        for kind, drafts in enumerate((encoder_drafts(tier, texts), None, hostile)):
+        for kind, drafts in enumerate((encoder_drafts(tagger, texts), None, hostile)):
             found = rig.decoder.decode(layouts, drafts)
             differing[kind] += different(found, reference)
         documents += len(texts)
@@ -128,7 +130,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tier = load_tier(
+    tagger = load_tagger(
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
     print("| model | documents | slots | tags other than O | documents that differ: encoder's "
@@ -141,7 +143,7 @@ def main() -> None:
                 made = trained(family, Path(folder)) if kind == "trained" else make_llm(family)
             seed = SEED + len(KINDS) * FAMILIES.index(family) + KINDS.index(kind)
             rig = make_tiny_llm(made)
-            documents, slots, inside, differing = check(rig, tier, options.documents, seed)
+            documents, slots, inside, differing = check(rig, tagger, options.documents, seed)
             wrong += sum(differing)
             cells = " | ".join(map(str, differing))
             share = inside / slots

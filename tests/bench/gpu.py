@@ -47,7 +47,7 @@ from transformers import (
 from transformers.utils import logging
 
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
 from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.document import Document
@@ -212,42 +212,42 @@ def decoders(
     return schemes, ways
 
 
-def ablation(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTier:
+def ablation(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTagger:
     """The same decoder as an encoder: one bidirectional pass over the text alone."""
     config = mistral(size)
     config.is_causal, config.num_labels = False, len(TAGS)
     model = on(device, MistralForTokenClassification, config, torch.bfloat16)
     forward = TorchRunner(model, precision="bf16")
     windows = WindowEncoder(tokenizer, WindowConfig(window=WINDOW, context=0))
-    return EncoderTier(forward, windows, tag_set=TAGS, version="ablation")
+    return EncoderTagger(forward, windows, tag_set=TAGS, version="ablation")
 
 
-def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTier:
-    """BERT-large's shape, as our tier serves it."""
+def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTagger:
+    """BERT-large's shape, as our tagger runs it."""
     config = BertConfig(**size, num_labels=len(TAGS))
     model = on(device, BertForTokenClassification, config, torch.float32)
     forward = TorchRunner(model, precision="bf16")
     windows = WindowEncoder(
         tokenizer, WindowConfig(window=PADDED, context=48), max_positions=PADDED
     )
-    return EncoderTier(forward, windows, tag_set=TAGS, version="bert")
+    return EncoderTagger(forward, windows, tag_set=TAGS, version="bert")
 
 
-def compiled(tier: EncoderTier) -> EncoderTier:
+def compiled(tagger: EncoderTagger) -> EncoderTagger:
     """The same with compiled passes, for batches of any shape."""
-    assert isinstance(tier.runner, TorchRunner)
-    forward = TorchRunner(torch.compile(tier.runner.model, dynamic=True), precision="bf16")
-    return EncoderTier(forward, tier.window_encoder, tag_set=TAGS, version="compiled")
+    assert isinstance(tagger.runner, TorchRunner)
+    forward = TorchRunner(torch.compile(tagger.runner.model, dynamic=True), precision="bf16")
+    return EncoderTagger(forward, tagger.window_encoder, tag_set=TAGS, version="compiled")
 
 
-def as_timed_by_the_study(tier: EncoderTier) -> Scheme:
+def as_timed_by_the_study(tagger: EncoderTagger) -> Scheme:
     """One text at a time, padded to 512, in fp32, with gradients; longer texts are cut."""
-    assert isinstance(tier.runner, TorchRunner)
-    model = tier.runner.model
+    assert isinstance(tagger.runner, TorchRunner)
+    model = tagger.runner.model
 
     def scheme(documents: Sequence[Document]) -> tuple[list[int], int]:
         for document in documents:
-            ids = tier.window_encoder.tokenizer(document.text, truncation=True, max_length=PADDED)
+            ids = tagger.window_encoder.tokenizer(document.text, truncation=True, max_length=PADDED)
             row = torch.zeros(1, PADDED, dtype=torch.long)
             row[0, : len(ids["input_ids"])] = torch.tensor(ids["input_ids"])
             mask = (row != 0).long().to(model.device)

@@ -30,10 +30,10 @@ noted. How each is counted:
   The bundled version runs without its OpenVINO model. Threads that work without requests are left
   out.
 - Files that a new tier touches: those that name both tiers. A name is a string such as "llm", or an
-  identifier such as EncoderTier or train_llm; WindowEncoder names none. A tier's own folder, and
+  identifier such as EncoderTagger or train_llm; WindowEncoder names none. A tier's own folder, and
   files named after it, are left out. The review counted about 15 by reading, new files included.
-- Type checks on tiers: isinstance and class patterns on a class named `*Tier`, or on a class of a
-  file named tier.py.
+- Type checks on taggers: isinstance and class patterns on a class named `*Tagger`, or on a class of
+  a file named tagger.py.
 - Assertions on wording: `match=` in tests, and `assert "two words" in`, or `not in`.
 """
 
@@ -222,7 +222,7 @@ def static_measures(root: Path) -> list[Measure]:
         row("broad excepts", 13, [f"{at} {reason}" for at, reason in broad]),
         row("broad excepts without a reason", 2, [at for at, reason in broad if not reason]),
         row("files that a new tier touches", 16, source.tier_files(files)),
-        row("type checks on tiers", 12, source.tier_checks(files)),
+        row("type checks on taggers", 12, source.tagger_checks(files)),
         Measure("assertions on wording", len(matches) + len(contained), 529),
         row("... match=", 210, matches),
         row("... assert text in", 319, contained),

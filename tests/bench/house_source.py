@@ -295,14 +295,14 @@ def tier_files(files: Sequence[Source]) -> list[str]:
     return found
 
 
-def tier_checks(files: Sequence[Source]) -> list[str]:
-    """Places that check the class of a tier."""
+def tagger_checks(files: Sequence[Source]) -> list[str]:
+    """Places that check the class of a tagger."""
     classes = {
         node.name
         for file in files
         for node in file.nodes
         if isinstance(node, ast.ClassDef)
-        and (node.name.endswith("Tier") or file.path.name == "tier.py")
+        and (node.name.endswith("Tagger") or file.path.name == "tagger.py")
     }
     found = []
     for file in files:

@@ -167,7 +167,7 @@ CONFUSED_OPTIONS = (
 
 
 def parts_of(name: str) -> list[str]:
-    """`EncoderTier` and `encoder_tier` are encoder, tier."""
+    """`EncoderTagger` and `encoder_tagger` are encoder, tagger."""
     return [part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
 
 

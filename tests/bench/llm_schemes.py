@@ -9,7 +9,7 @@ from statistics import median
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tagalong.backend.models.base_models.load_options import Precision
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.llm.checkpoint import build_slot_decoder
 from tagalong.backend.models.llm.prompt import PromptBuilder, PromptWindow, choose_verbalizers
 from tagalong.backend.models.llm.slot_decoder import DecodedWindow, DecodingMode
@@ -91,13 +91,13 @@ class Schemes:
         return layouts
 
 
-def at_once(tier: EncoderTier) -> Scheme:
+def at_once(tagger: EncoderTagger) -> Scheme:
     """Tag with an encoder."""
 
     def scheme(documents: Sequence[Document]) -> Cost:
-        tier.predict(documents)
+        tagger.predict(documents)
         words = [word_offsets(document.text) for document in documents]
-        windows = tier.window_encoder.encode([document.text for document in documents], words)
+        windows = tagger.window_encoder.encode([document.text for document in documents], words)
         return [1] * len(documents), sum(len(window.input_ids) for window in windows)
 
     return scheme

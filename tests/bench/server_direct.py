@@ -1,7 +1,7 @@
-"""The bundled tier without a server: lines of JSON with texts in, times and spans out.
+"""The bundled version without a server: lines of JSON with texts in, times and spans out.
 
-A string is one abstract: the output has the time of the tier, and the time of its passes. A list is
-several abstracts, all at once.
+A string is one abstract: the output has the time of the tagger, and the time of its passes. A list
+is several abstracts, all at once.
 
 """
 
@@ -15,15 +15,15 @@ from typing import Any
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs, ModelRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
 
 
 class Timed:
-    """Runs the passes of a tier, and measures their seconds."""
+    """Runs the passes of a tagger, and measures their seconds."""
 
     def __init__(self, forward: ModelRunner) -> None:
         self._forward = forward
@@ -39,25 +39,25 @@ class Timed:
         return found
 
 
-def answer(tier: EncoderTier, texts: Sequence[str]) -> dict[str, object]:
+def answer(tagger: EncoderTagger, texts: Sequence[str]) -> dict[str, object]:
     """Predict, and return times and spans."""
     documents = [Document(str(number), text) for number, text in enumerate(texts)]
-    assert isinstance(tier.runner, Timed)
-    before, start = tier.runner.seconds, time.perf_counter()
-    predictions = tier.predict(documents)
-    seconds, passes = time.perf_counter() - start, tier.runner.seconds - before
+    assert isinstance(tagger.runner, Timed)
+    before, start = tagger.runner.seconds, time.perf_counter()
+    predictions = tagger.predict(documents)
+    seconds, passes = time.perf_counter() - start, tagger.runner.seconds - before
     spans = [(span.start, span.end, span.label) for one in predictions for span in one.spans]
     return {"seconds": seconds, "bare": passes, "spans": spans}
 
 
 def main() -> None:
     folder = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
-    tier = load_tier(folder, use_openvino=True)
-    assert isinstance(tier, EncoderTier)
-    tier.runner = Timed(tier.runner)
+    tagger = load_tagger(folder, use_openvino=True)
+    assert isinstance(tagger, EncoderTagger)
+    tagger.runner = Timed(tagger.runner)
     for line in sys.stdin:
         texts = json.loads(line)
-        print(json.dumps(answer(tier, [texts] if isinstance(texts, str) else texts)), flush=True)
+        print(json.dumps(answer(tagger, [texts] if isinstance(texts, str) else texts)), flush=True)
 
 
 if __name__ == "__main__":

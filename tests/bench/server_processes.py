@@ -1,4 +1,4 @@
-"""Processes of the server benchmarks: our server, its rival, and the tier without a server."""
+"""Processes of the server benchmarks: our server, its rival, and the tagger without a server."""
 
 import http.client
 import json
@@ -113,8 +113,8 @@ def rival_server(model: Path, *, threads: int) -> Iterator[Server]:
 
 
 @contextmanager
-def direct_tier(*, threads: int) -> Iterator["DirectTier"]:
-    """Run the bundled tier in its own process."""
+def direct_tagger(*, threads: int) -> Iterator["DirectTagger"]:
+    """Run the bundled version in its own process."""
     process = subprocess.Popen(
         [sys.executable, str(HERE / "server_direct.py")],
         stdin=subprocess.PIPE,
@@ -124,25 +124,25 @@ def direct_tier(*, threads: int) -> Iterator["DirectTier"]:
         text=True,
     )
     try:
-        yield DirectTier(process)
+        yield DirectTagger(process)
     finally:
         _end(process)
 
 
-class DirectTier:
-    """A tier without a server around it."""
+class DirectTagger:
+    """A tagger without a server around it."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def predict(self, text: str) -> tuple[float, float, list[tuple[int, int, str]]]:
-        """Seconds of `Tier.predict` and of its passes, measured inside, and the spans."""
+        """Seconds of `DocumentTagger.predict` and of its passes, measured inside, and the spans."""
         answer = self._ask(text)
         spans = [(start, end, label) for start, end, label in answer["spans"]]
         return answer["seconds"], answer["bare"], spans
 
     def predict_all(self, texts: Sequence[str]) -> float:
-        """Seconds of `Tier.predict` for all texts at once."""
+        """Seconds of `DocumentTagger.predict` for all texts at once."""
         seconds: float = self._ask(list(texts))["seconds"]
         return seconds
 

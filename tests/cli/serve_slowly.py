@@ -11,17 +11,17 @@ from pathlib import Path
 import tagalong.backend.server.service
 from tagalong.cli.main import main
 from tagalong.ner.document import Document, Prediction
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 
 def main_slowly(started: Path, seconds: float, arguments: list[str]) -> None:
-    class Slow(LexiconTier):
+    class Slow(LexiconTagger):
         def predict(self, documents: Sequence[Document]) -> list[Prediction]:
             started.touch()
             time.sleep(seconds)
             return super().predict(documents)
 
-    tagalong.backend.server.service.load_tier = lambda folder, **_: Slow(folder.name)  # type: ignore[assignment]
+    tagalong.backend.server.service.load_tagger = lambda folder, **_: Slow(folder.name)  # type: ignore[assignment]
     main(["serve", *arguments])
 
 

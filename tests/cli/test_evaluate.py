@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tagalong.backend.documents.jsonl import prediction_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.base_models.save import save_model
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.evaluate import evaluate_cli
 from tagalong.ner.document import Document
@@ -258,7 +258,7 @@ def test_model_and_its_predictions_have_equal_scores(tmp_path, gold, untrained):
     assert found["strict"]["predicted"] > 0  # random weights predict many entities
 
     documents = [Document(f"{number}", TEXT) for number in range(3)]
-    answers = load_tier(store.resolve(version)).predict(documents)
+    answers = load_tagger(store.resolve(version)).predict(documents)
     lines = map(prediction_to_json, documents, answers)
     saved = tmp_path / "saved.jsonl"
     saved.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -11,7 +11,7 @@ from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import MLBackend, StoredPrediction
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.results import prediction_to_label_studio
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document
 
 CONFIG = parse_label_config(read_demo_label_config())
@@ -70,15 +70,15 @@ def create_backend_project(
             client.connection.request_json("DELETE", f"api/projects/{project}/")
 
 
-def expected_items(tier: Tier, texts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
-    """Predictions of a tier as Label Studio must store them, by task.
+def expected_items(tagger: DocumentTagger, texts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+    """Predictions of a tagger as Label Studio must store them, by task.
 
     The tasks are one batch, because the rounding of bf16 depends on the batch.
     """
     documents = [Document(str(task), text) for task, text in texts.items()]
     items = [
         prediction_to_label_studio(document, prediction, CONFIG)
-        for document, prediction in zip(documents, tier.predict(documents), strict=True)
+        for document, prediction in zip(documents, tagger.predict(documents), strict=True)
     ]
     return dict(zip(texts, items, strict=True))
 

@@ -19,8 +19,8 @@ from playwright.sync_api import BrowserContext
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.demo import installation
 from tagalong.backend.demo.label_studio_server import LabelStudioServer, start_label_studio
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.load import load_tagger
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.model_registry import ModelRegistry
 from tests.end_to_end.editor import browser, logged_in
 from tests.end_to_end.server_process import ServerProcess, start_server_by_command
@@ -135,8 +135,8 @@ def bundled_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerP
 
 
 @pytest.fixture(scope="session")
-def bundled_tier() -> Tier:
+def bundled_tagger() -> DocumentTagger:
     """The bundled version, loaded without a server."""
-    return load_tier(
+    return load_tagger(
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
     )

@@ -17,7 +17,7 @@ from tagalong.backend.server.app import create_app
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tests.backend.doctor.doctor_runner import Findings, run_doctor
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 CONFIG = """<View>
   <Labels name="label" toName="text">
@@ -37,8 +37,8 @@ def serve_lexicon(
 ) -> Iterator[str]:
     """Start a server with a lexicon tier on a free port; yields its URL."""
 
-    def load(version: Path) -> LexiconTier:
-        return LexiconTier(version.name, *([lexicon] if lexicon else []))
+    def load(version: Path) -> LexiconTagger:
+        return LexiconTagger(version.name, *([lexicon] if lexicon else []))
 
     app = create_app(Settings(models=folder / "models", **settings), load=load)
     service: Service = app.extensions["tagalong"]

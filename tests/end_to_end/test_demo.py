@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.demo.provision import read_abstracts
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tests.cli.test_demo import RESTORE_SIGINT
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def processes_of(home: Path) -> list[str]:
 
 @pytest.mark.parametrize("state", ["new", "resumed"])
 def test_check_passes_on_a_new_and_a_resumed_demo(
-    state: str, home: Path, label_studio_program: Path, bundled_tier: Tier
+    state: str, home: Path, label_studio_program: Path, bundled_tagger: DocumentTagger
 ) -> None:
     done = subprocess.run(
         demo(home, label_studio_program, "--check"),
@@ -65,7 +65,7 @@ def test_check_passes_on_a_new_and_a_resumed_demo(
     assert done.returncode == 0, done.stderr
     count = len(read_abstracts())
     shown = " ".join(done.stdout.split())
-    assert shown.startswith(f"{count} predictions of {bundled_tier.version} for {count} tasks")
+    assert shown.startswith(f"{count} predictions of {bundled_tagger.version} for {count} tasks")
     assert processes_of(home) == []
 
 

@@ -14,7 +14,7 @@ from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_abstracts, read_demo_label_config
 from tagalong.backend.events.payload import AnnotationRef
 from tagalong.backend.label_studio.results import result_from_spans
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import LabelStudioError
@@ -109,12 +109,12 @@ def test_label_studio_is_connected_and_shows_the_served_version(
 
 
 def test_stored_predictions_equal_those_of_the_tier(
-    project: BackendProject, bundled_tier: Tier
+    project: BackendProject, bundled_tagger: DocumentTagger
 ) -> None:
     stored = project.stored()
     assert stored.keys() == project.texts.keys()
-    assert check_predictions(project.client, project.id, bundled_tier.version).findings == ()
-    for task, expected in expected_items(bundled_tier, project.texts).items():
+    assert check_predictions(project.client, project.id, bundled_tagger.version).findings == ()
+    for task, expected in expected_items(bundled_tagger, project.texts).items():
         assert places(stored[task].result) == places(expected["result"])
         assert len(stored[task].result) > 0
         assert [region["id"] for region in stored[task].result] == [
@@ -142,13 +142,15 @@ def test_scores_are_shown_and_the_most_uncertain_task_comes_first(
     ]
 
 
-def test_opening_a_task_predicts_it(project: BackendProject, bundled_tier: Tier) -> None:
+def test_opening_a_task_predicts_it(
+    project: BackendProject, bundled_tagger: DocumentTagger
+) -> None:
     (task,) = project.add(TEXTS["emoji"])
     opened = project.call("GET", f"api/tasks/{task}/?project={project.id}")
     (prediction,) = opened["predictions"]
-    expected = expected_items(bundled_tier, {task: TEXTS["emoji"]})
+    expected = expected_items(bundled_tagger, {task: TEXTS["emoji"]})
     assert opened["data"] == {"text": TEXTS["emoji"]}
-    assert prediction["model_version"] == bundled_tier.version
+    assert prediction["model_version"] == bundled_tagger.version
     assert places(prediction["result"]) == places(expected[task]["result"])
 
 
@@ -256,7 +258,7 @@ def test_password_gives_access_and_events_need_the_secret(
 def test_promoted_version_predicts(
     client: LabelStudioServer,
     protected_server: ServerProcess,
-    bundled_tier: Tier,
+    bundled_tagger: DocumentTagger,
     request: pytest.FixtureRequest,
 ) -> None:
     with create_backend_project(
@@ -276,7 +278,7 @@ def test_promoted_version_predicts(
 
         assert project.stored(before).keys() == project.texts.keys()
         stored = project.stored(promoted)
-        for task, expected in expected_items(bundled_tier, project.texts).items():
+        for task, expected in expected_items(bundled_tagger, project.texts).items():
             assert places(stored[task].result) == [
                 (start, end, SWAPPED[label], text)
                 for start, end, label, text in places(expected["result"])

@@ -14,7 +14,7 @@ from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_demo_label_config
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import StoredPrediction
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.cli.main import main
 from tests.bc5cdr_sentences import sentences
 from tests.chaos.prelabel_runs import (
@@ -88,13 +88,15 @@ def prelabel(
         client.connection.request_json("DELETE", f"api/projects/{project}/")
 
 
-def test_each_task_gets_one_prediction(prelabel: PrelabelProject, bundled_tier: Tier) -> None:
+def test_each_task_gets_one_prediction(
+    prelabel: PrelabelProject, bundled_tagger: DocumentTagger
+) -> None:
     result = prelabel.run()
     assert result.code == 0, result.stderr
-    expected = expected_items(bundled_tier, prelabel.texts)
+    expected = expected_items(bundled_tagger, prelabel.texts)
     for task, stored in prelabel.stored().items():
         [one] = stored
-        assert one.model_version == bundled_tier.version
+        assert one.model_version == bundled_tagger.version
         assert places(one.result) == places(expected[task]["result"])
         assert one.score == pytest.approx(expected[task]["score"], abs=1e-6)
     again = prelabel.run()
@@ -102,23 +104,23 @@ def test_each_task_gets_one_prediction(prelabel: PrelabelProject, bundled_tier: 
     assert {len(stored) for stored in prelabel.stored().values()} == {1}
     assert list(Path().glob("*.journal")) == []
     # A project without a shown version shows this one.
-    assert prelabel.client.get_project(prelabel.project).model_version == bundled_tier.version
-    assert f"Annotators see {bundled_tier.version}" in result.stdout
+    assert prelabel.client.get_project(prelabel.project).model_version == bundled_tagger.version
+    assert f"Annotators see {bundled_tagger.version}" in result.stdout
 
 
 def test_shown_version_is_kept_without_the_show_option(
-    prelabel: PrelabelProject, bundled_tier: Tier
+    prelabel: PrelabelProject, bundled_tagger: DocumentTagger
 ) -> None:
     task = min(prelabel.texts)
     other = {"task": task, "result": [], "score": 0.5, "model_version": "older"}
     assert prelabel.client.predictions.add(prelabel.project, [other]) == 1
     prelabel.client.update_project(prelabel.project, model_version="older")
     result = prelabel.run()
-    assert f"Annotators still see older: choose {bundled_tier.version}" in result.stdout
+    assert f"Annotators still see older: choose {bundled_tagger.version}" in result.stdout
     assert prelabel.client.get_project(prelabel.project).model_version == "older"
     result = prelabel.run("--show")
-    assert f"Annotators see {bundled_tier.version}" in result.stdout
-    assert prelabel.client.get_project(prelabel.project).model_version == bundled_tier.version
+    assert f"Annotators see {bundled_tagger.version}" in result.stdout
+    assert prelabel.client.get_project(prelabel.project).model_version == bundled_tagger.version
 
 
 def test_dry_run_stores_nothing(prelabel: PrelabelProject) -> None:
@@ -260,7 +262,7 @@ def add_unreadable_task(prelabel: PrelabelProject) -> None:
 
 
 def test_deleted_predictions_and_edited_tasks_are_predicted_again(
-    prelabel: PrelabelProject, bundled_tier: Tier
+    prelabel: PrelabelProject, bundled_tagger: DocumentTagger
 ) -> None:
     add_unreadable_task(prelabel)
     assert prelabel.run().code == 0
@@ -272,7 +274,7 @@ def test_deleted_predictions_and_edited_tasks_are_predicted_again(
     prelabel.client.connection.request_json("PATCH", path, body={"data": {"text": edited}})
     assert prelabel.run().code == 0
     stored = prelabel.stored()
-    expected = expected_items(bundled_tier, {**prelabel.texts, second: edited})
+    expected = expected_items(bundled_tagger, {**prelabel.texts, second: edited})
     for task in prelabel.texts:
         [one] = stored[task]
         assert places(one.result) == places(expected[task]["result"])

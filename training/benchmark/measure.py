@@ -17,8 +17,8 @@ from typing import Literal
 import torch
 
 from tagalong.backend.models.base_models.memory import translate_memory_errors
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.load import load_tagger
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OutOfMemoryError
 from tagalong.ner.tiers import DEFAULT_TIER, TIERS, TierName
@@ -123,18 +123,18 @@ def run_benchmark(
         "machine or GPU"
     ):
         start = time.perf_counter()
-        tier = _load_tier(config)
-        tier.predict(documents[:1])
+        tagger = _load_tagger(config)
+        tagger.predict(documents[:1])
         load_seconds = time.perf_counter() - start
-        latencies = _measure_latencies(tier, documents, seconds)
+        latencies = _measure_latencies(tagger, documents, seconds)
         median = nearest_rank(latencies, 0.5)
         # Small batches for slow LLMs, which would take hours.
         count = max(1, min(THROUGHPUT_BATCH_DOCUMENTS, len(documents), ceil(2 * seconds / median)))
-        words_per_second = _measure_words_per_second(tier, documents[:count], seconds)
+        words_per_second = _measure_words_per_second(tagger, documents[:count], seconds)
     return BenchmarkResult(
         version=config.version,
         runtime=config.runtime,
-        runtime_name=tier.runtime_name,
+        runtime_name=tagger.runtime_name,
         load_seconds=load_seconds,
         p50_seconds=median,
         p95_seconds=nearest_rank(latencies, 0.95),
@@ -163,25 +163,27 @@ def _peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
 
 
-def _load_tier(config: BenchmarkConfig) -> Tier:
+def _load_tagger(config: BenchmarkConfig) -> DocumentTagger:
     if config.tier != DEFAULT_TIER:
         if config.drafter_dir is None:
-            return load_tier(config.version_dir)
-        drafter = load_tier(config.drafter_dir, use_openvino=config.use_openvino)
-        return load_tier(config.version_dir, drafter=drafter.predict)
-    return load_tier(
+            return load_tagger(config.version_dir)
+        drafter = load_tagger(config.drafter_dir, use_openvino=config.use_openvino)
+        return load_tagger(config.version_dir, drafter=drafter.predict)
+    return load_tagger(
         config.version_dir,
         use_openvino=config.runtime == "openvino",
         precision="fp32" if config.runtime == "fp32" else None,
     )
 
 
-def _measure_latencies(tier: Tier, documents: Sequence[Document], seconds: float) -> list[float]:
+def _measure_latencies(
+    tagger: DocumentTagger, documents: Sequence[Document], seconds: float
+) -> list[float]:
     latencies: list[float] = []
     end = time.perf_counter() + seconds
     for document in islice(cycle(documents), MAX_TIMED_DOCUMENTS):
         start = time.perf_counter()
-        tier.predict([document])
+        tagger.predict([document])
         now = time.perf_counter()
         latencies.append(now - start)
         if now > end and len(latencies) >= MIN_TIMED_DOCUMENTS:
@@ -189,12 +191,14 @@ def _measure_latencies(tier: Tier, documents: Sequence[Document], seconds: float
     return latencies
 
 
-def _measure_words_per_second(tier: Tier, documents: Sequence[Document], seconds: float) -> float:
+def _measure_words_per_second(
+    tagger: DocumentTagger, documents: Sequence[Document], seconds: float
+) -> float:
     """Throughput in words, because documents differ in length."""
     start = time.perf_counter()
     predicted, words = 0, sum(map(_count_words, documents))
     while True:
-        tier.predict(documents)
+        tagger.predict(documents)
         predicted += words
         if (elapsed := time.perf_counter() - start) > seconds:
             return predicted / elapsed

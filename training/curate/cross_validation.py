@@ -148,7 +148,7 @@ def _cross_validate_fold(
         resume=True,
         on_progress=on_progress,
     )
-    distributions = predict_tag_distributions(trained.tier, held)
+    distributions = predict_tag_distributions(trained.tagger, held)
     log_probs = torch.cat([torch.from_numpy(one.log_probs) for one in distributions])
     tags = torch.cat([torch.from_numpy(one.predicted_tags) for one in distributions])
     write_state(path, {"log_probs": log_probs, "tags": tags})

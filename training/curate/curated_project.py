@@ -12,7 +12,7 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.annotation_queue import queue_tasks
 from tagalong.backend.label_studio.api.filters import MAX_FILTER_ITEMS, filter_by_ids
 from tagalong.backend.label_studio.connected_project import ConnectedProject
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
 from tagalong.training.corpus import Corpus, read_corpus
@@ -53,15 +53,15 @@ class CuratedProject:
             self.warn(f"{len(failures):,} tasks cannot be read, the first because: {failures[0]}")
         return [item.document for item in items if item.document is not None]
 
-    def queue_documents(self, documents: Sequence[Document], tier: Tier) -> str:
-        """Make the project hand out tasks in this order, with predictions of `tier`.
+    def queue_documents(self, documents: Sequence[Document], tagger: DocumentTagger) -> str:
+        """Make the project hand out tasks in this order, with predictions of `tagger`.
 
         Its version becomes the version of the project. Returns the address of the Data Manager tab.
         """
         blank = [replace(document, spans=()) for document in documents]
-        predictions = predict_in_project_labels(self.project.config, tier, blank)
+        predictions = predict_in_project_labels(self.project.config, tagger, blank)
         chosen = list(zip(blank, predictions, strict=True))
-        return self._tab_url(queue_tasks(self.project, chosen, version=tier.version))
+        return self._tab_url(queue_tasks(self.project, chosen, version=tagger.version))
 
     def show_tasks_in_tab(self, tasks: Sequence[str], title: str) -> str:
         """Show tasks, by their ids or those of their documents, in a tab; returns its address."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
 from tagalong.ner.tags import TagSet
@@ -34,25 +34,25 @@ class ReviewModel:
     note: str = ""  # limit of the review, or empty
 
 
-def predict_with_version(corpus: Corpus, tier: Tier) -> ReviewModel:
+def predict_with_version(corpus: Corpus, tagger: DocumentTagger) -> ReviewModel:
     """Compute tag distributions with one version.
 
     Raises:
         InputError: If the version is no encoder.
     """
-    encoder = as_encoder(tier)
+    encoder = as_encoder(tagger)
     if encoder is None:
         raise InputError(
-            f"{tier.version} is no encoder, and only encoders have tag probabilities: give an "
+            f"{tagger.version} is no encoder, and only encoders have tag probabilities: give an "
             "encoder, or leave out --model",
             code="review-needs-encoder",
         )
     note = (
-        f"If {tier.version} was trained on these documents, it misses their errors; without "
+        f"If {tagger.version} was trained on these documents, it misses their errors; without "
         "--model, no document is judged by a model that was trained on it."
     )
     distributions = predict_tag_distributions(encoder, corpus.documents)
-    return ReviewModel(tier.version, distributions, encoder.tag_set, note)
+    return ReviewModel(tagger.version, distributions, encoder.tag_set, note)
 
 
 @contextmanager

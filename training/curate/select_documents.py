@@ -8,7 +8,7 @@ from typing import Any
 from tagalong.backend.batch.source_and_sink import format_names
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.training.curate.encoder_outputs import (
@@ -25,7 +25,7 @@ from tagalong.training.curate.selection_options import (
 from tagalong.training.curate.strategies import STRATEGIES, select_from_pool
 from tagalong.training.curate.uncertainty_strategies import keep_labels
 
-Predict = Callable[[Tier, Sequence[Document]], list[Prediction]]
+Predict = Callable[[DocumentTagger, Sequence[Document]], list[Prediction]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class SelectionResult:
 
 
 def find_unknown_labels(
-    tier: Tier, annotated: Sequence[Document], config: LabelConfig | None
+    tagger: DocumentTagger, annotated: Sequence[Document], config: LabelConfig | None
 ) -> list[str]:
     """Find annotated labels that a model does not know, sorted.
 
@@ -62,12 +62,14 @@ def find_unknown_labels(
     """
     used = sorted({span.label for document in annotated for span in document.spans})
     known = (
-        tier.labels if config is None else map_labels(tier.labels, config).project_labels.values()
+        tagger.labels
+        if config is None
+        else map_labels(tagger.labels, config).project_labels.values()
     )
     unknown = [label for label in used if label not in known]
     if unknown and len(unknown) == len(used):
         raise LabelError(
-            f"{tier.version} predicts {format_names(tier.labels)}, but the annotations have "
+            f"{tagger.version} predicts {format_names(tagger.labels)}, but the annotations have "
             f"{format_names(used)}: give a --model trained on these labels",
             code="labels-unknown-to-model",
         )
@@ -76,16 +78,16 @@ def find_unknown_labels(
 
 def select_documents(
     documents: Sequence[Document],
-    tier: Tier,
+    tagger: DocumentTagger,
     options: SelectionOptions,
     *,
     labeled: Sequence[Document],
-    other_tier: Tier | None,
+    other_tagger: DocumentTagger | None,
     predict: Predict,
 ) -> SelectionResult:
     """Predict documents with one or two models, and select by the predictions.
 
-    `labeled` are never selected; `other_tier` is for the strategy that compares. The command line
+    `labeled` are never selected; `other_tagger` is for the strategy that compares. The command line
     adds a progress bar to `predict`.
 
     Raises:
@@ -101,25 +103,25 @@ def select_documents(
             code="nothing-to-select",
         )
     # Refused before the prediction, which may take hours.
-    encoder = as_encoder(tier)
+    encoder = as_encoder(tagger)
     if encoder is None and STRATEGIES[options.strategy].needs_encoder:
         raise InputError(
-            f"the strategy {options.strategy} needs an encoder, and {tier.version} is none: give "
+            f"the strategy {options.strategy} needs an encoder, and {tagger.version} is none: give "
             "an encoder with --model, or use another strategy, such as uncertainty",
             code="strategy-needs-encoder",
         )
-    labels = () if other_tier is None else _shared_labels(tier, other_tier)
+    labels = () if other_tagger is None else _shared_labels(tagger, other_tagger)
     # Predicted in the order of the pool, so that batches do not depend on the input order.
     pool = Pool(
         candidates.documents,
-        predict(tier, candidates.documents),
+        predict(tagger, candidates.documents),
         labeled=deduplicate_pool(labeled, seed=options.seed).documents,
     )
-    if other_tier is not None:  # a label that only one model knows is no disagreement
+    if other_tagger is not None:  # a label that only one model knows is no disagreement
         pool = replace(
             pool,
             predictions=keep_labels(pool.predictions, labels),
-            other_predictions=keep_labels(predict(other_tier, pool.documents), labels),
+            other_predictions=keep_labels(predict(other_tagger, pool.documents), labels),
         )
     if encoder is not None:
         pool = replace(
@@ -128,10 +130,10 @@ def select_documents(
             tag_distributions=partial(predict_tag_distributions, encoder),
         )
     selected = select_from_pool(pool, options)
-    return SelectionResult(selected, candidates, tier.version, options.strategy)
+    return SelectionResult(selected, candidates, tagger.version, options.strategy)
 
 
-def _shared_labels(one: Tier, other: Tier) -> list[str]:
+def _shared_labels(one: DocumentTagger, other: DocumentTagger) -> list[str]:
     """Labels that two different models both know, in the order of the first."""
     if one.version == other.version:
         raise InputError(

@@ -13,7 +13,7 @@ from tagalong.backend.models.base_models.adapters import is_peft_model
 from tagalong.backend.models.base_models.base_model import CLASSIFIER_HEAD_NAMES
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier, translate_load_errors
+from tagalong.backend.models.encoder.tagger import EncoderTagger, translate_load_errors
 from tagalong.backend.models.text.windows import WindowEncoder
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
@@ -36,7 +36,7 @@ from tagalong.training.recipes.recipe import recipe_to_json
 WEIGHTS_FILENAME = "model.safetensors"
 MATCHED_RECIPE_KEYS = ("base", "adapter", "four_bit")  # weights fit only if these are equal
 
-EncoderTrainResult = TrainResult[EncoderTier, EncoderRecipe]
+EncoderTrainResult = TrainResult[EncoderTagger, EncoderRecipe]
 
 
 def train_encoder(
@@ -59,7 +59,7 @@ def train_encoder(
         on_progress: Called after every step and every evaluation, on the main process.
 
     Returns:
-        The model, and the tier that serves it.
+        The model, and the tagger that serves it.
 
     Raises:
         TrainingError: If train or dev has no annotated spans.
@@ -81,23 +81,23 @@ def train_encoder(
         split.train, tag_set=tag_set, windows=windows_of(recipe.train_window_config), silver=silver
     )
     runner = TorchRunner(model, precision=schedule.precision)
-    tier = EncoderTier(
+    tagger = EncoderTagger(
         runner, windows_of(recipe.window_config), tag_set=tag_set, version="unpublished"
     )
     task = TrainingTask(
         lengths=windows.lengths,
         collate=windows.collate,
         loss=build_token_loss(recipe, tokenizer),
-        score_dev=partial(score_on_dev, tier, split.dev, accelerator),
+        score_dev=partial(score_on_dev, tagger, split.dev, accelerator),
     )
     trainer = Trainer(
         model, task, schedule=schedule, accelerator=accelerator, state_path=state_path
     )
     history = trainer.run(on_progress=on_progress, resume=resume)
     # Transitions come from gold alone: silver has gaps where its system was not sure.
-    _fit_calibration(tier, split.dev, windows.tags[: len(split.train)])
+    _fit_calibration(tagger, split.dev, windows.tags[: len(split.train)])
     is_main = accelerator.is_main_process
-    return EncoderTrainResult(model, tokenizer, tier, history, recipe, windows.dropped, is_main)
+    return EncoderTrainResult(model, tokenizer, tagger, history, recipe, windows.dropped, is_main)
 
 
 def build_encoder(recipe: EncoderRecipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:
@@ -151,13 +151,13 @@ def _load_weights(model: nn.Module, folder: Path) -> None:
 
 
 def _fit_calibration(
-    tier: EncoderTier, dev: Sequence[Document], train_tags: Sequence[Sequence[int]]
+    tagger: EncoderTagger, dev: Sequence[Document], train_tags: Sequence[Sequence[int]]
 ) -> None:
-    """Fit the label consistency and the temperature of a tier on dev."""
-    tier.score_refiner, tier.temperature = fit_score_refiner(
+    """Fit the label consistency and the temperature of a tagger on dev."""
+    tagger.score_refiner, tagger.temperature = fit_score_refiner(
         dev,
-        [tier.tag_set.encode(document) for document in dev],
-        tier.run(tier.encode(dev)),
-        transitions=estimate_transitions(train_tags, tier.tag_set),
-        tag_set=tier.tag_set,
+        [tagger.tag_set.encode(document) for document in dev],
+        tagger.run(tagger.encode(dev)),
+        transitions=estimate_transitions(train_tags, tagger.tag_set),
+        tag_set=tagger.tag_set,
     )

@@ -14,7 +14,7 @@ from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.atomic_io import open_atomically, translate_os_errors
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
@@ -117,12 +117,12 @@ def _format_region_count(count: int) -> str:
 
 
 def predict_in_project_labels(
-    config: LabelConfig, tier: Tier, documents: Sequence[Document]
+    config: LabelConfig, tagger: DocumentTagger, documents: Sequence[Document]
 ) -> list[Prediction]:
     """Predict documents in the labels of a project; entities of other labels are dropped."""
-    label_map = map_labels(tier.labels, config)
+    label_map = map_labels(tagger.labels, config)
     blank = [replace(document, spans=(), masked_ranges=()) for document in documents]
-    predictions = tier.predict(blank)
+    predictions = tagger.predict(blank)
     return [label_map.apply(*pair) for pair in zip(blank, predictions, strict=True)]
 
 

@@ -45,7 +45,7 @@ def publish(
     `summarize_report`. Raises `PublishError` if the version cannot be written; the store is
     unchanged.
     """
-    model, base = trained.tier, trained.recipe.base
+    model, base = trained.tagger, trained.recipe.base
     options = EvaluationOptions(labels=model.labels)
     report = evaluate(split.dev, model.predict(split.dev), options=options)
     recipe = recipe_to_json(trained.recipe)

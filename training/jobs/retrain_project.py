@@ -82,7 +82,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     trained = _train(run, recipe, data.split)
     run.show("evaluating the new version")
     labels, held_out = data.split.labels, data.held_out_documents
-    predictions = predict_in_project_labels(config, trained.tier, held_out)
+    predictions = predict_in_project_labels(config, trained.tagger, held_out)
     manifest = publish(
         trained,
         data.split,
@@ -186,8 +186,8 @@ def _decide(
     current_predictions: Sequence[Prediction] | None = None
     undertrained: Mapping[str, int] = {}
     if current is not None:
-        tier = load_version(run.store, current.version)
-        current_predictions = predict_in_project_labels(config, tier, data.held_out_documents)
+        tagger = load_version(run.store, current.version)
+        current_predictions = predict_in_project_labels(config, tagger, data.held_out_documents)
         undertrained = find_undertrained_labels(candidate, current, config)
     decision = decide_promotion(
         data.held_out_documents,

@@ -27,7 +27,8 @@ class TierTrainer:
     # Options of `train` that come from the store, such as the drafter of an LLM.
     store_options: Callable[[ModelStore, TrainDevSplit], Mapping[str, Any]]
     recipe_type: Callable[..., Recipe]
-    serving_keys: tuple[str, ...] = ()  # of `Tier.config_to_json`, beside the recipe's keys
+    # of `DocumentTagger.config_to_json`, beside the recipe's keys
+    serving_keys: tuple[str, ...] = ()
     default_recipe: Callable[[], Recipe] | None = None  # of a version without one
     adapt_recipe: Callable[[Any], Recipe] = lambda recipe: recipe  # to retraining on few documents
     # Why a training cannot start from a version; empty if it can.

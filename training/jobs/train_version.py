@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import DroppedAnnotation, Prediction
@@ -160,8 +160,8 @@ def train_version(
         baseline = None
         if len(splits) == 2:
             on_message("Training on gold alone, for the comparison.")
-            tier = train(splits[0], job.recipe, job.store, state_path=paths[0]).tier
-            baseline = _predict_as(GOLD_ONLY, tier, data.split)
+            tagger = train(splits[0], job.recipe, job.store, state_path=paths[0]).tagger
+            baseline = _predict_as(GOLD_ONLY, tagger, data.split)
             on_message("Training on gold and silver.")
         trained = train(data.split, job.recipe, job.store, state_path=paths[-1])
         if not trained.is_main_process:
@@ -184,8 +184,8 @@ def _publish(
         on_message(message)
     comparison = None
     if baseline is not None:
-        predictions = _predict_as(manifest.version, trained.tier, split)
-        options = EvaluationOptions(labels=trained.tier.labels)
+        predictions = _predict_as(manifest.version, trained.tagger, split)
+        options = EvaluationOptions(labels=trained.tagger.labels)
         comparison = evaluate(
             split.dev, predictions, source="dev", against=baseline, options=options
         )
@@ -197,8 +197,8 @@ def _publish(
     return replace(version, promoted=True)
 
 
-def _predict_as(name: str, tier: Tier, split: TrainDevSplit) -> list[Prediction]:
-    return [replace(one, version=name) for one in tier.predict(split.dev)]
+def _predict_as(name: str, tagger: DocumentTagger, split: TrainDevSplit) -> list[Prediction]:
+    return [replace(one, version=name) for one in tagger.predict(split.dev)]
 
 
 def training_state_path(store: ModelStore, tier: str, recipe: Recipe, split: TrainDevSplit) -> Path:

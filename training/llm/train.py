@@ -15,7 +15,7 @@ from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.base_models.precision import weights_dtype
 from tagalong.backend.models.llm.checkpoint import build_slot_decoder
 from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
-from tagalong.backend.models.llm.tier import LLMTier
+from tagalong.backend.models.llm.tagger import LLMTagger
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import TagSet
@@ -33,7 +33,7 @@ from tagalong.training.loop.trainer import (
 from tagalong.training.loop.validation import check_inputs, fit_temperature_on_dev, score_on_dev
 from tagalong.training.recipes.llm_recipe import LLMRecipe, resolve_llm_recipe
 
-LLMTrainResult = TrainResult[LLMTier, LLMRecipe]
+LLMTrainResult = TrainResult[LLMTagger, LLMRecipe]
 
 
 def train_llm(
@@ -75,14 +75,16 @@ def train_llm(
     )
     tag_ids = torch.tensor(builder.verbalizers.ids, device=accelerator.device)
     slot_decoder = build_slot_decoder(model, builder, tag_set, precision=schedule.precision)
-    tier = LLMTier(slot_decoder, builder, tag_set=tag_set, version="unpublished", drafter=drafter)
+    tagger = LLMTagger(
+        slot_decoder, builder, tag_set=tag_set, version="unpublished", drafter=drafter
+    )
     trainer = Trainer(
         SlotModel(model, tag_ids),
         TrainingTask(
             lengths=dataset.lengths,
             collate=dataset.collate,
             loss=partial(slot_loss, tag_ids=tag_ids, noise_share=recipe.tag_noise_share),
-            score_dev=partial(_score_on_dev, tier, split.dev, accelerator),
+            score_dev=partial(_score_on_dev, tagger, split.dev, accelerator),
         ),
         schedule=schedule,
         accelerator=accelerator,
@@ -90,9 +92,9 @@ def train_llm(
         build_optimizer=choose_optimizer(accelerator.device),
     )
     history = trainer.run(on_progress=on_progress, resume=resume)
-    tier.temperature = _fit_temperature(tier, split.dev)
+    tagger.temperature = _fit_temperature(tagger, split.dev)
     is_main = accelerator.is_main_process
-    return LLMTrainResult(model, tokenizer, tier, history, recipe, dataset.dropped, is_main)
+    return LLMTrainResult(model, tokenizer, tagger, history, recipe, dataset.dropped, is_main)
 
 
 def _build_prompt_builder(
@@ -142,17 +144,17 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
     )
 
 
-def _score_on_dev(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
-    tier.slot_decoder.scorer.clear_prefix_cache()  # it is of the weights before this epoch
-    return score_on_dev(tier, dev, accelerator)
+def _score_on_dev(tagger: LLMTagger, dev: Sequence[Document], accelerator: Accelerator) -> float:
+    tagger.slot_decoder.scorer.clear_prefix_cache()  # it is of the weights before this epoch
+    return score_on_dev(tagger, dev, accelerator)
 
 
-def _fit_temperature(tier: LLMTier, dev: Sequence[Document]) -> float:
+def _fit_temperature(tagger: LLMTagger, dev: Sequence[Document]) -> float:
     """Fit the temperature on dev; the logits of a word depend on the decoded tags before it."""
     # The prefix cache is of the weights before the best epoch was restored.
-    tier.slot_decoder.scorer.clear_prefix_cache()
-    tagged = [tier.tag_set.encode(document) for document in dev]
-    decoded = tier.decode_words(dev, [entry.words for entry in tagged])
+    tagger.slot_decoder.scorer.clear_prefix_cache()
+    tagged = [tagger.tag_set.encode(document) for document in dev]
+    decoded = tagger.decode_words(dev, [entry.words for entry in tagged])
     return fit_temperature_on_dev(
         [logits for _, logits in decoded], [entry.tags for entry in tagged]
     )

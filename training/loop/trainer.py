@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.base_models.precision import bf16_autocast
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.batch_plan import plan_epoch_batches
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
 
 TensorBatch = Mapping[str, Tensor]
 ProgressCallback = Callable[[TrainingProgress], None]
-TierT = TypeVar("TierT", bound=Tier)
+TaggerT = TypeVar("TaggerT", bound=DocumentTagger)
 
 
 @dataclass(frozen=True)  # without slots, which break generic classes in Python 3.11
-class TrainResult(Generic[TierT, RecipeT]):
+class TrainResult(Generic[TaggerT, RecipeT]):
     """The result of a training."""
 
     model: "PreTrainedModel | PeftModel"  # with the weights of the best epoch
     tokenizer: PreTrainedTokenizerBase
-    tier: TierT  # the model in serving form, with its fitted temperature
+    tagger: TaggerT  # the model in serving form, with its fitted temperature
     history: TrainingHistory
     recipe: RecipeT  # with all open settings filled in, such as the learning rate
     dropped: tuple[DroppedAnnotation, ...]  # flat BIO cannot represent them; words were masked

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from tagalong.backend.models.decoding.viterbi import FloatArray
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import TagSet
@@ -42,15 +42,17 @@ def check_inputs(split: TrainDevSplit, recipe: Recipe, *, four_bit_advice: str) 
         )
 
 
-def score_on_dev(tier: Tier, dev: Sequence[Document], accelerator: Accelerator) -> float:
-    """Strict F1 of a tier on dev, the same on every process; each predicts a share of dev."""
+def score_on_dev(
+    tagger: DocumentTagger, dev: Sequence[Document], accelerator: Accelerator
+) -> float:
+    """Strict F1 of a tagger on dev, the same on every process; each predicts a share of dev."""
     rank, count = accelerator.process_index, accelerator.num_processes
     own_share = [*enumerate(dev)][rank::count]
-    predictions = tier.predict([document for _, document in own_share])
+    predictions = tagger.predict([document for _, document in own_share])
     numbered = [(index, one) for (index, _), one in zip(own_share, predictions, strict=True)]
     gathered: list[tuple[int, Prediction]] = gather_object(numbered)
     in_order = [one for _, one in sorted(gathered, key=lambda pair: pair[0])]
-    return compute_dev_strict_f1(dev, in_order, TagSet(tier.labels))
+    return compute_dev_strict_f1(dev, in_order, TagSet(tagger.labels))
 
 
 def fit_temperature_on_dev(logits: Sequence[FloatArray], tags: Sequence[Sequence[int]]) -> float:

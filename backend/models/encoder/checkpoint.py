@@ -9,8 +9,8 @@ from tagalong.backend.models.base_models.adapters import is_adapter, load_adapte
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.base_models.load_options import LoadOptions, Precision
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import (
-    EncoderTier,
+from tagalong.backend.models.encoder.tagger import (
+    EncoderTagger,
     assemble_encoder,
     translate_load_errors,
 )
@@ -18,7 +18,7 @@ from tagalong.ner.manifest import Manifest
 from tagalong.ner.tags import TagSet
 
 
-def load_encoder(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -> EncoderTier:
+def load_encoder(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -> EncoderTagger:
     """Load a version with PyTorch, for the options `device` and `precision`.
 
     The windows and the arithmetic are those that the version was evaluated with. Raises

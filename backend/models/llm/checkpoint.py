@@ -19,11 +19,11 @@ from tagalong.backend.models.base_models.load_options import (
     WeightsMode,
 )
 from tagalong.backend.models.base_models.precision import weights_dtype
-from tagalong.backend.models.encoder.tier import translate_load_errors
+from tagalong.backend.models.encoder.tagger import translate_load_errors
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder, read_verbalizers
 from tagalong.backend.models.llm.scorer import TagScorer
 from tagalong.backend.models.llm.slot_decoder import SlotDecoder
-from tagalong.backend.models.llm.tier import LLMTier
+from tagalong.backend.models.llm.tagger import LLMTagger
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.tags import TagSet
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_llm(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -> LLMTier:
+def load_llm(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -> LLMTagger:
     """Load a version with the prompt of its training.
 
     Of the options, `device`, `weights_mode`, `drafter` and `base_model_cache` count. Raises
@@ -50,7 +50,7 @@ def load_llm(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -
     )
     precision: Precision = config.get("schedule", {}).get("precision", "auto")
     model = _load_model(folder, manifest, precision, options)
-    return LLMTier(
+    return LLMTagger(
         build_slot_decoder(model.eval(), prompt_builder, tag_set, precision=precision),
         prompt_builder,
         tag_set=tag_set,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from tagalong.backend.models.decoding.viterbi import FloatArray
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.openvino.cache import OpenVINOCheck
 from tagalong.ner.document import Document
 from tagalong.ner.scoring import Scores, score_spans
@@ -20,11 +20,11 @@ MIN_R_SQUARED = 0.9  # 8 bits leave 0.998 on abstracts, 0.99 in French
 
 
 def compare_encoders(
-    reference: EncoderTier, candidate: EncoderTier, documents: Sequence[Document]
+    reference: EncoderTagger, candidate: EncoderTagger, documents: Sequence[Document]
 ) -> OpenVINOCheck:
     """Compare a compiled encoder with PyTorch in fp32 on documents with at least one word."""
     encoded = reference.encode(documents)
-    expected, found = (np.concatenate(tier.run(encoded)) for tier in (reference, candidate))
+    expected, found = (np.concatenate(tagger.run(encoded)) for tagger in (reference, candidate))
     expected_tags, found_tags = expected.argmax(axis=1), found.argmax(axis=1)
     same = expected_tags == found_tags
     in_entity = (expected_tags != OUTSIDE) | (found_tags != OUTSIDE)
@@ -40,7 +40,7 @@ def compare_encoders(
     gold_entities = sum(span.label in labels for one in documents for span in one.spans)
     if not gold_entities:
         return check
-    reference_f1, f1 = (_strict_f1(tier, documents) for tier in (reference, candidate))
+    reference_f1, f1 = (_strict_f1(tagger, documents) for tagger in (reference, candidate))
     return replace(check, reference_f1=reference_f1, f1=f1, gold_entities=gold_entities)
 
 
@@ -70,10 +70,10 @@ def _r_squared(expected: FloatArray, found: FloatArray) -> float:
     return float(1 - np.square(expected - found).sum() / variance) if variance else 1.0
 
 
-def _strict_f1(tier: EncoderTier, documents: Sequence[Document]) -> float:
-    """Strict F1 on the labels that a tier knows."""
+def _strict_f1(tagger: EncoderTagger, documents: Sequence[Document]) -> float:
+    """Strict F1 on the labels that a tagger knows."""
     scores = Scores()
-    for document, prediction in zip(documents, tier.predict(documents), strict=True):
-        gold = [span for span in document.spans if span.label in tier.labels]
+    for document, prediction in zip(documents, tagger.predict(documents), strict=True):
+        gold = [span for span in document.spans if span.label in tagger.labels]
         scores += score_spans(document.text, gold, prediction.spans)
     return scores.strict.total.f1

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from tagalong.backend.models.base_models.precision import int8_instruction_set
 from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positions
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.openvino import is_openvino_enabled
 from tagalong.backend.models.openvino.cache import (
     MODEL_FILE_NAME,
@@ -164,7 +164,7 @@ def _convert(model: PreTrainedModel, manifest: Manifest) -> Any:
         ) from error
 
 
-def _quantize(plain: Any, reference: EncoderTier, documents: Sequence[Document]) -> Any:
+def _quantize(plain: Any, reference: EncoderTagger, documents: Sequence[Document]) -> Any:
     """Put the matrices of a converted model in 8 bits."""
     nncf = import_nncf()
     with_words = (document.text for document in documents if word_offsets(document.text))

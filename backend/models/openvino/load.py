@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Unpack
 
 from tagalong.backend.models.base_models.load_options import LoadOptions
-from tagalong.backend.models.encoder.tier import EncoderTier, assemble_encoder
+from tagalong.backend.models.encoder.tagger import EncoderTagger, assemble_encoder
 from tagalong.backend.models.openvino.cache import (
     MODEL_FILE_NAME,
     WEIGHTS_FILE_NAME,
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def load_compiled_encoder(
     folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]
-) -> EncoderTier | None:
+) -> EncoderTagger | None:
     """Load a version with its cached OpenVINO model.
 
     None where `options` do not ask for OpenVINO, or it has no usable model of the version. Raises
@@ -43,10 +43,10 @@ def load_compiled_encoder(
 
 def load_openvino_encoder(
     folder: Path, manifest: Manifest, cached: CachedOpenVINOModel
-) -> EncoderTier:
-    """Make a tier of an OpenVINO model; raises `OpenVINOError` where that cannot be read."""
+) -> EncoderTagger:
+    """Make a tagger of an OpenVINO model; raises `OpenVINOError` where that cannot be read."""
     model, weights = cached.folder / MODEL_FILE_NAME, cached.folder / WEIGHTS_FILE_NAME
     runner = OpenVINORunner(model, weights, weight_format=cached.record.weight_format)
-    tier = assemble_encoder(runner, folder, manifest, max_positions=cached.record.max_positions)
-    runner.warm_up(tier.window_encoder.max_window_subwords)
-    return tier
+    tagger = assemble_encoder(runner, folder, manifest, max_positions=cached.record.max_positions)
+    runner.warm_up(tagger.window_encoder.max_window_subwords)
+    return tagger

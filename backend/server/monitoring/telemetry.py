@@ -20,7 +20,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tagalong.backend.models.tier import DecodingStats
+from tagalong.backend.models.tagger import DecodingStats
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import Job
 from tagalong.backend.server.monitoring.snapshot import (

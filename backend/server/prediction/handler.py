@@ -54,8 +54,10 @@ class PredictHandler:
         """
         start = time.monotonic()
         config = parse_label_config(request.label_config, control=control_name)
-        tier = model_holder.wait_for_tier(timeout_seconds=self._limits.model_load_timeout_seconds)
-        label_map = map_labels(tier.labels, config)
+        tagger = model_holder.wait_for_tagger(
+            timeout_seconds=self._limits.model_load_timeout_seconds
+        )
+        label_map = map_labels(tagger.labels, config)
         deadline = time.monotonic() + self._limits.read_timeout_seconds
         found = [self._read_document(task, config, deadline=deadline) for task in request.tasks]
         documents = [one for one in found if isinstance(one, Document)]
@@ -66,7 +68,7 @@ class PredictHandler:
         seconds_left = self._limits.predict_budget_seconds - (time.monotonic() - start)
         check_admission = partial(check_latency_budget, max_seconds=max(0.0, seconds_left))
         predictions = iter(
-            model_holder.scheduler.predict(tier, documents, check_admission=check_admission)
+            model_holder.scheduler.predict(tagger, documents, check_admission=check_admission)
         )
         results: list[dict[str, Any]] = []
         dropped: list[DroppedAnnotation] = []
@@ -75,7 +77,7 @@ class PredictHandler:
                 shown, prediction = document, next(predictions)
             else:  # Label Studio drops all results unless each task has one
                 shown = Document(str(task.get("id", "")), "")
-                prediction = Prediction((), 1.0, tier.version)
+                prediction = Prediction((), 1.0, tagger.version)
             prediction = label_map.apply(shown, prediction)
             dropped += prediction.dropped
             if request.is_interactive:
@@ -85,7 +87,7 @@ class PredictHandler:
         stats = RequestStats(
             tasks=len(results),
             regions=sum(len(result["result"]) for result in results),
-            labels={label: label_map.project_labels.get(label) for label in tier.labels},
+            labels={label: label_map.project_labels.get(label) for label in tagger.labels},
             dropped_annotations=dropped,
             unreadable_tasks=unreadable,
         )

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.load import load_tagger
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.monitoring.snapshot import LoadFailure, TierState
 from tagalong.backend.server.monitoring.telemetry import Telemetry, truncate_text
 from tagalong.backend.server.prediction.scheduler import RequestScheduler
@@ -40,11 +40,11 @@ class ModelHolder:
         model_registry: ModelRegistry,
         *,
         telemetry: Telemetry,
-        load: Callable[[Path], Tier] = load_tier,
-        find_upgrade: Callable[[Path, Tier], Tier | None] = lambda _, __: None,
+        load: Callable[[Path], DocumentTagger] = load_tagger,
+        find_upgrade: Callable[[Path, DocumentTagger], DocumentTagger | None] = lambda _, __: None,
     ) -> None:
         self.name = name
-        self.tier: Tier | None = None  # the served version
+        self.tagger: DocumentTagger | None = None  # the served version
         self.state = TierState(name)  # replaced, never changed: other threads read it
         self.scheduler = RequestScheduler(
             f"{name}-forward", on_decoded=partial(telemetry.on_decoded, name)
@@ -71,21 +71,21 @@ class ModelHolder:
 
     def serving_version(self) -> str:
         """Name of the served version, or else of the one being loaded. Reads no weights."""
-        if (tier := self.tier) is not None:
-            return tier.version
+        if (tagger := self.tagger) is not None:
+            return tagger.version
         if not self._first_load_done.is_set() and (candidates := self._candidate_folders()):
             return candidates[0].name
         raise self._unavailable_error()
 
-    def wait_for_tier(self, *, timeout_seconds: float) -> Tier:
+    def wait_for_tagger(self, *, timeout_seconds: float) -> DocumentTagger:
         """Return the served version; it keeps working after another one replaces it.
 
         The time limit is for the very first load. Raises `TagalongError` if there is no version,
         none that loads, or loading takes longer.
         """
         self._first_load_done.wait(timeout_seconds)
-        if (tier := self.tier) is not None:
-            return tier
+        if (tagger := self.tagger) is not None:
+            return tagger
         raise self._unavailable_error()
 
     def refresh(self) -> None:
@@ -99,8 +99,8 @@ class ModelHolder:
             return
         names = {folder.name for folder in candidates}
         self._clear_failures({one.version for one in self.state.load_failures} - names)
-        if not candidates and self.tier is not None:
-            self.tier = None
+        if not candidates and self.tagger is not None:
+            self.tagger = None
             self._set_state(TierState(self.name, load_failures=self.state.load_failures))
             log.info("%s: no version is current any more", self.name)
         for folder in candidates:
@@ -108,12 +108,12 @@ class ModelHolder:
                 break
             if self._try_load(folder):
                 return
-            if self.tier is not None:
+            if self.tagger is not None:
                 break  # any served version is better than one before it
         for folder in candidates:  # the served version may be a fallback for a damaged one
-            if self.tier is not None and self._is_serving(folder):
+            if self.tagger is not None and self._is_serving(folder):
                 self._check_serving_files(folder)
-                self._apply_upgrade(folder, self.tier)
+                self._apply_upgrade(folder, self.tagger)
 
     def _is_serving(self, folder: Path) -> bool:
         manifest = self.state.manifest
@@ -142,19 +142,19 @@ class ModelHolder:
         else:
             self._clear_failures({folder.name})
 
-    def _apply_upgrade(self, folder: Path, served: Tier) -> None:
+    def _apply_upgrade(self, folder: Path, served: DocumentTagger) -> None:
         try:
-            tier = self._find_upgrade(folder, served)
+            tagger = self._find_upgrade(folder, served)
         except (TagalongError, OSError) as error:
             log.warning("%s: %s is served as before: %s", self.name, folder.name, error)
             return
-        if tier is not None:
-            self._serve(tier, self.state)
+        if tagger is not None:
+            self._serve(tagger, self.state)
 
-    def _serve(self, tier: Tier, state: TierState) -> None:
-        self.tier = tier
-        self._set_state(replace(state, runtime=tier.runtime_name))
-        log.info("%s: version %s runs on %s", self.name, tier.version, tier.runtime_name)
+    def _serve(self, tagger: DocumentTagger, state: TierState) -> None:
+        self.tagger = tagger
+        self._set_state(replace(state, runtime=tagger.runtime_name))
+        log.info("%s: version %s runs on %s", self.name, tagger.version, tagger.runtime_name)
 
     def _candidate_folders(self) -> list[Path]:
         """Folders of the current version and, as fallbacks, of those that were current before.
@@ -182,8 +182,8 @@ class ModelHolder:
         start = time.monotonic()
         try:
             manifest = read_manifest(folder, verify=False)  # the loader verifies the files
-            tier = self._load(folder)
-            tier.warm_up()  # an LLM measures its throughput, for the estimates of requests
+            tagger = self._load(folder)
+            tagger.warm_up()  # an LLM measures its throughput, for the estimates of requests
         except TagalongError as error:
             self._record_failure(folder.name, str(error))
             return False
@@ -198,7 +198,7 @@ class ModelHolder:
             load_seconds=time.monotonic() - start,
             load_failures=self._failures_except({folder.name}),
         )
-        self._serve(tier, state)
+        self._serve(tagger, state)
         return True
 
     def _record_failure(self, version: str, reason: str) -> None:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.load import load_tagger
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.processes import start_logged, terminate
 
 NICE_COMMAND = ("nice", "-n", "10")
@@ -32,7 +32,11 @@ class OpenVINOBuilder:
     """
 
     def __init__(
-        self, command: Sequence[str], log_path: Path, *, load: Callable[..., Tier] = load_tier
+        self,
+        command: Sequence[str],
+        log_path: Path,
+        *,
+        load: Callable[..., DocumentTagger] = load_tagger,
     ) -> None:
         self._command, self._log_path, self._load = command, log_path, load
         self._attempted: set[Path] = set()  # so that a build that fails is not repeated
@@ -40,17 +44,17 @@ class OpenVINOBuilder:
         self._temporary_directory: TemporaryDirectory[str] | None = None
         self._lock, self._is_closed = threading.Lock(), False
 
-    def load(self, folder: Path) -> Tier:
-        """Load a version, with OpenVINO if it is compiled; raises as `load_tier` does."""
+    def load(self, folder: Path) -> DocumentTagger:
+        """Load a version, with OpenVINO if it is compiled; raises as `load_tagger` does."""
         return self._load(folder, use_openvino=bool(self._command))
 
-    def find_upgrade(self, folder: Path, tier: Tier) -> Tier | None:
+    def find_upgrade(self, folder: Path, tagger: DocumentTagger) -> DocumentTagger | None:
         """Return the served version on OpenVINO, once it is compiled; start compiling if needed.
 
         Returns None while there is nothing faster. Raises `TagalongError` if the compiled version
         cannot be loaded, and `OSError` if no process can be started.
         """
-        if not self._command or not tier.can_use_openvino:
+        if not self._command or not tagger.can_use_openvino:
             return None
         if self._running_build is not None:
             built, process = self._running_build

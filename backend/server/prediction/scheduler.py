@@ -14,7 +14,7 @@ from itertools import chain, islice
 from math import ceil
 from typing import Any
 
-from tagalong.backend.models.tier import DecodingStats, Tier
+from tagalong.backend.models.tagger import DecodingStats, DocumentTagger
 from tagalong.backend.server.prediction.request import service_unavailable
 from tagalong.ner.document import Document, Prediction
 
@@ -53,7 +53,7 @@ class RequestScheduler:
 
     def predict(
         self,
-        tier: Tier,
+        tagger: DocumentTagger,
         documents: Sequence[Document],
         *,
         check_admission: AdmissionCheck | None = None,
@@ -62,22 +62,22 @@ class RequestScheduler:
 
         `check_admission` refuses a request that would take too long. Requests are checked one at a
         time, so two of them cannot be promised the same seconds. Raises `RequestError` if the
-        server is stopping; also what the check and the tier raise.
+        server is stopping; also what the check and the tagger raise.
         """
-        streams, size = tier.streams, tier.documents_per_request_chunk
+        streams, size = tagger.streams, tagger.documents_per_request_chunk
         predictions: list[Prediction] = []
         pending: deque[tuple[Sequence[Any], Future[list[Any]]]] = deque()
 
         def finish_chunk() -> None:
             encoded, outputs = pending.popleft()
-            predictions.extend(map(tier.decode, encoded, outputs.result()))
+            predictions.extend(map(tagger.decode, encoded, outputs.result()))
 
-        with self._admit_request(tier, documents, check_admission):
+        with self._admit_request(tagger, documents, check_admission):
             batcher = self._batcher_for(streams)
             for start in range(0, len(documents), size):
                 # Encode and decode on this thread, beside the forward passes of others.
-                encoded = tier.encode(documents[start : start + size])
-                pending.append((encoded, batcher.submit(tier, encoded)))
+                encoded = tagger.encode(documents[start : start + size])
+                pending.append((encoded, batcher.submit(tagger, encoded)))
                 # One chunk more than threads: no thread idles, and other requests get their turn.
                 if len(pending) > streams:
                     finish_chunk()
@@ -88,15 +88,15 @@ class RequestScheduler:
     def _batcher_for(self, threads: int) -> "Batcher":
         with self._lock:
             if threads not in self._batchers:
-                self._batchers[threads] = Batcher(self._run_tier, self._name, threads=threads)
+                self._batchers[threads] = Batcher(self._run_tagger, self._name, threads=threads)
             return self._batchers[threads]
 
     @contextmanager
     def _admit_request(
-        self, tier: Tier, documents: Sequence[Document], check: AdmissionCheck | None
+        self, tagger: DocumentTagger, documents: Sequence[Document], check: AdmissionCheck | None
     ) -> Iterator[None]:
         """Count a request and its estimated seconds; after the last one, the threads may end."""
-        seconds = tier.estimate_seconds(documents)
+        seconds = tagger.estimate_seconds(documents)
         with self._lock:
             if self._is_closed:
                 message = "the server is stopping: try again when it is back"
@@ -113,20 +113,20 @@ class RequestScheduler:
                 self._active_requests -= 1
                 self._close_if_idle()
 
-    def _run_tier(self, tier: Tier, inputs: Sequence[Any]) -> list[Any]:
-        before = tier.decoding_stats  # a tier that has them has one stream: the change is ours
+    def _run_tagger(self, tagger: DocumentTagger, inputs: Sequence[Any]) -> list[Any]:
+        before = tagger.decoding_stats  # a tagger that has them has one stream: the change is ours
         try:
-            return tier.run(inputs)
+            return tagger.run(inputs)
         finally:
-            if before is not None and tier.decoding_stats is not None:
-                self._on_decoded(tier.decoding_stats - before)
+            if before is not None and tagger.decoding_stats is not None:
+                self._on_decoded(tagger.decoding_stats - before)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     """Encoded documents of one request, and the future of one output for each."""
 
-    tier: Tier
+    tagger: DocumentTagger
     documents: Sequence[Any]
     future: Future[list[Any]] = field(default_factory=Future)
 
@@ -140,9 +140,13 @@ class Batcher:
     """
 
     def __init__(
-        self, run: Callable[[Tier, Sequence[Any]], list[Any]], name: str, *, threads: int = 1
+        self,
+        run: Callable[[DocumentTagger, Sequence[Any]], list[Any]],
+        name: str,
+        *,
+        threads: int = 1,
     ) -> None:
-        self._run_tier = run
+        self._run_tagger = run
         self._queue: deque[WorkItem] = deque()
         self._condition = threading.Condition()
         self._is_closed = False
@@ -152,9 +156,9 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, tier: Tier, documents: Sequence[Any]) -> Future[list[Any]]:
+    def submit(self, tagger: DocumentTagger, documents: Sequence[Any]) -> Future[list[Any]]:
         """Queue documents; the future has one result per document, in order, or an error."""
-        item = WorkItem(tier, documents)
+        item = WorkItem(tagger, documents)
         with self._condition:
             self._queue.append(item)
             self._condition.notify()
@@ -195,7 +199,7 @@ class Batcher:
             item = self._queue[0]
             count += len(item.documents)
             # A larger request runs alone.
-            if batch and (item.tier is not batch[0].tier or count > max_count):
+            if batch and (item.tagger is not batch[0].tagger or count > max_count):
                 break
             batch.append(self._queue.popleft())
         return batch
@@ -204,7 +208,7 @@ class Batcher:
         """Run items together; if that fails, run each alone, so that only the faulty one fails."""
         documents = [*chain.from_iterable(item.documents for item in batch)]
         try:
-            results = iter(self._run_tier(batch[0].tier, documents))
+            results = iter(self._run_tagger(batch[0].tagger, documents))
             per_item = [list(islice(results, len(item.documents))) for item in batch]
         except BaseException as error:  # noqa: BLE001 - raised again in the request's thread
             if len(batch) == 1:

@@ -16,7 +16,7 @@ from tagalong.backend.batch.source_and_sink import SourceAndSink, compute_config
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.ner.errors import FormatError
 from tests.errors import raises
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 TEXTS = ["naloxone", "clonidine and asthma", "hypertension"]
 CONTENTS = {
@@ -50,8 +50,8 @@ def opens_of(path: Path, count: int) -> Iterator[None]:
 
 
 def reference(version: str) -> ModelReference:
-    tier = LexiconTier(version)
-    return ModelReference(version, tuple(tier.labels), lambda: tier)
+    tagger = LexiconTagger(version)
+    return ModelReference(version, tuple(tagger.labels), lambda: tagger)
 
 
 MODELS = BatchModels(reference("lexicon-1"))

@@ -30,7 +30,7 @@ from tests.backend.batch.fake_label_studio import (
     count_predictions,
 )
 from tests.errors import assert_wording
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 PREDICTIONS_PER_REQUEST = 7  # predictions per request, so that a few tasks need many requests
 
@@ -46,14 +46,14 @@ def small_requests_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(label_studio: Any, folder: str) -> Counter[DocumentState]:
-    tier = LexiconTier(VERSION)
+    tagger = LexiconTagger(VERSION)
     project = connect_project(label_studio)
-    maps = {VERSION: map_labels(tier.labels, CONFIG)}
+    maps = {VERSION: map_labels(tagger.labels, CONFIG)}
     target = ProjectSink(project, maps)
     tasks = ProjectSource(project, PROJECT, versions=[VERSION])
     with BatchJournal(Path(folder) / "j") as journal:
         target.recover(journal, is_reset=False)
-        BatchPasses(journal, target).predict(tasks, make_local_engine(tier))
+        BatchPasses(journal, target).predict(tasks, make_local_engine(tagger))
         target.finish(journal)
         return Counter(journal.count_by_state())
 
@@ -187,13 +187,13 @@ def test_outages_are_retried_up_to_a_limit() -> None:
 
 
 def test_sent_items_have_the_import_format() -> None:
-    tier = LexiconTier(VERSION)
-    maps = {VERSION: map_labels(tier.labels, CONFIG)}
+    tagger = LexiconTagger(VERSION)
+    maps = {VERSION: map_labels(tagger.labels, CONFIG)}
     project = connect_project(FakeLabelStudio(1))
     target = ProjectSink(project, maps)
     [item] = ProjectSource(project, PROJECT)
     assert item.document is not None
-    [prediction] = tier.predict([item.document])
+    [prediction] = tagger.predict([item.document])
     sent = json.loads(target.serialize(item.document, prediction))
     assert sent["task"] == 3
     assert sent["model_version"] == VERSION

@@ -29,7 +29,7 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 from tests.errors import raises
 from tests.journal_sink import JournalSink, make_items
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
 DOCUMENTS = [
@@ -42,7 +42,7 @@ class Killed(BaseException):
     """An interruption that no `except Exception` catches, like Ctrl-C."""
 
 
-class CountingTier(LexiconTier):
+class CountingTagger(LexiconTagger):
     """Counts the predictions of each document. It fails on some documents and is killed at one."""
 
     def __init__(
@@ -78,7 +78,7 @@ def path(tmp_path: Path) -> Path:
 def run_undisturbed() -> list[tuple[str, str]]:
     with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
         BatchPasses(journal, JournalSink()).predict(
-            make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
+            make_items(DOCUMENTS), make_local_engine(LexiconTagger("lexicon-1"))
         )
         return answers(journal)
 
@@ -88,35 +88,37 @@ def test_interrupted_batch_resumes_without_predicting_twice(ends: list[int]) -> 
     asked: Counter[str] = Counter()
     with TemporaryDirectory() as folder:
         for end in ends:
-            tier = CountingTier(ends_at=end)
+            tagger = CountingTagger(ends_at=end)
             with BatchJournal(Path(folder) / "j") as journal, suppress(Killed):
                 BatchPasses(journal, JournalSink()).predict(
-                    make_items(DOCUMENTS), make_local_engine(tier)
+                    make_items(DOCUMENTS), make_local_engine(tagger)
                 )
-            asked += tier.asked
-        tier = CountingTier()
+            asked += tagger.asked
+        tagger = CountingTagger()
         with BatchJournal(Path(folder) / "j") as journal:
             BatchPasses(journal, JournalSink()).predict(
-                make_items(DOCUMENTS), make_local_engine(tier)
+                make_items(DOCUMENTS), make_local_engine(tagger)
             )
             assert answers(journal) == run_undisturbed()
-        asked += tier.asked
+        asked += tagger.asked
     assert asked == Counter(document.id for document in DOCUMENTS)
 
 
 def test_failing_document_does_not_affect_others(path: Path) -> None:
-    tier = CountingTier(failing_loader=["d3", "d70"])
+    tagger = CountingTagger(failing_loader=["d3", "d70"])
     with BatchJournal(path) as journal:
-        BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), make_local_engine(tier))
+        BatchPasses(journal, JournalSink()).predict(
+            make_items(DOCUMENTS), make_local_engine(tagger)
+        )
         aside = journal.read_entries(DocumentState.FAILED)
         assert [entry.key for entry in aside] == ["d3", "d70"]
         assert all("ValueError: no" in entry.payload for entry in aside)
         kept = [pair for pair in answers(journal) if pair[0] not in ("d3", "d70")]
         assert kept == [pair for pair in run_undisturbed() if pair[0] not in ("d3", "d70")]
 
-        journal.reset_failed()  # a repaired tier predicts them
+        journal.reset_failed()  # a repaired tagger predicts them
         BatchPasses(journal, JournalSink()).predict(
-            make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
+            make_items(DOCUMENTS), make_local_engine(LexiconTagger("lexicon-1"))
         )
         assert answers(journal) == run_undisturbed()
 
@@ -125,8 +127,8 @@ def test_failing_document_does_not_affect_others(path: Path) -> None:
 def test_failing_documents_are_isolated(failing_loader: set[int], fails: int) -> None:
     documents = DOCUMENTS[:20]
     names = [documents[number].id for number in failing_loader]
-    found = predict_isolating_failures(CountingTier(failing_loader=names, fails=fails), documents)
-    expected = LexiconTier("lexicon-1").predict(documents)
+    found = predict_isolating_failures(CountingTagger(failing_loader=names, fails=fails), documents)
+    expected = LexiconTagger("lexicon-1").predict(documents)
     for document, got, right in zip(documents, found, expected, strict=True):
         if isinstance(got, PredictionFailure):
             assert document.id in names
@@ -138,17 +140,17 @@ def test_failing_documents_are_isolated(failing_loader: set[int], fails: int) ->
 def test_unreadable_documents_fail_with_their_reason(path: Path) -> None:
     items = [*make_items(DOCUMENTS[:2]), SourceItem(2, "bad", None, "there is no text")]
     with BatchJournal(path) as journal:
-        BatchPasses(journal, JournalSink()).predict(items, make_local_engine(LexiconTier("v")))
+        BatchPasses(journal, JournalSink()).predict(items, make_local_engine(LexiconTagger("v")))
         [entry] = journal.read_entries(DocumentState.FAILED)
         assert (entry.key, entry.payload) == ("bad", "there is no text")
 
 
 def test_batch_ends_if_no_document_can_be_predicted(path: Path) -> None:
-    tier = CountingTier(failing_loader=[document.id for document in DOCUMENTS])
+    tagger = CountingTagger(failing_loader=[document.id for document in DOCUMENTS])
     with BatchJournal(path) as journal:
         with raises(BatchError, "batch-nothing-predicted") as raised:
             BatchPasses(journal, JournalSink()).predict(
-                make_items(DOCUMENTS), make_local_engine(tier)
+                make_items(DOCUMENTS), make_local_engine(tagger)
             )
         assert f" {MAX_CONSECUTIVE_FAILURES} " in str(raised.value)
         assert journal.count_by_state() == {}  # so that the next run predicts all
@@ -163,7 +165,7 @@ def test_duplicate_ids_are_refused(path: Path, apart: int) -> None:
         raises(BatchError, "batch-duplicate-id") as raised,
     ):
         BatchPasses(journal, JournalSink()).predict(
-            make_items(documents), make_local_engine(LexiconTier("v"))
+            make_items(documents), make_local_engine(LexiconTagger("v"))
         )
     assert f"documents 2 and {2 + apart} " in str(raised.value)
 
@@ -172,12 +174,12 @@ def test_source_in_another_order_is_refused(path: Path) -> None:
     documents = list(DOCUMENTS[: CHUNK_DOCUMENTS + 1])
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
-            make_items(documents), make_local_engine(LexiconTier("v"))
+            make_items(documents), make_local_engine(LexiconTagger("v"))
         )
         documents[:2] = [Document("new", "other"), documents[0]]
         with raises(BatchError, "batch-source-changed"):
             BatchPasses(journal, JournalSink()).predict(
-                make_items(documents), make_local_engine(LexiconTier("v"))
+                make_items(documents), make_local_engine(LexiconTagger("v"))
             )
 
 
@@ -185,24 +187,26 @@ def test_changed_text_is_predicted_again(path: Path) -> None:
     documents = list(DOCUMENTS)
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
-            make_items(documents), make_local_engine(LexiconTier("lexicon-1"))
+            make_items(documents), make_local_engine(LexiconTagger("lexicon-1"))
         )
         documents[70] = Document("d70", "naloxone")
-        tier = CountingTier()
-        BatchPasses(journal, JournalSink()).predict(make_items(documents), make_local_engine(tier))
-        assert tier.asked == Counter(["d70"])
+        tagger = CountingTagger()
+        BatchPasses(journal, JournalSink()).predict(
+            make_items(documents), make_local_engine(tagger)
+        )
+        assert tagger.asked == Counter(["d70"])
         assert answers(journal)[70] == ("d70", "d70 ['Chemical']")
 
 
 def test_documents_done_elsewhere_are_skipped(path: Path) -> None:
     items = [replace(item, is_predicted=item.position % 2 == 0) for item in make_items(DOCUMENTS)]
-    tier = CountingTier()
+    tagger = CountingTagger()
     with BatchJournal(path) as journal:
-        BatchPasses(journal, JournalSink()).predict(items, make_local_engine(tier))
-    assert tier.asked == Counter(document.id for document in DOCUMENTS[1::2])
+        BatchPasses(journal, JournalSink()).predict(items, make_local_engine(tagger))
+    assert tagger.asked == Counter(document.id for document in DOCUMENTS[1::2])
 
 
-class UncertainTier(CountingTier):
+class UncertainTagger(CountingTagger):
     """The confidence falls with the distance of the document's number from 100."""
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
@@ -212,7 +216,7 @@ class UncertainTier(CountingTier):
         ]
 
 
-class SecondPassTier(CountingTier):
+class SecondPassTagger(CountingTagger):
     """The tier of the second pass."""
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
@@ -220,7 +224,7 @@ class SecondPassTier(CountingTier):
 
 
 def cascade(
-    journal: BatchJournal, first: CountingTier, second: CountingTier, budget: float
+    journal: BatchJournal, first: CountingTagger, second: CountingTagger, budget: float
 ) -> None:
     batch = BatchPasses(journal, JournalSink())
     batch.predict(make_items(DOCUMENTS), make_local_engine(first), defer=True)
@@ -233,7 +237,7 @@ def test_interrupted_cascade_resumes_without_predicting_twice(ends: list[tuple[i
     first, second = Counter[str](), Counter[str]()
     with TemporaryDirectory() as folder:
         for of_first, of_second in [*ends, (0, 0)]:
-            one, other = UncertainTier(ends_at=of_first), SecondPassTier(ends_at=of_second)
+            one, other = UncertainTagger(ends_at=of_first), SecondPassTagger(ends_at=of_second)
             with BatchJournal(Path(folder) / "j") as journal, suppress(Killed):
                 cascade(journal, one, other, 0.25)
             first, second = first + one.asked, second + other.asked
@@ -248,7 +252,7 @@ def test_interrupted_cascade_resumes_without_predicting_twice(ends: list[tuple[i
 
 def test_document_that_fails_in_the_second_pass_keeps_its_prediction(path: Path) -> None:
     with BatchJournal(path) as journal:
-        cascade(journal, UncertainTier(), SecondPassTier(failing_loader=["d0", "d196"]), 0.1)
+        cascade(journal, UncertainTagger(), SecondPassTagger(failing_loader=["d0", "d196"]), 0.1)
         kept = {entry.key: entry.version for entry in journal.iterate_entries()}
     assert kept["d0"] == kept["d196"] == "lexicon-1"
     assert Counter(kept.values())["better-1"] == 18
@@ -258,17 +262,17 @@ def test_batch_ends_if_the_second_pass_predicts_nothing(path: Path) -> None:
     names = [document.id for document in DOCUMENTS]
     with BatchJournal(path) as journal:
         with raises(BatchError, "batch-nothing-predicted"):
-            cascade(journal, UncertainTier(), SecondPassTier(failing_loader=names), 1.0)
+            cascade(journal, UncertainTagger(), SecondPassTagger(failing_loader=names), 1.0)
         assert journal.count_by_state() == {DocumentState.DEFERRED: len(DOCUMENTS)}
 
 
 def test_document_removed_before_the_second_pass_is_forgotten(path: Path) -> None:
     with BatchJournal(path) as journal:
         batch = BatchPasses(journal, JournalSink())
-        batch.predict(make_items(DOCUMENTS), make_local_engine(UncertainTier()), defer=True)
+        batch.predict(make_items(DOCUMENTS), make_local_engine(UncertainTagger()), defer=True)
         journal.select_for_second_pass(1.0)
         left = [item for item in make_items(DOCUMENTS) if item.position not in (3, 64, 65)]
-        batch.predict_selected(left, make_local_engine(SecondPassTier()))
+        batch.predict_selected(left, make_local_engine(SecondPassTagger()))
         assert [one.position for one in journal.iterate_entries()] == [
             item.position for item in left
         ]
@@ -281,9 +285,9 @@ def test_progress_is_reported(path: Path) -> None:
     told: list[BatchProgress] = []
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
-            make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTier("v"))
+            make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTagger("v"))
         )
-        engine = make_local_engine(LexiconTier("v"))
+        engine = make_local_engine(LexiconTagger("v"))
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), engine, on_progress=told.append
         )
@@ -303,7 +307,7 @@ def test_source_is_read_lazily(path: Path) -> None:
 
     seen: list[int] = []
     with BatchJournal(path) as journal:
-        engine = make_local_engine(LexiconTier("v"))
+        engine = make_local_engine(LexiconTagger("v"))
         BatchPasses(journal, JournalSink()).predict(
             source(), engine, on_progress=lambda _: seen.append(taken)
         )

@@ -21,8 +21,8 @@ from tests.errors import raises
 from tests.journal_sink import JournalSink, make_items
 from tests.ray_scenarios import (
     DOCUMENTS,
-    CrashingTier,
-    TwoNodeTier,
+    CrashingTagger,
+    TwoNodeTagger,
     batch_on_ray,
     chunks,
     lexicon,
@@ -62,7 +62,7 @@ def test_two_nodes_predict_the_same_in_the_same_order(two_nodes: str) -> None:
 
 @pytest.mark.slow
 def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
-    found = run_in_process(predict_on_ray, two_nodes, partial(TwoNodeTier, tmp_path))
+    found = run_in_process(predict_on_ray, two_nodes, partial(TwoNodeTagger, tmp_path))
     versions = {one.version for chunk in found for one in chunk}
     assert versions == {f"lexicon on {path.name}" for path in tmp_path.iterdir()}
     assert len(versions) == 2
@@ -71,9 +71,9 @@ def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_crashed_worker_is_replaced(two_nodes: str, tmp_path: Path) -> None:
     marker = tmp_path / "died"
-    found = run_in_process(predict_on_ray, two_nodes, partial(CrashingTier, marker))
+    found = run_in_process(predict_on_ray, two_nodes, partial(CrashingTagger, marker))
     assert marker.exists()
-    assert found == list(make_local_engine(CrashingTier(marker))(chunks()))
+    assert found == list(make_local_engine(CrashingTagger(marker))(chunks()))
     assert [
         entry for chunk in found for entry in chunk if isinstance(entry, PredictionFailure)
     ] == [PredictionFailure("the model failed on it 3 times (ValueError: no)")]

@@ -26,7 +26,7 @@ from tagalong.backend.batch.local_engine import (
 )
 from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError, TagalongError
 from tests.backend.batch.fake_label_studio import (
@@ -39,7 +39,7 @@ from tests.backend.batch.fake_label_studio import (
     connect_project,
     count_predictions,
 )
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 BETTER = "better-1"
 EDITED = "he took plenty of naloxone today"
@@ -57,9 +57,9 @@ def no_retry_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
 
 
-def make_prefetching_engine(tier: Tier) -> Engine:
+def make_prefetching_engine(tagger: DocumentTagger) -> Engine:
     """An engine that reads all chunks before it yields, as a cluster reads some ahead."""
-    return lambda chunks: (predict_isolating_failures(tier, chunk) for chunk in list(chunks))
+    return lambda chunks: (predict_isolating_failures(tagger, chunk) for chunk in list(chunks))
 
 
 class ResumableBatch:
@@ -70,13 +70,13 @@ class ResumableBatch:
     ) -> None:
         self.label_studio, self.path = label_studio, Path(folder) / "j"
         self.budget = budget
-        self.engine: Callable[[Tier], Engine] = make_local_engine
+        self.engine: Callable[[DocumentTagger], Engine] = make_local_engine
         self.load_seconds = 0.0  # duration of loading the models
 
     def run(self, *, until: str = "finished") -> Counter[DocumentState]:
         """Run the batch up to a step."""
-        tiers = [LexiconTier(VERSION), LexiconTier(BETTER)]
-        maps = {tier.version: map_labels(tier.labels, CONFIG) for tier in tiers}
+        taggers = [LexiconTagger(VERSION), LexiconTagger(BETTER)]
+        maps = {tagger.version: map_labels(tagger.labels, CONFIG) for tagger in taggers}
         project = connect_project(self.label_studio)
         target = ProjectSink(project, maps)
         target._last_sent_at -= self.load_seconds
@@ -85,11 +85,11 @@ class ResumableBatch:
             target.recover(journal, is_reset=False)
             journal.reset_failed()
             passes = BatchPasses(journal, target)
-            passes.predict(tasks, self.engine(tiers[0]), defer=self.budget is not None)
+            passes.predict(tasks, self.engine(taggers[0]), defer=self.budget is not None)
             if self.budget is not None and until != "read":
                 journal.select_for_second_pass(self.budget)
                 if until != "chosen":
-                    passes.predict_selected(tasks, self.engine(tiers[1]))
+                    passes.predict_selected(tasks, self.engine(taggers[1]))
             if until == "finished":
                 target.finish(journal)
             return Counter(journal.count_by_state())
@@ -119,7 +119,7 @@ def assert_one_current_prediction_each(label_studio: FakeLabelStudio) -> None:
 
 @pytest.mark.parametrize("engine", [make_local_engine, make_prefetching_engine])
 def test_deleted_predictions_are_made_again(
-    tmp_path: Path, clock: FakeClock, engine: Callable[[Tier], Engine]
+    tmp_path: Path, clock: FakeClock, engine: Callable[[DocumentTagger], Engine]
 ) -> None:
     label_studio = FakeLabelStudio(250)
     label_studio.forbidden = {9}  # keeps the journal after the run
@@ -142,7 +142,7 @@ def test_waiting_predictions_are_sent_after_their_task_is_read_again(
     tmp_path: Path,
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
-    engine: Callable[[Tier], Engine],
+    engine: Callable[[DocumentTagger], Engine],
     tasks: int,
     sent_at_once: bool,
 ) -> None:
@@ -194,19 +194,19 @@ def test_resumed_cascade_predicts_the_same_share_again(tmp_path: Path, clock: Fa
 
 @pytest.mark.parametrize("engine", [make_local_engine, make_prefetching_engine])
 def test_cascade_reads_all_tasks_again_before_sending(
-    tmp_path: Path, clock: FakeClock, engine: Callable[[Tier], Engine]
+    tmp_path: Path, clock: FakeClock, engine: Callable[[DocumentTagger], Engine]
 ) -> None:
     label_studio = FakeLabelStudio(150)
     batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
 
-    def edit_before_second_pass(tier: Tier) -> Engine:
-        if tier.version == BETTER:  # predicts hours after the first tier
+    def edit_before_second_pass(tagger: DocumentTagger) -> Engine:
+        if tagger.version == BETTER:  # predicts hours after the first tagger
             label_studio.texts[6] = label_studio.texts[300] = (
                 EDITED  # only the first is selected for the second pass
             )
             label_studio.delete_task(447)
             label_studio.delete_task(450)
-        return engine(tier)
+        return engine(tagger)
 
     batch.engine = edit_before_second_pass
     sent = record_sent_tasks(label_studio)
@@ -216,7 +216,7 @@ def test_cascade_reads_all_tasks_again_before_sending(
     assert Counter(one.model_version for one in label_studio.stored)[BETTER] == 31
 
 
-class RejectsEdited(LexiconTier):
+class RejectsEdited(LexiconTagger):
     """Fails on edited texts."""
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
@@ -229,11 +229,11 @@ def test_prediction_of_an_outdated_text_is_not_sent(tmp_path: Path, clock: FakeC
     label_studio = FakeLabelStudio(50)
     batch = ResumableBatch(label_studio, tmp_path, budget=0.2)
 
-    def edit_before_second_pass(tier: Tier) -> Engine:
-        if tier.version == BETTER:
+    def edit_before_second_pass(tagger: DocumentTagger) -> Engine:
+        if tagger.version == BETTER:
             label_studio.texts[6] = label_studio.texts[150] = EDITED
             return make_local_engine(RejectsEdited(BETTER))
-        return make_local_engine(tier)
+        return make_local_engine(tagger)
 
     batch.engine = edit_before_second_pass
     assert batch.run() == {DocumentState.DELIVERED: 48, DocumentState.FAILED: 2}
@@ -249,7 +249,7 @@ def test_failed_document_is_retried_in_the_next_run(
     batch = ResumableBatch(label_studio, tmp_path)
     batch.run()
     label_studio.texts[6] = EDITED
-    batch.engine = lambda tier: make_local_engine(RejectsEdited(tier.version))
+    batch.engine = lambda tagger: make_local_engine(RejectsEdited(tagger.version))
     assert batch.run() == {DocumentState.DELIVERED: 18, DocumentState.FAILED: 2}
     batch.engine = make_local_engine
     assert batch.run() == {DocumentState.DELIVERED: 19, DocumentState.FAILED: 1}
@@ -262,14 +262,14 @@ def test_task_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock: FakeCloc
     label_studio = FakeLabelStudio(150)
     shown = [*sorted(label_studio.texts), 300]  # the last task of page 1 moves to page 2
     label_studio.tasks.list_ids_in_view = lambda project, view: shown
-    tier = LexiconTier(VERSION)
-    maps = {VERSION: map_labels(tier.labels, CONFIG)}
+    tagger = LexiconTagger(VERSION)
+    maps = {VERSION: map_labels(tagger.labels, CONFIG)}
     project = connect_project(label_studio)
     tasks = ProjectSource(project, replace(PROJECT, view_id=4), versions=[VERSION])
     assert tasks.count_tasks() == 150
     with BatchJournal(tmp_path / "j") as journal:
         target = ProjectSink(project, maps)
-        BatchPasses(journal, target).predict(tasks, make_local_engine(tier))
+        BatchPasses(journal, target).predict(tasks, make_local_engine(tagger))
         target.finish(journal)
     assert_one_current_prediction_each(label_studio)
 
@@ -405,11 +405,11 @@ def test_partial_requests_are_sent_after_an_interval(tmp_path: Path, clock: Fake
         sent.append((clock.now, len(items)))
         return int(add(project, items))
 
-    def make_slow_engine(tier: Tier) -> Engine:
+    def make_slow_engine(tagger: DocumentTagger) -> Engine:
         def engine(chunks: Any) -> Any:
             for chunk in chunks:
                 clock.sleep(SEND_INTERVAL_SECONDS / 2)
-                yield predict_isolating_failures(tier, chunk)
+                yield predict_isolating_failures(tagger, chunk)
 
         return engine
 
@@ -436,7 +436,7 @@ def test_each_task_ends_with_one_current_prediction_after_any_changes(
     tasks: int,
     faults: list[str],
     budget: float | None,
-    engine: Callable[[Tier], Engine],
+    engine: Callable[[DocumentTagger], Engine],
     data: st.DataObject,
 ) -> None:
     label_studio = FakeLabelStudio(tasks, faults)

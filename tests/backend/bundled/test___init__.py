@@ -9,8 +9,8 @@ import torch
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL
 from tagalong.backend.models.decoding.predictions import ScoreRefiner
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
@@ -59,26 +59,26 @@ def test_manifest_has_data_recipe_and_scores(manifest: Manifest) -> None:
 
 
 def test_bundled_version_finds_both_drugs(folder: Path) -> None:
-    tier = load_tier(folder, device=torch.device("cpu"))
-    [prediction] = tier.predict([Document("d", TEXT)])
+    tagger = load_tagger(folder, device=torch.device("cpu"))
+    [prediction] = tagger.predict([Document("d", TEXT)])
     chemicals = [
         TEXT[span.start : span.end] for span in prediction.spans if span.label == "Chemical"
     ]
     assert chemicals == ["Naloxone", "clonidine"]
     assert all(span.score is not None and 0 < span.score <= 1 for span in prediction.spans)
-    assert prediction.version == tier.version == folder.name
+    assert prediction.version == tagger.version == folder.name
 
 
 @pytest.mark.slow
 def test_bundled_version_uses_its_label_consistency(folder: Path, manifest: Manifest) -> None:
-    tier = load_tier(folder, device=torch.device("cpu"))
-    assert isinstance(tier, EncoderTier)
-    assert 0 < tier.score_refiner.consistency_weight == manifest.calibration["consistency"]
-    assert tier.score_refiner.transition_matrix().tolist() == manifest.calibration["transitions"]
+    tagger = load_tagger(folder, device=torch.device("cpu"))
+    assert isinstance(tagger, EncoderTagger)
+    assert 0 < tagger.score_refiner.consistency_weight == manifest.calibration["consistency"]
+    assert tagger.score_refiner.transition_matrix().tolist() == manifest.calibration["transitions"]
     documents = list(read_corpus([SAMPLES / "bc5cdr_test.jsonl"]).documents)
-    tied = [prediction.spans for prediction in tier.predict(documents)]
-    tier.score_refiner = ScoreRefiner()
-    assert [prediction.spans for prediction in tier.predict(documents)] != tied
+    tied = [prediction.spans for prediction in tagger.predict(documents)]
+    tagger.score_refiner = ScoreRefiner()
+    assert [prediction.spans for prediction in tagger.predict(documents)] != tied
 
 
 def test_documentation_has_the_training_command(manifest: Manifest) -> None:

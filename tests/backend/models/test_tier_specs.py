@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tagalong.backend.batch.models import choose_models
-from tagalong.backend.models.load import load_tier, load_version
+from tagalong.backend.models.load import load_tagger, load_version
 from tagalong.backend.models.tier_specs import TIER_SPECS, TierSpec
 from tagalong.backend.server.service import Service
 from tagalong.backend.storage.model_store import ModelStore
@@ -23,14 +23,14 @@ from tests.backend.server.app_client import (
     serve_app,
     settings_in,
 )
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 TOY = "toy"
 
 
-def load_toy(folder: Path, manifest: Manifest, **options: object) -> LexiconTier | None:
+def load_toy(folder: Path, manifest: Manifest, **options: object) -> LexiconTagger | None:
     """A loader of the registry."""
-    return LexiconTier(manifest.version) if options["device"] else None
+    return LexiconTagger(manifest.version) if options["device"] else None
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def test_drafted_tier_may_run_on_openvino(
 ) -> None:
     received: dict[str, object] = {}
 
-    def load(folder: Path, **options: object) -> LexiconTier:
+    def load(folder: Path, **options: object) -> LexiconTagger:
         received.update(options)
-        return LexiconTier(folder.name)
+        return LexiconTagger(folder.name)
 
-    monkeypatch.setattr("tagalong.backend.server.service.load_tier", load)
+    monkeypatch.setattr("tagalong.backend.server.service.load_tagger", load)
     monkeypatch.setitem(TIER_SPECS, TOY, TierSpec(loaders=(), drafter_tier=ENCODER))
     service = Service(settings_in(tmp_path, openvino_build_command=("compile",)))
     try:
@@ -76,7 +76,7 @@ def test_every_tier_is_served() -> None:
 
 
 def test_registered_tier_is_loaded_and_served(registered, version: Path, tmp_path: Path) -> None:
-    assert load_tier(version).version == version.name
+    assert load_tagger(version).version == version.name
     assert load_version(ModelStore(version.parents[1]), TOY).version == version.name
     with serve_app(settings_in(tmp_path), load=None) as client:
         answer = post_json(client, f"/{TOY}/predict", request_for(ABSTRACT))
@@ -91,11 +91,11 @@ def test_registered_tier_is_loaded_and_served(registered, version: Path, tmp_pat
 def test_registered_tier_predicts_a_batch(registered, version: Path) -> None:
     models = choose_models(ModelStore(version.parents[1]), TOY, load=load_version)
     assert (models.first_pass.version, models.second_pass) == (version.name, None)
-    (prediction,) = models.first_pass.tier.predict([Document("1", ABSTRACT)])
+    (prediction,) = models.first_pass.tagger.predict([Document("1", ABSTRACT)])
     assert prediction.spans
 
 
 def test_tier_without_loader_is_refused(version: Path) -> None:
     with pytest.raises(VersionInvalid) as raised:
-        load_tier(version)
+        load_tagger(version)
     assert raised.value.code == "unknown-tier"

@@ -13,7 +13,7 @@ from tagalong.backend.server.app import create_app
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tests.errors import assert_wording
-from tests.lexicon_tier import load_lexicon
+from tests.lexicon_tagger import load_lexicon
 
 CONFIG = """<View>
   <Labels name="label" toName="text">

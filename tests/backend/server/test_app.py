@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.prediction.request import Limits
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from tagalong.backend.storage.model_store import ModelStore
@@ -31,7 +31,7 @@ from tests.backend.server.app_client import (
     settings_in,
 )
 from tests.backend.web_server import Page, serve_pages
-from tests.lexicon_tier import failing_loader
+from tests.lexicon_tagger import failing_loader
 from tests.versions import publish_number
 
 PREFIXES = ["", "/encoder"]
@@ -340,7 +340,7 @@ def test_no_document_text_is_written_anywhere(
 def test_unexpected_error_leaks_nothing_to_client_or_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(Tier):
+    class Broken(DocumentTagger):
         version, labels = "v", ("Chemical",)
 
         def predict(self, documents: Any) -> Any:

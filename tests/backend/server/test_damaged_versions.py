@@ -41,7 +41,7 @@ def client(folder: Path) -> Iterator[FlaskClient]:
     """Test client of a server with the bundled model from that store."""
     with serve_app(settings_in(folder.parents[2]), load=None) as client:
         holder = service_of(client).model_holders["encoder"]
-        assert holder.wait_for_tier(timeout_seconds=60).version == folder.name
+        assert holder.wait_for_tagger(timeout_seconds=60).version == folder.name
         holder._stopping.set()  # from now on, only the test refreshes it
         holder._poll_thread.join()
         yield client

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tagalong.backend.models.llm.tier import ThroughputEstimate
-from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.llm.tagger import ThroughputEstimate
+from tagalong.backend.models.load import load_tagger
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.prediction.request import Limits, RequestError, check_latency_budget
 from tagalong.backend.server.service import Service, draft
 from tagalong.backend.storage.model_store import ModelStore
@@ -29,7 +29,7 @@ from tests.backend.server.app_client import (
     settings_in,
 )
 from tests.errors import raises
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 from tests.llm_versions import CPU, publish_llm_version
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
@@ -75,7 +75,7 @@ def test_llm_predicts_with_encoder_drafts_and_reports_cost(
     results = answer.json["results"]
     first = (folder / "versions").read_text().split()[0]
     assert [result["model_version"] for result in results] == [first] * 3
-    alone = load_tier(folder / "models" / "llm" / first, device=CPU, weights_mode="adapter")
+    alone = load_tagger(folder / "models" / "llm" / first, device=CPU, weights_mode="adapter")
     [expected] = alone.predict([Document("1", ABSTRACT)])
     shown = [(item["value"]["start"], item["value"]["end"]) for item in results[0]["result"]]
     assert shown == [(span.start, span.end) for span in expected.spans]
@@ -91,7 +91,7 @@ def test_promoted_adapter_is_served_on_the_same_base_model(
     client: FlaskClient, folder: Path
 ) -> None:
     service = service_of(client)
-    before = service.model_holders["llm"].tier
+    before = service.model_holders["llm"].tagger
     assert before is not None
     asked = [Document("1", ABSTRACT)]
     said = before.predict(asked)
@@ -100,7 +100,7 @@ def test_promoted_adapter_is_served_on_the_same_base_model(
     store.promote("llm", second)
     try:
         service.model_holders["llm"].refresh()
-        after = service.model_holders["llm"].tier
+        after = service.model_holders["llm"].tagger
         assert after is not None
         assert after.version == second
         weights = [
@@ -118,8 +118,8 @@ def test_request_that_would_take_too_long_is_refused_in_advance(folder: Path) ->
     with serve_app(settings_in(folder, limits=limits), load=None) as client:
         holder = service_of(client).model_holders["llm"]
         holder._first_load_done.wait(60)
-        assert holder.tier is not None
-        holder.tier.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
+        assert holder.tagger is not None
+        holder.tagger.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
         answer = post_json(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
         assert_refused(answer, 413, "model-too-slow")
         assert re.findall(r"\d+", answer.json["error"]) == ["7", "6", "100", "2"]
@@ -149,7 +149,7 @@ def test_request_within_the_time_limit_is_accepted(
     assert raised.value.status == status
 
 
-class Slow(Tier):
+class Slow(DocumentTagger):
     """A tier that accepts work and is slow."""
 
     labels, version = ("Chemical",), "slow-1"
@@ -174,7 +174,7 @@ class Slow(Tier):
 def test_concurrent_requests_share_the_time_budget(folder: Path) -> None:
     """Each request fits alone, but the second arrives while the first is being admitted."""
     with serve_app(settings_in(folder), load=None) as client:
-        holder, tier = service_of(client).model_holders["llm"], Slow()
+        holder, tagger = service_of(client).model_holders["llm"], Slow()
         first_is_asked, seen = threading.Event(), []
 
         def admit(seconds: Sequence[float], owed: float) -> None:
@@ -185,7 +185,7 @@ def test_concurrent_requests_share_the_time_budget(folder: Path) -> None:
 
         def ask() -> list[Prediction]:
             return holder.scheduler.predict(
-                tier, [Document("1", ABSTRACT)] * 2, check_admission=admit
+                tagger, [Document("1", ABSTRACT)] * 2, check_admission=admit
             )
 
         with ThreadPoolExecutor(1) as other:
@@ -195,15 +195,15 @@ def test_concurrent_requests_share_the_time_budget(folder: Path) -> None:
                 with pytest.raises(RequestError) as raised:
                     ask()
             finally:
-                tier.may_go_on.set()
+                tagger.may_go_on.set()
             assert raised.value.status == 503
             assert seen == [0, pytest.approx(1.8)]
             assert len(first.result(60)) == 2
         assert len(ask()) == 2  # the backlog is done
-        tier.fails = True
+        tagger.fails = True
         with pytest.raises(OutOfMemoryError):
             ask()
-        tier.fails = False
+        tagger.fails = False
         assert len(ask()) == 2
         assert seen[2:] == pytest.approx([0, 0, 0])
 
@@ -214,14 +214,14 @@ def test_reading_time_reduces_prediction_time(
     limits = Limits(predict_budget_seconds=2.0)
     with serve_app(settings_in(folder, limits=limits), load=None) as client:
         holder = service_of(client).model_holders["llm"]
-        holder.wait_for_tier(timeout_seconds=60).throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
-        plain = holder.wait_for_tier
+        holder.wait_for_tagger(timeout_seconds=60).throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
+        plain = holder.wait_for_tagger
 
         def slow(*, timeout_seconds: float) -> Any:
             time.sleep(1.5)
             return plain(timeout_seconds=timeout_seconds)
 
-        monkeypatch.setattr(holder, "wait_for_tier", slow)
+        monkeypatch.setattr(holder, "wait_for_tagger", slow)
         answer = post_json(client, "/llm/predict", request_for(ABSTRACT))  # 0.9 of the 0.5 s left
         assert_refused(answer, 413, "model-too-slow")
 
@@ -241,28 +241,28 @@ def test_throughput_estimate_ignores_short_work() -> None:
 class FakeHolder:
     """The part of the encoder's holder and scheduler that drafts use."""
 
-    def __init__(self, tier: Any, error: Exception | None = None) -> None:
-        self.tier = tier
+    def __init__(self, tagger: Any, error: Exception | None = None) -> None:
+        self.tagger = tagger
         self.scheduler = self
         self.was_used = threading.Event()
         self._error = error
 
-    def predict(self, tier: Any, documents: Sequence[Document]) -> list[Prediction]:
+    def predict(self, tagger: Any, documents: Sequence[Document]) -> list[Prediction]:
         self.was_used.set()
         if self._error is not None:
             raise self._error
-        found: list[Prediction] = tier.predict(documents)
+        found: list[Prediction] = tagger.predict(documents)
         return found
 
 
 @pytest.mark.parametrize(
     ("holder", "labels", "is_used", "spans"),
     [
-        (FakeHolder(LexiconTier("e-1")), ("Chemical",), True, 2),
-        (FakeHolder(LexiconTier("e-1")), ("Gene",), False, 0),
+        (FakeHolder(LexiconTagger("e-1")), ("Chemical",), True, 2),
+        (FakeHolder(LexiconTagger("e-1")), ("Gene",), False, 0),
         (FakeHolder(None), ("Chemical",), False, 0),
-        (FakeHolder(LexiconTier("e-1"), OutOfMemoryError("full")), ("Chemical",), True, 0),
-        (FakeHolder(LexiconTier("e-1"), RuntimeError("shut down")), ("Chemical",), True, 0),
+        (FakeHolder(LexiconTagger("e-1"), OutOfMemoryError("full")), ("Chemical",), True, 0),
+        (FakeHolder(LexiconTagger("e-1"), RuntimeError("shut down")), ("Chemical",), True, 0),
     ],
 )
 def test_drafts_come_from_a_matching_encoder_or_are_empty(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import TagalongError
 from tagalong.ner.manifest import (
@@ -57,5 +57,5 @@ def test_pickle_under_an_allowed_name_is_never_unpickled(names: list[str], tmp_p
             ),
         )
     with suppress(TagalongError):  # a library may require the file
-        load_tier(store.resolve(published.version))
+        load_tagger(store.resolve(published.version))
     assert not mark.exists()

@@ -32,7 +32,7 @@ from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import read_corpus
 from tagalong.training.loop.training_state import lock_training
 from tests.errors import assert_error
-from tests.lexicon_tier import LEXICON, LexiconTier
+from tests.lexicon_tagger import LEXICON, LexiconTagger
 from tests.toy_corpus import LABELS, toy_documents
 
 # BC5CDR, train, document 227508 (public domain).
@@ -222,8 +222,8 @@ def test_invalid_reviews_are_refused(export, models, tmp_path):
 
 
 def test_only_encoders_can_review(export, models, monkeypatch):
-    tier = LexiconTier("llm-1", LEXICON)
-    monkeypatch.setattr("tagalong.cli.curate.review.load_tier_version", lambda *_: tier)
+    tagger = LexiconTagger("llm-1", LEXICON)
+    monkeypatch.setattr("tagalong.cli.curate.review.load_tagger_by_reference", lambda *_: tagger)
     refused = refusal("review", export, "--model", "llm-1", "--models", models)
     assert isinstance(refused, InputError)
     assert_error(refused, "review-needs-encoder")

@@ -23,14 +23,14 @@ from tagalong.ner.errors import InputError, LabelError, OutputError, TagalongErr
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
 from tests.errors import assert_error
-from tests.lexicon_tier import LEXICON, LexiconTier
+from tests.lexicon_tagger import LEXICON, LexiconTagger
 from tests.toy_corpus import toy_documents
 
 POOL = toy_documents(20, seed=3)
-TIERS = {
-    "all": LexiconTier("all-1", LEXICON),
-    "fewer": LexiconTier("fewer-1", {"naloxone": "Chemical"}),
-    "genes": LexiconTier("genes-1", {"brca1": "Gene"}),
+TAGGERS = {
+    "all": LexiconTagger("all-1", LEXICON),
+    "fewer": LexiconTagger("fewer-1", {"naloxone": "Chemical"}),
+    "genes": LexiconTagger("genes-1", {"brca1": "Gene"}),
 }
 
 
@@ -68,7 +68,7 @@ def pool(tmp_path: Path) -> str:
 @pytest.fixture
 def lexicons(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces versions by lexicon tiers."""
-    monkeypatch.setattr(select, "load_tier_version", lambda _, reference: TIERS[reference])
+    monkeypatch.setattr(select, "load_tagger_by_reference", lambda _, reference: TAGGERS[reference])
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_tasks_keep_the_text_key_of_the_labelling_config(tmp_path: Path, lexicon
 def test_queue_scores_are_explained(lexicons: None, monkeypatch: pytest.MonkeyPatch) -> None:
     queued: list[str] = []
 
-    def queue(documents: list[Document], tier: LexiconTier) -> str:
+    def queue(documents: list[Document], tagger: LexiconTagger) -> str:
         queued.extend(one.id for one in documents)
         return "http://localhost/projects/1/data?tab=7"
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import OutOfMemoryError, TagalongError
 from tagalong.ner.manifest import read_manifest
@@ -154,12 +154,12 @@ def test_out_of_memory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(measure, "load_tier", load)
+    monkeypatch.setattr(measure, "load_tagger", load)
     with pytest.raises(OutOfMemoryError):
         run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), TEXTS, seconds=0.1)
 
 
-class TierWithClock(Tier):
+class TaggerWithClock(DocumentTagger):
     """Takes one millisecond per word, by its own clock."""
 
     def __init__(self) -> None:
@@ -180,20 +180,20 @@ def test_sample_size_does_not_depend_on_the_first_documents(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [*["a"] * 30, *["a " * 100] * 30]
-    tier = TierWithClock()
-    monkeypatch.setattr(measure, "load_tier", lambda *_, **__: tier)
-    monkeypatch.setattr(measure, "time", tier)
+    tagger = TaggerWithClock()
+    monkeypatch.setattr(measure, "load_tagger", lambda *_, **__: tagger)
+    monkeypatch.setattr(measure, "time", tagger)
     found = run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), texts, seconds=seconds)
-    assert len(set(tier.asked[:6])) == 2  # short and long documents among the first
+    assert len(set(tagger.asked[:6])) == 2  # short and long documents among the first
     assert found.documents_per_second == pytest.approx(1000 / 50.5)
 
 
 def test_median_and_95th_percentile_latency(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tier = TierWithClock()
-    monkeypatch.setattr(measure, "load_tier", lambda *_, **__: tier)
-    monkeypatch.setattr(measure, "time", tier)
+    tagger = TaggerWithClock()
+    monkeypatch.setattr(measure, "load_tagger", lambda *_, **__: tagger)
+    monkeypatch.setattr(measure, "time", tagger)
     monkeypatch.setattr(measure, "MAX_TIMED_DOCUMENTS", 100)
     texts = ["a " * words for words in range(1, 21)]  # each is predicted five times
     found = run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), texts, seconds=9.0)
@@ -223,15 +223,15 @@ def test_tier_is_loaded_with_the_measured_options(
 ) -> None:
     found: list[object] = []
 
-    def load(folder: Path, **options: object) -> TierWithClock:
+    def load(folder: Path, **options: object) -> TaggerWithClock:
         if "drafter" in options:
             options["drafter"] = getattr(options["drafter"], "__name__", None)
         found.append(
             (str(folder), {key: value for key, value in options.items() if value is not None})
         )
-        return TierWithClock()
+        return TaggerWithClock()
 
-    monkeypatch.setattr(measure, "load_tier", load)
+    monkeypatch.setattr(measure, "load_tagger", load)
     run_benchmark(setting, TEXTS, seconds=0.0)
     assert found == loaded
 

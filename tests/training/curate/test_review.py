@@ -336,7 +336,7 @@ def test_folds_train_on_other_documents_only(monkeypatch, tmp_path) -> None:
 
     def train(split, **_):
         learnt.append({normalize_text(one.text) for one in (*split.train, *split.dev)})
-        return SimpleNamespace(tier=None)
+        return SimpleNamespace(tagger=None)
 
     def judge(_, held):
         judged.append(held)

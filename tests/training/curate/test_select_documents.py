@@ -7,10 +7,10 @@ from tagalong.ner.errors import InputError
 from tagalong.training.curate.select_documents import select_documents
 from tagalong.training.curate.selection_options import SelectionOptions
 from tests.errors import raises
-from tests.lexicon_tier import LEXICON, LexiconTier
+from tests.lexicon_tagger import LEXICON, LexiconTagger
 from tests.toy_corpus import toy_documents
 
-TIER = LexiconTier("lexicon-1", LEXICON)
+TAGGER = LexiconTagger("lexicon-1", LEXICON)
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,9 @@ def test_empty_pool(documents, labelled) -> None:
     with raises(InputError, "nothing-to-select"):
         select_documents(
             documents,
-            TIER,
+            TAGGER,
             SelectionOptions("uncertainty", 3),
             labeled=labelled,
-            other_tier=None,
-            predict=LexiconTier.predict,
+            other_tagger=None,
+            predict=LexiconTagger.predict,
         )

@@ -9,8 +9,8 @@ import torch
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
 from tagalong.backend.models.decoding.predictions import ScoreRefiner, log_softmax
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
@@ -73,8 +73,8 @@ def test_every_family_trains_and_served_scores_equal_evaluated_ones(family, tiny
     trained = train(recipe, tmp_path)
     assert trained.history.losses[-1] < 0.5 * trained.history.losses[0]
     assert trained.history.dev_scores[trained.history.best_epoch] > 0.6
-    served = load_tier(publish(trained, tmp_path), device=CPU)
-    predictions = trained.tier.predict(DEV)
+    served = load_tagger(publish(trained, tmp_path), device=CPU)
+    predictions = trained.tagger.predict(DEV)
     assert [one.spans for one in served.predict(DEV)] == [one.spans for one in predictions]
     for document, prediction in zip(DEV, predictions, strict=True):
         assert len(prediction.tag_confidences) == len(word_offsets(document.text))
@@ -92,17 +92,17 @@ def test_adapter_is_stored_without_base_model(family, tiny_base, tmp_path):
     assert (
         len({path.stat().st_mode for path in folder.iterdir()}) == 1
     )  # all files have the same mode
-    served = load_tier(folder, device=CPU)
+    served = load_tagger(folder, device=CPU)
     assert_agree(
-        trained.tier, served, within=1e-4
+        trained.tagger, served, within=1e-4
     )  # merged into the base model: equal up to rounding
 
 
-def found_by(tier):
+def found_by(tagger):
     """The predicted entities of dev without scores."""
     return [
         [(span.start, span.end, span.label) for span in prediction.spans]
-        for prediction in tier.predict(DEV)
+        for prediction in tagger.predict(DEV)
     ]
 
 
@@ -112,8 +112,8 @@ def test_4bit_base_model_trains_an_adapter(tiny_base, tmp_path):
     )
     trained = train(recipe, tmp_path)
     assert trained.history.losses[-1] < trained.history.losses[0]
-    served = load_tier(publish(trained, tmp_path), device=CPU)
-    assert_agree(trained.tier, served, within=0.05)  # other kernels, 8 bits of mantissa
+    served = load_tagger(publish(trained, tmp_path), device=CPU)
+    assert_agree(trained.tagger, served, within=0.05)  # other kernels, 8 bits of mantissa
 
 
 def test_served_label_consistency_equals_trained_one(tiny_base, tmp_path):
@@ -121,10 +121,10 @@ def test_served_label_consistency_equals_trained_one(tiny_base, tmp_path):
     trained = train(recipe_for(tiny_base("bert-uncased")), tmp_path)
     wild = np.zeros((6, 5))
     wild[0, 1] = 30  # a Chemical begins after O
-    trained.tier.score_refiner = ScoreRefiner(0.9, tuple(map(tuple, wild.tolist())))
-    judged = found_by(trained.tier)
-    served = load_tier(publish(trained, tmp_path), device=CPU)
-    assert served.score_refiner == trained.tier.score_refiner
+    trained.tagger.score_refiner = ScoreRefiner(0.9, tuple(map(tuple, wild.tolist())))
+    judged = found_by(trained.tagger)
+    served = load_tagger(publish(trained, tmp_path), device=CPU)
+    assert served.score_refiner == trained.tagger.score_refiner
     assert found_by(served) == judged
     served.score_refiner = ScoreRefiner()
     assert found_by(served) != judged
@@ -132,11 +132,11 @@ def test_served_label_consistency_equals_trained_one(tiny_base, tmp_path):
 
 def test_temperature_maximizes_dev_likelihood_and_changes_only_confidence(tiny_base, tmp_path):
     schedule = replace(QUICK, epochs=2)
-    tier = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tier
-    tagged = [tier.tag_set.encode(document) for document in DEV]
-    scores = tier.run(tier.encode(DEV))
+    tagger = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tagger
+    tagged = [tagger.tag_set.encode(document) for document in DEV]
+    scores = tagger.run(tagger.encode(DEV))
     logits = [
-        tier.score_refiner.smooth(document.text, entry.words, one)
+        tagger.score_refiner.smooth(document.text, entry.words, one)
         for document, entry, one in zip(DEV, tagged, scores, strict=True)
     ]
     gold = np.concatenate([np.array(entry.tags) for entry in tagged])
@@ -146,17 +146,17 @@ def test_temperature_maximizes_dev_likelihood_and_changes_only_confidence(tiny_b
         log_probs = log_softmax(np.concatenate(logits), temperature=temperature)
         return -log_probs[known, gold[known]].mean()
 
-    fitted = tier.temperature
+    fitted = tagger.temperature
     assert MIN_TEMPERATURE < 0.8 * fitted < 1.25 * fitted < MAX_TEMPERATURE
     for other in (1.0, 0.8 * fitted, 1.25 * fitted):
         assert loss(fitted) < loss(other)
 
-    sure = np.concatenate([one.tag_confidences for one in tier.predict(DEV)])
-    tier.temperature = 2 * fitted
-    less_sure = np.concatenate([one.tag_confidences for one in tier.predict(DEV)])
+    sure = np.concatenate([one.tag_confidences for one in tagger.predict(DEV)])
+    tagger.temperature = 2 * fitted
+    less_sure = np.concatenate([one.tag_confidences for one in tagger.predict(DEV)])
     assert (less_sure != sure).all()
     assert less_sure.mean() < sure.mean()
-    for before, after in zip(scores, tier.run(tier.encode(DEV)), strict=True):
+    for before, after in zip(scores, tagger.run(tagger.encode(DEV)), strict=True):
         assert np.array_equal(before, after)
 
 
@@ -166,9 +166,9 @@ def test_decoder_attends_bidirectionally(family, tiny_base):
     recipe = recipe_for(tiny_base(family))
     model = build_encoder(recipe, tag_set, device=CPU).eval()
     windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.window_config)
-    tier = EncoderTier(TorchRunner(model), windows, tag_set=tag_set, version="v")
+    tagger = EncoderTagger(TorchRunner(model), windows, tag_set=tag_set, version="v")
     texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
-    one, other = (tier.run(tier.encode([Document("d", text)]))[0] for text in texts)
+    one, other = (tagger.run(tagger.encode([Document("d", text)]))[0] for text in texts)
     assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word attends to the last
 
 
@@ -203,14 +203,14 @@ def test_predictions_do_not_depend_on_document_order(tiny_base):
     tag_set = TagSet(LABELS)
     recipe = recipe_for(tiny_base("bert-uncased"))
     model = build_encoder(recipe, tag_set, device=CPU).eval()
-    tier = EncoderTier(
+    tagger = EncoderTagger(
         TorchRunner(model),
         WindowEncoder(recipe.base.load_tokenizer(), WindowConfig(64, 8)),
         tag_set=tag_set,
         version="v",
     )
     documents = [*toy_documents(5, sentences=9), Document("empty", ""), Document("blank", " \r\n ")]
-    forward, backward = tier.predict(documents), tier.predict(documents[::-1])
+    forward, backward = tagger.predict(documents), tagger.predict(documents[::-1])
     for one, other in zip(forward, backward[::-1], strict=True):
         assert one.spans == other.spans
         assert one.tag_confidences == pytest.approx(

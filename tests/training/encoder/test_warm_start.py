@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
@@ -56,11 +56,11 @@ def test_warm_start_begins_with_the_predictions_of_the_version(
     folder = store.version_folder("encoder", manifest.version)
     begun = trained(replace(recipe, schedule=STILL), tmp_path / "b", folder)
     asked = [Document(one.id, one.text) for one in toy_documents(8, seed=5)]
-    said = [one.spans for one in load_tier(folder, device=torch.device("cpu")).predict(asked)]
+    said = [one.spans for one in load_tagger(folder, device=torch.device("cpu")).predict(asked)]
     assert any(said)
-    assert [one.spans for one in begun.tier.predict(asked)] == said
+    assert [one.spans for one in begun.tagger.predict(asked)] == said
     cold = trained(replace(recipe, schedule=STILL), tmp_path / "c")
-    assert [one.spans for one in cold.tier.predict(asked)] != said
+    assert [one.spans for one in cold.tagger.predict(asked)] != said
 
 
 def test_incompatible_start_version_is_refused(

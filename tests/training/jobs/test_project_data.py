@@ -20,7 +20,7 @@ from tagalong.training.jobs.project_data import (
     write_tasks,
 )
 from tests.errors import raises
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 from tests.toy_corpus import toy_documents
 
 
@@ -157,9 +157,9 @@ def test_only_skipped_tasks_are_refused(tmp_path: Path) -> None:
 
 
 def test_version_is_evaluated_blind_in_project_labels() -> None:
-    tier = LexiconTier("lexicon-1")
+    tagger = LexiconTagger("lexicon-1")
     xml = config_of("Drug", "Disease")
     document = Document("1", "naloxone", (Span(0, 8, "Drug"),))
-    [found] = predict_in_project_labels(xml, tier, [document])
+    [found] = predict_in_project_labels(xml, tagger, [document])
     assert found.spans == ()
     assert [lost.reason for lost in found.dropped] == ["label unknown"]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.openvino import OPENVINO_SWITCH
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.terminal.options import load_tier_version, open_store
+from tagalong.cli.terminal.options import load_tagger_by_reference, open_store
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs import publish
 from tests.cli.run_command import run, run_failing
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def runs_on(models: Path) -> str:
-    tier = load_tier_version(open_store(models), "encoder", use_openvino=True)
-    assert isinstance(tier, EncoderTier)
-    return tier.runner.name
+    tagger = load_tagger_by_reference(open_store(models), "encoder", use_openvino=True)
+    assert isinstance(tagger, EncoderTagger)
+    return tagger.runner.name
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import torch
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
 from tagalong.backend.models.llm.scorer import TagScorer
-from tagalong.backend.models.llm.tier import LLMTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.llm.tagger import LLMTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import BaseModelError, OutOfMemoryError, TrainingError
@@ -99,8 +99,8 @@ def test_4bit_training_overfits_fifty_sentences(overfitted):
 @pytest.mark.slow
 def test_served_predictions_equal_evaluated_ones(overfitted):
     trained, folder = overfitted
-    served = load_tier(folder, device=CPU)
-    assert isinstance(served, LLMTier)
+    served = load_tagger(folder, device=CPU)
+    assert isinstance(served, LLMTagger)
     predictions = served.predict(SENTENCES)
     assert compute_dev_strict_f1(SENTENCES, predictions, TAGS) == max(trained.history.dev_scores)
     served.decoding_mode = "sequential"
@@ -127,8 +127,8 @@ def test_full_fine_tuning_of_a_small_decoder(base, tmp_path):
     assert trained.history.losses[-1] < 0.8 * trained.history.losses[0]
     folder = publish(trained, TOY, tmp_path)
     assert (folder / "model.safetensors").is_file()
-    served = load_tier(folder, device=CPU)
-    for ours, theirs in zip(served.predict(TOY), trained.tier.predict(TOY), strict=True):
+    served = load_tagger(folder, device=CPU)
+    for ours, theirs in zip(served.predict(TOY), trained.tagger.predict(TOY), strict=True):
         assert ours.spans == theirs.spans
         assert ours.tag_confidences == pytest.approx(theirs.tag_confidences, abs=1e-4)
 
@@ -142,14 +142,14 @@ def test_drafts_make_evaluation_cheaper_with_equal_results(base, tmp_path):
 
     plain = trained(None, "plain")
     answers = {
-        document.text: one for document, one in zip(TOY, plain.tier.predict(TOY), strict=True)
+        document.text: one for document, one in zip(TOY, plain.tagger.predict(TOY), strict=True)
     }
-    passes = plain.tier.decoding_stats.passes  # of evaluation, temperature and predictions
+    passes = plain.tagger.decoding_stats.passes  # of evaluation, temperature and predictions
     drafted = trained(lambda documents: [answers[one.text] for one in documents], "drafted")
-    drafted.tier.predict(TOY)
+    drafted.tagger.predict(TOY)
     assert drafted.history.dev_scores == plain.history.dev_scores
-    assert drafted.tier.temperature == pytest.approx(plain.tier.temperature)
-    assert drafted.tier.decoding_stats.passes < passes
+    assert drafted.tagger.temperature == pytest.approx(plain.tagger.temperature)
+    assert drafted.tagger.decoding_stats.passes < passes
 
 
 def planner_of(window: int = 512) -> PromptBuilder:

@@ -16,7 +16,7 @@ from transformers import BertConfig, DebertaV2Config, MistralConfig, PretrainedC
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positions
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.ner.document import Document
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest
@@ -58,7 +58,7 @@ def adapter(base: BaseModelRef, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(folder: Path, base: str = "nowhere", **config: Any) -> EncoderTier:
+def load(folder: Path, base: str = "nowhere", **config: Any) -> EncoderTagger:
     manifest = Manifest(
         tier="encoder",
         name="tiny",
@@ -72,8 +72,8 @@ def load(folder: Path, base: str = "nowhere", **config: Any) -> EncoderTier:
     return load_encoder(folder, manifest, device=CPU)
 
 
-def logits(tier: EncoderTier) -> np.ndarray:
-    return tier.run(tier.encode([Document("d", TEXT)]))[0]
+def logits(tagger: EncoderTagger) -> np.ndarray:
+    return tagger.run(tagger.encode([Document("d", TEXT)]))[0]
 
 
 @pytest.mark.parametrize(

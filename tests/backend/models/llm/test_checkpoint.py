@@ -14,15 +14,15 @@ from transformers import AutoModelForCausalLM
 
 from tagalong.backend.models.base_models.four_bit import four_bit_unavailable_reason
 from tagalong.backend.models.base_models.load_options import BaseModelCache
-from tagalong.backend.models.llm.tier import LLMTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.llm.tagger import LLMTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import BaseModelError, VersionInvalid
 from tagalong.ner.manifest import VersionMetadata, read_manifest
 from tagalong.ner.words import word_offsets
 from tests.errors import raises
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 from tests.llm_versions import CPU, other_tags, publish_llm_version
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import TAGS, random_texts, save_llm
@@ -54,18 +54,18 @@ def without_4bit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     four_bit_unavailable_reason.cache_clear()
 
 
-def loaded(folder: Path, **options: Any) -> LLMTier:
-    tier = load_tier(folder, device=CPU, **options)
-    assert isinstance(tier, LLMTier)
-    return tier
+def loaded(folder: Path, **options: Any) -> LLMTagger:
+    tagger = load_tagger(folder, device=CPU, **options)
+    assert isinstance(tagger, LLMTagger)
+    return tagger
 
 
-def predict_tags(tier: LLMTier) -> list[tuple[list[int], Any]]:
+def predict_tags(tagger: LLMTagger) -> list[tuple[list[int], Any]]:
     words = [list(word_offsets(document.text)) for document in DOCUMENTS]
-    return tier.decode_words(DOCUMENTS, words)
+    return tagger.decode_words(DOCUMENTS, words)
 
 
-def assert_agree(one: LLMTier, other: LLMTier, *, within: float) -> None:
+def assert_agree(one: LLMTagger, other: LLMTagger, *, within: float) -> None:
     for (tags, logits), (others, theirs) in zip(
         predict_tags(one), predict_tags(other), strict=True
     ):
@@ -120,10 +120,10 @@ def test_version_without_4bit_support_is_served_in_higher_precision_with_one_war
     version: Path, without_4bit: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="tagalong.backend"):
-        tier = loaded(version, weights_mode="nf4")
+        tagger = loaded(version, weights_mode="nf4")
     assert len(caplog.records) == 1
-    assert tier.version in caplog.text
-    assert_agree(tier, loaded(version), within=0)
+    assert tagger.version in caplog.text
+    assert_agree(tagger, loaded(version), within=0)
 
 
 def test_full_model_is_a_version(base: Path, tmp_path: Path) -> None:
@@ -147,14 +147,14 @@ def test_adapters_share_one_base_model_independently(
     for (tags, logits), (others, theirs) in zip(predict_tags(first), alone, strict=True):
         assert tags == others  # unchanged after another adapter was loaded
         assert np.array_equal(logits, theirs)
-    one, other = (tier.slot_decoder.scorer.model.get_decoder() for tier in (first, second))
+    one, other = (tagger.slot_decoder.scorer.model.get_decoder() for tagger in (first, second))
     assert one.embed_tokens.weight is other.embed_tokens.weight
     layers = (decoder.layers[0].mlp.up_proj.base_layer.weight for decoder in (one, other))
     assert next(layers) is next(layers)
 
 
 def test_drafts_do_not_change_tags(version: Path) -> None:
-    plain, drafted = loaded(version), loaded(version, drafter=LexiconTier("e-1").predict)
+    plain, drafted = loaded(version), loaded(version, drafter=LexiconTagger("e-1").predict)
     assert [entry.spans for entry in plain.predict(DOCUMENTS)] == [
         entry.spans for entry in drafted.predict(DOCUMENTS)
     ]
@@ -167,7 +167,7 @@ def test_missing_base_model(base: Path, tmp_path: Path) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), moved)
     shutil.rmtree(moved)
     with raises(BaseModelError, "base-model-missing"):
-        load_tier(folder, device=CPU)
+        load_tagger(folder, device=CPU)
 
 
 def test_changed_base_model(base: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_changed_base_model(base: Path, tmp_path: Path) -> None:
         model.lm_head.weight.mul_(2)
     model.save_pretrained(place)
     with raises(BaseModelError, "base-model-changed"):
-        load_tier(folder, device=CPU)
+        load_tagger(folder, device=CPU)
 
 
 @pytest.mark.parametrize(
@@ -199,14 +199,14 @@ def test_weights_that_do_not_match_the_manifest(
 ) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), base, config=config)
     with raises(VersionInvalid, code) as raised:
-        load_tier(folder, device=CPU)
+        load_tagger(folder, device=CPU)
     assert "\n" not in str(raised.value)
 
 
 def test_labels_changed_after_training(base: Path, tmp_path: Path) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), base, labels=("Chemical", "Gene"))
     with raises(VersionInvalid, "version-tags-mismatch"):
-        load_tier(folder, device=CPU)
+        load_tagger(folder, device=CPU)
 
 
 def test_manifest_without_prompt_version(base: Path, tmp_path: Path) -> None:
@@ -219,4 +219,4 @@ def test_manifest_without_prompt_version(base: Path, tmp_path: Path) -> None:
         (staged / "manifest.json").unlink()
         bare = store.publish(staged, draft)
     with raises(VersionInvalid, "version-without-prompt"):
-        load_tier(store.resolve(f"llm/{bare.version}"), device=CPU)
+        load_tagger(store.resolve(f"llm/{bare.version}"), device=CPU)

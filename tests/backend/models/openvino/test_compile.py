@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.encoder.checkpoint import load_encoder
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.models.openvino import cache, check, load, runner
 from tagalong.backend.models.openvino import compile as compiling
 from tagalong.backend.models.openvino.cache import OpenVINOCheck, find_openvino_model
@@ -63,8 +63,8 @@ def version(tiny_base: Callable[[str], Path], store: ModelStore) -> Callable[...
     return lambda family="bert-cased", **config: publish(tiny_base(family), store, **config)
 
 
-def scores_of(tier, documents):
-    return tier.run(tier.encode(documents))
+def scores_of(tagger, documents):
+    return tagger.run(tagger.encode(documents))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_compiled_version_has_the_scores_of_its_model(family: str, version, olde
     for ours, theirs in pairs:
         assert ours.shape == theirs.shape
         assert theirs == pytest.approx(ours, abs=2e-4)
-    found = load_tier(folder, device=CPU, use_openvino=True)  # the server uses it
+    found = load_tagger(folder, device=CPU, use_openvino=True)  # the server uses it
     assert isinstance(found.runner, OpenVINORunner)
     assert [one.version for one in found.predict(TEXTS)] == [manifest.version] * len(TEXTS)
 
@@ -215,8 +215,8 @@ def test_scores_are_compared_if_all_tags_agree(version, older_cpu) -> None:
     folder = version()
     manifest = read_manifest(folder)
     reference, other = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
-    for tier in (reference, other):
-        tier.runner.model.classifier.bias.data[0] += 100.0
+    for tagger in (reference, other):
+        tagger.runner.model.classifier.bias.data[0] += 100.0
     same = check.compare_encoders(reference, other, DOCUMENTS)
     assert (same.agreement, same.entity_words, same.r_squared) == (1.0, 0, 1.0)
     other.runner.model.classifier.weight.data[:] = 0.0  # the same scores for any text
@@ -233,11 +233,11 @@ def test_scores_are_compared_if_all_tags_agree(version, older_cpu) -> None:
 def test_predictions_do_not_depend_on_order_or_batch(version, older_cpu) -> None:
     folder = version()
     compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
-    tier = load_tier(folder, device=CPU, use_openvino=True)
-    assert isinstance(tier.runner, OpenVINORunner)
-    together = scores_of(tier, TEXTS)
+    tagger = load_tagger(folder, device=CPU, use_openvino=True)
+    assert isinstance(tagger.runner, OpenVINORunner)
+    together = scores_of(tagger, TEXTS)
     for index, document in enumerate(TEXTS):
-        (alone,) = scores_of(tier, [document])
+        (alone,) = scores_of(tagger, [document])
         assert np.allclose(alone, together[index], atol=1e-4)
 
 
@@ -266,7 +266,7 @@ def test_unconvertible_architecture_stays_with_pytorch(version, monkeypatch) -> 
     monkeypatch.setattr(compiling.import_openvino(), "convert_model", refuse)
     with raises(OpenVINOError, "openvino-architecture-unsupported"):
         compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
-    assert "PyTorch" in load_tier(folder, device=CPU, use_openvino=True).runner.name
+    assert "PyTorch" in load_tagger(folder, device=CPU, use_openvino=True).runner.name
 
 
 @given(st.lists(st.integers(1, 320), max_size=80))
@@ -291,6 +291,6 @@ def test_pytorch_serves_if_compiled_model_cannot_be_loaded(
         raise error
 
     monkeypatch.setattr(load, "load_openvino_encoder", fail)
-    tier = load_tier(folder, device=CPU, use_openvino=True)
-    assert "PyTorch" in tier.runner.name
-    assert len(tier.predict(DOCUMENTS)) == len(DOCUMENTS)
+    tagger = load_tagger(folder, device=CPU, use_openvino=True)
+    assert "PyTorch" in tagger.runner.name
+    assert len(tagger.predict(DOCUMENTS)) == len(DOCUMENTS)

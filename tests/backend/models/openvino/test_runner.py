@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.models.openvino import runner
 from tagalong.backend.models.openvino.compile import compile_version
 from tagalong.backend.models.openvino.runner import MAX_STREAMS, ConcurrencyGauge, OpenVINORunner
@@ -54,18 +54,18 @@ def cpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda count: monkeypatch.setattr(runner, "count_usable_cpus", lambda: count)
 
 
-def compiled_tier(folder: Path) -> tuple[EncoderTier, OpenVINORunner]:
-    tier = load_tier(folder, use_openvino=True)
-    assert isinstance(tier, EncoderTier)
-    assert isinstance(tier.runner, OpenVINORunner)
-    return tier, tier.runner
+def compiled_tagger(folder: Path) -> tuple[EncoderTagger, OpenVINORunner]:
+    tagger = load_tagger(folder, use_openvino=True)
+    assert isinstance(tagger, EncoderTagger)
+    assert isinstance(tagger.runner, OpenVINORunner)
+    return tagger, tagger.runner
 
 
 def spans(found) -> list[list[tuple[int, int, str]]]:
     return [[(one.start, one.end, one.label) for one in each.spans] for each in found]
 
 
-class RecordingTier:
+class RecordingStream:
     """A stream that counts its batches."""
 
     def __init__(self, request) -> None:
@@ -77,10 +77,10 @@ class RecordingTier:
         return self._request.infer(*inputs, **options)
 
 
-def add_load(tier: EncoderTier, compiled: OpenVINORunner, *, expected: list) -> None:
+def add_load(tagger: EncoderTagger, compiled: OpenVINORunner, *, expected: list) -> None:
     """Predict concurrently until streams are being added, and wait for those."""
     for _ in range(100):
-        assert spans(tier.predict(DOCUMENTS)) == expected
+        assert spans(tagger.predict(DOCUMENTS)) == expected
         if compiled._stream_thread is not None:
             compiled._stream_thread.join(60)
             return
@@ -92,16 +92,16 @@ def test_streams_are_added_under_load_without_changing_predictions(
 ) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 3)
     cpus(CPUS)
-    tier, compiled = compiled_tier(folder)
+    tagger, compiled = compiled_tagger(folder)
     assert compiled.streams == CPUS
-    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    alone = [tagger.predict([document])[0] for document in DOCUMENTS]
     assert compiled._stream_thread is None  # no call was concurrent
-    add_load(tier, compiled, expected=spans(alone))
+    add_load(tagger, compiled, expected=spans(alone))
     assert compiled._stream_requests is not None
-    streams = [RecordingTier(compiled._stream_requests.get()) for _ in range(CPUS)]
+    streams = [RecordingStream(compiled._stream_requests.get()) for _ in range(CPUS)]
     for stream in streams:
         compiled._stream_requests.put(stream)
-    assert spans(tier.predict(DOCUMENTS * 3)) == spans(alone * 3)
+    assert spans(tagger.predict(DOCUMENTS * 3)) == spans(alone * 3)
     assert all(stream.batches for stream in streams)
     assert compiled._stream_requests.qsize() == CPUS  # all are idle again
 
@@ -112,21 +112,23 @@ def test_concurrent_requests_get_their_own_predictions(folder, store, cpus) -> N
         "encoder",
         ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER),
         telemetry=Telemetry(),
-        load=lambda path: compiled_tier(path)[0],
+        load=lambda path: compiled_tagger(path)[0],
     )
     holder.refresh()
-    tier = holder.wait_for_tier(timeout_seconds=0)
-    tier.runner.add_streams()
-    assert tier.runner._stream_requests is not None
-    streams = [RecordingTier(tier.runner._stream_requests.get()) for _ in range(CPUS)]
+    tagger = holder.wait_for_tagger(timeout_seconds=0)
+    tagger.runner.add_streams()
+    assert tagger.runner._stream_requests is not None
+    streams = [RecordingStream(tagger.runner._stream_requests.get()) for _ in range(CPUS)]
     for stream in streams:
-        tier.runner._stream_requests.put(stream)
-    expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
+        tagger.runner._stream_requests.put(stream)
+    expected = dict(zip(DOCUMENTS, spans(tagger.predict(DOCUMENTS)), strict=True))
 
     def ask(number: int) -> None:
         for turn in range(10):
             asked = DOCUMENTS[(number + turn) % 7 :: 7][: 1 + number]
-            assert spans(holder.scheduler.predict(tier, asked)) == [expected[one] for one in asked]
+            assert spans(holder.scheduler.predict(tagger, asked)) == [
+                expected[one] for one in asked
+            ]
 
     before = sum(stream.batches for stream in streams)
     with ThreadPoolExecutor(12) as pool:
@@ -139,8 +141,8 @@ def test_concurrent_requests_get_their_own_predictions(folder, store, cpus) -> N
 def test_predictions_continue_if_no_stream_can_be_added(folder, cpus, monkeypatch, caplog) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
     cpus(CPUS)
-    tier, compiled = compiled_tier(folder)
-    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    tagger, compiled = compiled_tagger(folder)
+    alone = [tagger.predict([document])[0] for document in DOCUMENTS]
     tries = []
 
     def fail(*, streams: int) -> None:
@@ -149,9 +151,9 @@ def test_predictions_continue_if_no_stream_can_be_added(folder, cpus, monkeypatc
 
     monkeypatch.setattr(compiled, "_compile_requests", fail)
     with caplog.at_level(logging.WARNING):
-        add_load(tier, compiled, expected=spans(alone))
+        add_load(tagger, compiled, expected=spans(alone))
         for _ in range(3):
-            assert spans(tier.predict(DOCUMENTS)) == spans(alone)
+            assert spans(tagger.predict(DOCUMENTS)) == spans(alone)
     assert tries == [CPUS]
     assert [record.levelname for record in caplog.records if record.name == runner.__name__] == [
         "WARNING"
@@ -161,10 +163,10 @@ def test_predictions_continue_if_no_stream_can_be_added(folder, cpus, monkeypatc
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_large_batch_counts_as_load(folder, cpus, count: int) -> None:
     cpus(count)
-    tier, compiled = compiled_tier(folder)
+    tagger, compiled = compiled_tagger(folder)
     asked = (DOCUMENTS * 2)[:64]
     for _ in range(20):
-        tier.predict(asked)
+        tagger.predict(asked)
     assert compiled._concurrency.concurrent_batches
 
 
@@ -188,15 +190,15 @@ def test_streams_use_the_loaded_model_after_files_change(
     cpus(CPUS)
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
-    tier, compiled = compiled_tier(copy)
-    alone = scores_of(tier, DOCUMENTS)
+    tagger, compiled = compiled_tagger(copy)
+    alone = scores_of(tagger, DOCUMENTS)
     happens(copy / ".cache" / "engine" / "engine.weights")
-    for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
+    for ours, theirs in zip(alone, scores_of(tagger, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
     compiled.add_streams()
     assert compiled._stream_requests is not None
     compiled._single_requests = compiled._stream_requests  # from now on, streams run everything
-    for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
+    for ours, theirs in zip(alone, scores_of(tagger, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
 
 
@@ -204,7 +206,7 @@ ENDS_AT_ONCE = """
 import os, sys
 from pathlib import Path
 from tagalong.backend.models.openvino import runner
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.load import load_tagger
 from tagalong.ner.document import Document
 runner.MIN_CONCURRENT_BATCHES, runner.count_usable_cpus = 0, lambda: 2
 for _ in range(3):  # each child ends as an interpreter does
@@ -215,9 +217,9 @@ for _ in range(3):  # each child ends as an interpreter does
         break
 else:
     raise SystemExit(0)
-tier = load_tier(Path(sys.argv[1]), use_openvino=True)
-while tier.runner._stream_thread is None:
-    tier.predict([Document(str(n), "Aspirin and naloxone. " * 9) for n in range(40)])
+tagger = load_tagger(Path(sys.argv[1]), use_openvino=True)
+while tagger.runner._stream_thread is None:
+    tagger.predict([Document(str(n), "Aspirin and naloxone. " * 9) for n in range(40)])
 """
 
 
@@ -231,16 +233,16 @@ def test_process_exits_cleanly_while_streams_are_added(folder) -> None:
 @pytest.mark.parametrize(("count", "streams"), [(1, 1), (2, 2), (64, MAX_STREAMS)])
 def test_no_more_streams_than_cpus(folder, cpus, count: int, streams: int) -> None:
     cpus(count)
-    assert compiled_tier(folder)[1].streams == streams
+    assert compiled_tagger(folder)[1].streams == streams
 
 
 def test_no_streams_on_one_cpu(folder, cpus, monkeypatch) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
     cpus(1)
-    tier, compiled = compiled_tier(folder)
-    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    tagger, compiled = compiled_tagger(folder)
+    alone = [tagger.predict([document])[0] for document in DOCUMENTS]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda one: tier.predict([one])[0], DOCUMENTS))
+        found = list(pool.map(lambda one: tagger.predict([one])[0], DOCUMENTS))
     assert spans(found) == spans(alone)
     assert compiled._stream_thread is None
 

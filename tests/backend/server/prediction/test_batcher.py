@@ -10,34 +10,34 @@ from contextlib import contextmanager
 
 import pytest
 
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.prediction import scheduler as scheduler_module
 from tagalong.backend.server.prediction.scheduler import Batcher
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 
 
-class RecordingTier:
+class RecordingRun:
     """Predicts when it is allowed to, and records its batches."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Tier, list[str]]] = []
+        self.calls: list[tuple[DocumentTagger, list[str]]] = []
         self.may_go_on = threading.Event()
         self.began = threading.Event()
 
-    def __call__(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
-        self.calls.append((tier, [document.id for document in documents]))
+    def __call__(self, tagger: DocumentTagger, documents: Sequence[Document]) -> list[Prediction]:
+        self.calls.append((tagger, [document.id for document in documents]))
         self.began.set()
         assert self.may_go_on.wait(30)
         if any(document.text == "bad" for document in documents):
             raise InputError("a bad text")
-        return tier.predict(documents)
+        return tagger.predict(documents)
 
 
 @contextmanager
-def batching(threads: int = 1) -> Iterator[tuple[Batcher, RecordingTier]]:
-    watched = RecordingTier()
+def batching(threads: int = 1) -> Iterator[tuple[Batcher, RecordingRun]]:
+    watched = RecordingRun()
     batcher = Batcher(watched, "forward", threads=threads)
     try:
         yield batcher, watched
@@ -51,10 +51,12 @@ def texts(name: str, count: int, text: str = "Naloxone") -> list[Document]:
 
 
 def behind_one(
-    batcher: Batcher, watched: RecordingTier, asked: Sequence[tuple[Tier, Sequence[Document]]]
+    batcher: Batcher,
+    watched: RecordingRun,
+    asked: Sequence[tuple[DocumentTagger, Sequence[Document]]],
 ) -> list[Future[list[Prediction]]]:
     """Queue all requests while one is predicted."""
-    first = batcher.submit(LexiconTier("first"), texts("first", 1))
+    first = batcher.submit(LexiconTagger("first"), texts("first", 1))
     assert watched.began.wait(30)
     waiting = [batcher.submit(*one) for one in asked]
     watched.may_go_on.set()
@@ -77,12 +79,12 @@ def behind_one(
 def test_waiting_requests_are_batched_in_order_up_to_max_batch(
     counts: list[int], together: list[int]
 ) -> None:
-    tier = LexiconTier("v")
+    tagger = LexiconTagger("v")
     with batching() as (batcher, watched):
         asked = [texts(f"{number}-", count) for number, count in enumerate(counts)]
-        answers = behind_one(batcher, watched, [(tier, documents) for documents in asked])
+        answers = behind_one(batcher, watched, [(tagger, documents) for documents in asked])
         for documents, answer in zip(asked, answers, strict=True):
-            assert answer.result(30) == tier.predict(documents)
+            assert answer.result(30) == tagger.predict(documents)
     ids = [document.id for documents in asked for document in documents]
     assert [name for _, called in watched.calls[1:] for name in called] == ids
     assert [len(called) for _, called in watched.calls[1:]] == together
@@ -93,11 +95,11 @@ def test_waiting_requests_are_batched_in_order_up_to_max_batch(
     [([1] * 7, [4, 2, 1]), ([1] * 40, [16, 12, 6, 3, 2, 1]), ([3, 3], [3, 3])],
 )
 def test_every_thread_takes_its_share(counts: list[int], together: list[int]) -> None:
-    tier = LexiconTier("v")
+    tagger = LexiconTagger("v")
     with batching(threads=2) as (batcher, watched):
-        busy = [batcher.submit(LexiconTier(name), texts(name, 1)) for name in "ab"]
+        busy = [batcher.submit(LexiconTagger(name), texts(name, 1)) for name in "ab"]
         until(lambda: len(watched.calls) == 2)
-        waiting = [batcher.submit(tier, texts(f"{n}-", count)) for n, count in enumerate(counts)]
+        waiting = [batcher.submit(tagger, texts(f"{n}-", count)) for n, count in enumerate(counts)]
         watched.may_go_on.set()
         for answer in (*busy, *waiting):
             answer.result(30)
@@ -106,34 +108,34 @@ def test_every_thread_takes_its_share(counts: list[int], together: list[int]) ->
 
 
 def test_batches_do_not_mix_versions() -> None:
-    old, new = LexiconTier("old"), LexiconTier("new")
+    old, new = LexiconTagger("old"), LexiconTagger("new")
     with batching() as (batcher, watched):
         order = [old, old, new, old]
-        answers = behind_one(batcher, watched, [(tier, texts("x", 2)) for tier in order])
+        answers = behind_one(batcher, watched, [(tagger, texts("x", 2)) for tagger in order])
         versions = [{one.version for one in answer.result(30)} for answer in answers]
     assert versions == [{"old"}, {"old"}, {"new"}, {"old"}]
-    assert [tier for tier, _ in watched.calls[1:]] == [old, new, old]
+    assert [tagger for tagger, _ in watched.calls[1:]] == [old, new, old]
 
 
 def test_bad_text_does_not_fail_the_rest_of_its_batch() -> None:
-    tier = LexiconTier("v")
+    tagger = LexiconTagger("v")
     with batching() as (batcher, watched):
         asked = [texts("a", 2), texts("b", 1, "bad"), texts("c", 1)]
-        good, bad, other = behind_one(batcher, watched, [(tier, one) for one in asked])
+        good, bad, other = behind_one(batcher, watched, [(tagger, one) for one in asked])
         assert len(good.result(30)) == 2
         assert len(other.result(30)) == 1
         with pytest.raises(InputError):
             bad.result(30)
-        assert len(batcher.submit(tier, texts("d", 1)).result(30)) == 1
+        assert len(batcher.submit(tagger, texts("d", 1)).result(30)) == 1
 
 
 def test_clients_of_one_batch_are_batched_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scheduler_module, "MAX_QUEUE_DELAY_SECONDS", 30.0)
-    tier = LexiconTier("v")
+    tagger = LexiconTagger("v")
     with batching() as (batcher, watched):
-        wave = [(tier, texts(name, 1)) for name in "abc"]
+        wave = [(tagger, texts(name, 1)) for name in "abc"]
         for answer in behind_one(batcher, watched, wave):
             answer.result(30)
         again = []
@@ -147,44 +149,44 @@ def test_clients_of_one_batch_are_batched_again(
 
 @pytest.mark.slow
 def test_two_threads_predict_concurrently(monkeypatch: pytest.MonkeyPatch) -> None:
-    tier, both = LexiconTier("v"), threading.Barrier(2)
+    tagger, both = LexiconTagger("v"), threading.Barrier(2)
 
-    def meet(tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+    def meet(tagger: DocumentTagger, documents: Sequence[Document]) -> list[Prediction]:
         both.wait(30)
-        return tier.predict(documents)
+        return tagger.predict(documents)
 
     monkeypatch.setattr(scheduler_module, "MAX_BATCH_DOCUMENTS", 1)
     batcher = Batcher(meet, "forward", threads=2)
     try:
         asked = [texts(f"{number}-", 1) for number in range(8)]
-        answers = [batcher.submit(tier, documents) for documents in asked]
+        answers = [batcher.submit(tagger, documents) for documents in asked]
         for documents, answer in zip(asked, answers, strict=True):
-            assert answer.result(30) == tier.predict(documents)
+            assert answer.result(30) == tagger.predict(documents)
     finally:
         batcher.close()
     until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
 
 
 def test_replaced_tier_is_released() -> None:
-    tier = LexiconTier("v")
-    kept = weakref.ref(tier)
+    tagger = LexiconTagger("v")
+    kept = weakref.ref(tagger)
     with batching() as (batcher, watched):
         watched.may_go_on.set()
-        batcher.submit(tier, texts("a", 1)).result(30)
+        batcher.submit(tagger, texts("a", 1)).result(30)
         watched.calls.clear()
-        del tier
+        del tagger
         until(lambda: gc.collect() is not None and kept() is None)
 
 
 def test_concurrent_requests_get_their_own_predictions() -> None:
-    tier = LexiconTier("v")
+    tagger = LexiconTagger("v")
     with batching() as (batcher, watched):
         watched.may_go_on.set()
 
         def ask(number: int) -> None:
             for turn in range(20):
                 documents = texts(f"{number}-{turn}-", 1 + turn % 3, "Lithium " * number)
-                assert batcher.submit(tier, documents).result(30) == tier.predict(documents)
+                assert batcher.submit(tagger, documents).result(30) == tagger.predict(documents)
 
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(ask, range(16)))
@@ -193,9 +195,9 @@ def test_concurrent_requests_get_their_own_predictions() -> None:
 
 
 def test_close_finishes_waiting_requests_and_ends_threads() -> None:
-    tier = LexiconTier("v")
+    tagger = LexiconTagger("v")
     with batching() as (batcher, watched):
-        answers = behind_one(batcher, watched, [(tier, texts("a", 1)), (tier, texts("b", 20))])
+        answers = behind_one(batcher, watched, [(tagger, texts("a", 1)), (tagger, texts("b", 20))])
         batcher.close()
         assert [len(answer.result(30)) for answer in answers] == [1, 20]
         until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction import model_holder as holder_module
 from tagalong.backend.server.prediction.model_holder import ModelHolder
@@ -19,12 +19,14 @@ from tagalong.ner.errors import OpenVINOError, TagalongError, VersionInvalid, Ve
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.model_registry import ModelRegistry
 from tests.errors import raises
-from tests.lexicon_tier import LexiconTier, failing_loader, load_lexicon
+from tests.lexicon_tagger import LexiconTagger, failing_loader, load_lexicon
 
 Publish = Callable[..., Manifest]
 
 
-def make_holder(store: ModelStore, load: Callable[[Path], Tier] = load_lexicon) -> ModelHolder:
+def make_holder(
+    store: ModelStore, load: Callable[[Path], DocumentTagger] = load_lexicon
+) -> ModelHolder:
     return ModelHolder("encoder", ModelRegistry(store.root), telemetry=Telemetry(), load=load)
 
 
@@ -52,10 +54,10 @@ def test_current_version_then_next_version_is_served(store: ModelStore, publish:
     first = promoted(store, publish, 1)
     holder = make_holder(store)
     holder.refresh()
-    assert holder.wait_for_tier(timeout_seconds=0).version == holder.serving_version() == first
+    assert holder.wait_for_tagger(timeout_seconds=0).version == holder.serving_version() == first
     second = promoted(store, publish, 2)
     holder.refresh()
-    assert holder.wait_for_tier(timeout_seconds=0).version == holder.serving_version() == second
+    assert holder.wait_for_tagger(timeout_seconds=0).version == holder.serving_version() == second
     store.rollback("encoder")
     holder.refresh()
     assert holder.serving_version() == first
@@ -66,13 +68,13 @@ def test_promotion_is_detected_by_polling(
 ) -> None:
     promoted(store, publish, 1)
     holder = started(make_holder(store))
-    holder.wait_for_tier(timeout_seconds=30)
+    holder.wait_for_tagger(timeout_seconds=30)
     second = promoted(store, publish, 2)
     for _ in range(300):
         if holder.serving_version() == second:
             break
         threading.Event().wait(0.1)
-    assert holder.wait_for_tier(timeout_seconds=0).version == second
+    assert holder.wait_for_tagger(timeout_seconds=0).version == second
 
 
 @pytest.mark.parametrize("way", ["rollback", "promote bundled"])
@@ -82,7 +84,7 @@ def test_rollback_serves_the_bundled_version_again(
     first = promoted(store, publish, 1)
     catalogue = ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER)
     holder = started(ModelHolder("encoder", catalogue, telemetry=Telemetry(), load=load_lexicon))
-    assert holder.wait_for_tier(timeout_seconds=30).version == first
+    assert holder.wait_for_tagger(timeout_seconds=30).version == first
     both = ModelStore(store.root, bundled_root=BUNDLED_MODELS_FOLDER)
     if way == "rollback":
         both.rollback("encoder")
@@ -93,7 +95,7 @@ def test_rollback_serves_the_bundled_version_again(
         if holder.serving_version() == bundled:
             break
         threading.Event().wait(0.1)
-    assert holder.wait_for_tier(timeout_seconds=0).version == bundled
+    assert holder.wait_for_tagger(timeout_seconds=0).version == bundled
     assert not holder.state.load_failures
 
 
@@ -109,7 +111,7 @@ def test_rollback_of_the_first_llm_unloads_it(store: ModelStore, publish: Publis
     assert f'version="{version}"' in generate_latest(telemetry.registry).decode()
     store.rollback("llm")
     holder.refresh()
-    for ask in (holder.serving_version, lambda: holder.wait_for_tier(timeout_seconds=0)):
+    for ask in (holder.serving_version, lambda: holder.wait_for_tagger(timeout_seconds=0)):
         with pytest.raises(VersionNotFound):
             ask()
     assert [tier.manifest for tier in telemetry.take_snapshot().tiers if tier.tier == "llm"] == [
@@ -140,12 +142,12 @@ def test_loading_threads_end(
 ) -> None:
     loaders: list[threading.Thread] = []
 
-    def load(folder: Path) -> Tier:
+    def load(folder: Path) -> DocumentTagger:
         loaders.append(threading.current_thread())
         return load_lexicon(folder)
 
     promoted(store, publish, 1)
-    started(make_holder(store, load)).wait_for_tier(timeout_seconds=10)
+    started(make_holder(store, load)).wait_for_tagger(timeout_seconds=10)
     (loader,) = loaders
     loader.join(10)
     assert not loader.is_alive()
@@ -181,7 +183,7 @@ def test_failed_load_is_retried_later(
     promoted(store, publish, 1)
     tries = []
 
-    def load(folder: Path) -> Tier:
+    def load(folder: Path) -> DocumentTagger:
         tries.append(folder)
         raise VersionInvalid("no room for it")
 
@@ -189,7 +191,7 @@ def test_failed_load_is_retried_later(
     for _ in range(4):
         holder.refresh()
     assert len(tries) == loads
-    assert holder.tier is None
+    assert holder.tagger is None
 
 
 @pytest.mark.parametrize("error", [OpenVINOError("no such operation"), OSError("no process")])
@@ -209,9 +211,9 @@ def test_failed_upgrade_keeps_the_served_tier(
         find_upgrade=better,
     )
     holder.refresh()
-    serving = holder.wait_for_tier(timeout_seconds=0)
+    serving = holder.wait_for_tagger(timeout_seconds=0)
     holder.refresh()
-    assert holder.wait_for_tier(timeout_seconds=0) is serving
+    assert holder.wait_for_tagger(timeout_seconds=0) is serving
     assert first in caplog.text
     assert str(error) in caplog.text
     assert not holder.state.load_failures
@@ -264,19 +266,19 @@ def test_replacement_of_a_damaged_version_is_upgraded_and_checked(
 ) -> None:
     first = promoted(store, publish, 1)
     second = promoted(store, publish, 2)
-    better = LexiconTier(first)
+    better = LexiconTagger(first)
     holder = ModelHolder(
         "encoder",
         ModelRegistry(store.root),
         telemetry=Telemetry(),
         load=failing_loader(second, error=VersionInvalid("tampered with: retrain")),
-        find_upgrade=lambda folder, tier: (
-            better if folder.name == first and tier != better else None
+        find_upgrade=lambda folder, tagger: (
+            better if folder.name == first and tagger != better else None
         ),
     )
     for _ in range(2):
         holder.refresh()
-    assert holder.wait_for_tier(timeout_seconds=0) is better
+    assert holder.wait_for_tagger(timeout_seconds=0) is better
     assert holder.state.load_failures
     assert holder.state.load_failures[0].version == second
     (store.version_folder("encoder", first) / "model.safetensors").write_bytes(b"another size")
@@ -295,7 +297,7 @@ def test_version_with_removed_folder_stays_served(store: ModelStore, publish: Pu
     assert holder.serving_version() == version
     assert (
         holder.scheduler.predict(
-            holder.wait_for_tier(timeout_seconds=0), [Document("1", "Naloxone")]
+            holder.wait_for_tagger(timeout_seconds=0), [Document("1", "Naloxone")]
         )[0].version
         == version
     )
@@ -304,7 +306,7 @@ def test_version_with_removed_folder_stays_served(store: ModelStore, publish: Pu
 def test_missing_version_error_has_advice(store: ModelStore) -> None:
     holder = make_holder(store)
     with raises(TagalongError, "tier-loading"):
-        holder.wait_for_tier(timeout_seconds=0)
+        holder.wait_for_tagger(timeout_seconds=0)
     llm = ModelHolder(
         "llm", ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER), telemetry=Telemetry()
     )
@@ -329,7 +331,7 @@ def test_version_changes_drop_and_mix_no_requests(store: ModelStore, publish: Pu
     def ask() -> None:
         while not over.is_set():
             documents = [Document(str(n), "Naloxone") for n in range(2 * MAX_BATCH_DOCUMENTS)]
-            found = holder.scheduler.predict(holder.wait_for_tier(timeout_seconds=0), documents)
+            found = holder.scheduler.predict(holder.wait_for_tagger(timeout_seconds=0), documents)
             seen.append({prediction.version for prediction in found})
 
     askers = [threading.Thread(target=ask) for _ in range(4)]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.models.openvino.cache import find_openvino_model
 from tagalong.backend.models.openvino.compile import compile_version
 from tagalong.backend.models.openvino.runner import OpenVINORunner
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
@@ -42,10 +42,10 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 def found_by(folder: Path) -> list[tuple[str, str]]:
     """Entities of the compiled version. Scores of random weights are close, so it may differ."""
-    tier = load_tier(folder, use_openvino=True)
-    assert isinstance(tier, EncoderTier)
-    assert isinstance(tier.runner, OpenVINORunner)
-    (prediction,) = tier.predict([Document("1", ABSTRACT)])
+    tagger = load_tagger(folder, use_openvino=True)
+    assert isinstance(tagger, EncoderTagger)
+    assert isinstance(tagger.runner, OpenVINORunner)
+    (prediction,) = tagger.predict([Document("1", ABSTRACT)])
     return [(ABSTRACT[one.start : one.end], one.label) for one in prediction.spans]
 
 
@@ -68,7 +68,7 @@ def test_pytorch_serves_until_the_version_is_compiled(tiny_base, tmp_path: Path)
         assert runtime(client).startswith("PyTorch")
         until(lambda: runtime(client).startswith("OpenVINO"))
         second = post_json(client, "/predict", request_for(ABSTRACT))
-        assert service.model_holders["encoder"].tier.version == folder.name
+        assert service.model_holders["encoder"].tagger.version == folder.name
         answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
         assert answers == [folder.name, folder.name]
         assert regions(second.json) == [found_by(folder)]
@@ -87,13 +87,13 @@ def test_failed_build_is_not_repeated(tiny_base, tmp_path: Path) -> None:
         f"open({str(tries)!r}, 'a').write('x'); raise SystemExit(1)",
     )
     builder = OpenVINOBuilder(failing_loader, tmp_path / "openvino.log")
-    tier = builder.load(folder)
+    tagger = builder.load(folder)
     for _ in range(30):
-        assert builder.find_upgrade(folder, tier) is None
+        assert builder.find_upgrade(folder, tagger) is None
         time.sleep(0.02)
     until(tries.exists)
     time.sleep(0.5)
-    assert builder.find_upgrade(folder, tier) is builder.find_upgrade(folder, tier) is None
+    assert builder.find_upgrade(folder, tagger) is builder.find_upgrade(folder, tagger) is None
     assert tries.read_text() == "x"
     builder.close()
 
@@ -118,9 +118,9 @@ def test_no_build_starts_after_closing(tiny_base, tmp_path: Path) -> None:
     builder = OpenVINOBuilder(
         (sys.executable, "-c", f"open({str(started_jobs)!r}, 'a')"), tmp_path / "openvino.log"
     )
-    tier = builder.load(folder)
+    tagger = builder.load(folder)
     builder.close()
-    assert builder.find_upgrade(folder, tier) is None
+    assert builder.find_upgrade(folder, tagger) is None
     assert builder._running_build is None
     assert not started_jobs.exists()
 
@@ -148,9 +148,9 @@ def test_deleted_model_is_built_again(tiny_base, tmp_path: Path) -> None:
     command = (sys.executable, "-c", program, str(tmp_path / "compiled"))
     builder = OpenVINOBuilder(command, tmp_path / "openvino.log")
 
-    def improved() -> Tier:
+    def improved() -> DocumentTagger:
         serving = builder.load(folder)
-        found: list[Tier] = []
+        found: list[DocumentTagger] = []
         until(lambda: found.extend(filter(None, [builder.find_upgrade(folder, serving)])) or found)
         return found[0]
 
@@ -167,10 +167,10 @@ def test_unusable_model_is_logged_once(tiny_base, tmp_path: Path, caplog) -> Non
     tries = tmp_path / "tries"
     idle = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x')")
     builder = OpenVINOBuilder(idle, tmp_path / "openvino.log")
-    tier = builder.load(folder)
-    until(lambda: builder.find_upgrade(folder, tier) or "cannot be used" in caplog.text)
+    tagger = builder.load(folder)
+    until(lambda: builder.find_upgrade(folder, tagger) or "cannot be used" in caplog.text)
     for _ in range(20):
-        assert builder.find_upgrade(folder, tier) is None
+        assert builder.find_upgrade(folder, tagger) is None
         time.sleep(0.02)
     assert caplog.text.count("cannot be used") == 1
     assert tries.read_text() == "x"

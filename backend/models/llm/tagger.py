@@ -16,9 +16,9 @@ from tagalong.backend.models.decoding.predictions import decode_prediction, log_
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder, PromptWindow
 from tagalong.backend.models.llm.slot_decoder import DecodedWindow, DecodingMode, SlotDecoder
+from tagalong.backend.models.tagger import DecodingStats, DocumentTagger
 from tagalong.backend.models.text.subwords import WordOffsets
 from tagalong.backend.models.text.windows import batch_by_length
-from tagalong.backend.models.tier import DecodingStats, Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
 from tagalong.ner.tags import OUTSIDE, TagSet
@@ -50,7 +50,7 @@ class ThroughputEstimate:
         return words * self._seconds / self._words if self._words else 0.0
 
 
-class LLMTier(Tier):
+class LLMTagger(DocumentTagger):
     """A decoder that answers in a few passes; without a drafter, O is drafted everywhere."""
 
     max_batch_tokens = 16384  # padded tokens: bounds the memory of a pass

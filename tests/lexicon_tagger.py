@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.words import word_offsets
 
@@ -15,7 +15,7 @@ LEXICON = {
 }
 
 
-class LexiconTier(Tier):
+class LexiconTagger(DocumentTagger):
     """Finds all words of a lexicon, case-insensitively."""
 
     def __init__(self, version: str, lexicon: Mapping[str, str] = LEXICON) -> None:
@@ -37,17 +37,17 @@ class LexiconTier(Tier):
         return Prediction(spans, 0.75 if spans else 1.0, self.version)
 
 
-def load_lexicon(folder: Path) -> Tier:
-    """Replaces `load_tier`."""
-    return LexiconTier(folder.name)
+def load_lexicon(folder: Path) -> DocumentTagger:
+    """Replaces `load_tagger`."""
+    return LexiconTagger(folder.name)
 
 
-def failing_loader(*versions: str, error: Exception) -> Callable[[Path], Tier]:
+def failing_loader(*versions: str, error: Exception) -> Callable[[Path], DocumentTagger]:
     """A loader that fails on some versions."""
 
-    def load(folder: Path) -> Tier:
+    def load(folder: Path) -> DocumentTagger:
         if folder.name in versions:
             raise error
-        return LexiconTier(folder.name)
+        return LexiconTagger(folder.name)
 
     return load

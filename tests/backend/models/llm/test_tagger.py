@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tagalong.backend.models.llm.prompt import INSTRUCTION, TAGS_HEADER, TEXT_HEADER, PromptWindow
 from tagalong.backend.models.llm.slot_decoder import DecodedWindow
-from tagalong.backend.models.llm.tier import LLMTier
+from tagalong.backend.models.llm.tagger import LLMTagger
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OutOfMemoryError
 from tests.errors import raises
-from tests.lexicon_tier import LexiconTier
+from tests.lexicon_tagger import LexiconTagger
 from tests.tiny_llms import TAGS, TinyLLM, make_llm, make_tiny_llm, random_texts, words_of
 
 
@@ -25,13 +25,13 @@ def tiny_llm() -> TinyLLM:
     return make_tiny_llm(make_llm("llama"))
 
 
-def tier_of(tiny_llm: TinyLLM, **changes: Any) -> LLMTier:
-    return LLMTier(tiny_llm.decoder, tiny_llm.planner, tag_set=TAGS, version="llm-1", **changes)
+def tagger_of(tiny_llm: TinyLLM, **changes: Any) -> LLMTagger:
+    return LLMTagger(tiny_llm.decoder, tiny_llm.planner, tag_set=TAGS, version="llm-1", **changes)
 
 
-def found(tier: LLMTier, documents: Sequence[Document]) -> list[tuple[Span, ...]]:
+def found(tagger: LLMTagger, documents: Sequence[Document]) -> list[tuple[Span, ...]]:
     """Labels and rounded scores: the order of additions changes the last digits."""
-    return [prediction.spans for prediction in tier.predict(documents)]
+    return [prediction.spans for prediction in tagger.predict(documents)]
 
 
 def documents_of(texts: Sequence[str]) -> list[Document]:
@@ -40,20 +40,20 @@ def documents_of(texts: Sequence[str]) -> list[Document]:
 
 def test_drafts_change_only_the_cost(tiny_llm: TinyLLM) -> None:
     documents = documents_of([*random_texts(4, 10, longest=60), "Naloxone and lithium", ""])
-    plain, drafted = tier_of(tiny_llm), tier_of(tiny_llm, drafter=LexiconTier("e-1").predict)
+    plain, drafted = tagger_of(tiny_llm), tagger_of(tiny_llm, drafter=LexiconTagger("e-1").predict)
     assert found(plain, documents) == found(drafted, documents)
     assert plain.decoding_stats.slots == drafted.decoding_stats.slots
     assert plain.decoding_stats.documents == drafted.decoding_stats.documents == len(documents)
-    perfect = tier_of(tiny_llm, drafter=plain.predict)
-    assert found(perfect, documents) == found(tier_of(tiny_llm), documents)
+    perfect = tagger_of(tiny_llm, drafter=plain.predict)
+    assert found(perfect, documents) == found(tagger_of(tiny_llm), documents)
     assert perfect.decoding_stats.passes == len(documents) - 1  # the empty text needs no pass
     assert perfect.decoding_stats.accepted == perfect.decoding_stats.slots
 
 
 def test_draft_with_other_labels_is_accepted(tiny_llm: TinyLLM) -> None:
     documents = documents_of(["Naloxone and lithium", "clonidine"])
-    foreign = LexiconTier("e-1", {"naloxone": "Gene", "lithium": "Chemical"})
-    assert tier_of(tiny_llm, drafter=foreign.predict).predict(documents) == tier_of(
+    foreign = LexiconTagger("e-1", {"naloxone": "Gene", "lithium": "Chemical"})
+    assert tagger_of(tiny_llm, drafter=foreign.predict).predict(documents) == tagger_of(
         tiny_llm
     ).predict(documents)
 
@@ -66,7 +66,7 @@ def test_long_documents_are_not_truncated() -> None:
     assert len(layouts) > 5
     assert [word for layout in layouts for word in layout.owned_words] == list(range(len(words)))
     assert max(len(layout.input_ids) + len(tiny_llm.planner.prefix) for layout in layouts) <= 256
-    (prediction,) = tier_of(tiny_llm).predict(documents_of([text]))
+    (prediction,) = tagger_of(tiny_llm).predict(documents_of([text]))
     assert len(prediction.tag_confidences) == len(words)
 
 
@@ -92,9 +92,9 @@ def test_each_word_is_tagged_in_its_own_window(monkeypatch: pytest.MonkeyPatch) 
             for row in rows
         ]
 
-    tier = tier_of(tiny_llm)
-    monkeypatch.setattr(tier, "_decode", decode)
-    predict_tags = tier.decode_words(documents, words)
+    tagger = tagger_of(tiny_llm)
+    monkeypatch.setattr(tagger, "_decode", decode)
+    predict_tags = tagger.decode_words(documents, words)
     for (tags, logits), of_document in zip(predict_tags, words, strict=True):
         assert logits[:, 0].tolist() == [*range(len(of_document))]
         assert all(TAGS.may_follow(*pair) for pair in zip(tags[1:], tags, strict=False))
@@ -108,7 +108,7 @@ def test_each_word_is_tagged_in_its_own_window(monkeypatch: pytest.MonkeyPatch) 
 def test_text_of_10000_words_and_text_of_none() -> None:
     tiny_llm = make_tiny_llm(make_llm("llama"), window=512)
     long = " ".join(["naloxone"] * 10_000)
-    predictions = tier_of(tiny_llm).predict(documents_of([long, "", " \n", "😀"]))
+    predictions = tagger_of(tiny_llm).predict(documents_of([long, "", " \n", "😀"]))
     assert [len(prediction.tag_confidences) for prediction in predictions] == [10_000, 0, 0, 1]
     assert [prediction.score for prediction in predictions[1:3]] == [1.0, 1.0]
 
@@ -129,7 +129,7 @@ def test_texts_containing_prompt_or_verbalizers_are_harmless(
     assert [place for place, number in enumerate(layout.input_ids) if number in taken] == list(
         layout.slot_positions
     )
-    (prediction,) = tier_of(tiny_llm).predict(documents_of([hostile]))
+    (prediction,) = tagger_of(tiny_llm).predict(documents_of([hostile]))
     assert len(prediction.tag_confidences) == len(words)
 
 
@@ -169,19 +169,19 @@ def narrow(tiny_llm: TinyLLM, *, rows: int, raises: Exception | None = None) -> 
 @pytest.mark.parametrize("error", [None, torch.OutOfMemoryError("CUDA out of memory")])
 def test_batch_is_halved_when_out_of_memory(tiny_llm: TinyLLM, error: Exception | None) -> None:
     documents = documents_of(random_texts(9, 13, longest=20))
-    plenty = found(tier_of(tiny_llm), documents)
-    tier = tier_of(tiny_llm)
+    plenty = found(tagger_of(tiny_llm), documents)
+    tagger = tagger_of(tiny_llm)
     with narrow(tiny_llm, rows=2, raises=error):
-        assert found(tier, documents) == plenty
-    assert tier.decoding_stats.documents == 13
-    assert tier.decoding_stats.slots == sum(
+        assert found(tagger, documents) == plenty
+    assert tagger.decoding_stats.documents == 13
+    assert tagger.decoding_stats.slots == sum(
         map(len, words_of([document.text for document in documents]))
     )
 
 
 def test_window_too_large_for_memory_raises_advice(tiny_llm: TinyLLM) -> None:
     with narrow(tiny_llm, rows=0), raises(OutOfMemoryError, "window-too-large-for-memory"):
-        tier_of(tiny_llm).predict(documents_of(["Naloxone"]))
+        tagger_of(tiny_llm).predict(documents_of(["Naloxone"]))
 
 
 def test_other_errors_are_not_out_of_memory(tiny_llm: TinyLLM) -> None:
@@ -189,5 +189,5 @@ def test_other_errors_are_not_out_of_memory(tiny_llm: TinyLLM) -> None:
         narrow(tiny_llm, rows=0, raises=RuntimeError("shapes differ")),
         pytest.raises(RuntimeError) as raised,
     ):
-        tier_of(tiny_llm).predict(documents_of(["Naloxone"]))
+        tagger_of(tiny_llm).predict(documents_of(["Naloxone"]))
     assert str(raised.value) == "shapes differ"

@@ -32,7 +32,7 @@ class DecodingStats:
         return counts
 
 
-class Tier(ABC):
+class DocumentTagger(ABC):
     """Finds entities in documents.
 
     A subclass needs `predict`, and overrides all or none of `encode`, `run` and `decode`. The

@@ -22,9 +22,9 @@ from tagalong.backend.models.decoding.predictions import (
 )
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs, ModelRunner
+from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.text.subwords import WordOffsets
 from tagalong.backend.models.text.windows import EncodedWindow, WindowConfig, WindowEncoder
-from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest
@@ -41,7 +41,7 @@ class EncodedDocument:
     windows: Sequence[EncodedWindow]  # together they own each word once
 
 
-class EncoderTier(Tier):
+class EncoderTagger(DocumentTagger):
     """A token-classification model that answers in real time."""
 
     # Chunks bound the memory, and one chunk is decoded while the model runs the next.
@@ -151,12 +151,12 @@ class EncoderTier(Tier):
 
 def assemble_encoder(
     runner: ModelRunner, folder: Path, manifest: Manifest, *, max_positions: int | None
-) -> EncoderTier:
+) -> EncoderTagger:
     """Build the tier of a version; raises `VersionInvalid` where its tokenizer cannot be read."""
     with translate_load_errors(folder, manifest):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     window_config = WindowConfig(**manifest.config.get("reading", {}))
-    return EncoderTier(
+    return EncoderTagger(
         runner,
         WindowEncoder(tokenizer, window_config, max_positions=max_positions),
         tag_set=TagSet(tuple(manifest.labels)),
