@@ -69,7 +69,10 @@ FormatContent = Literal["annotations", "texts"]
 
 def list_formats(content: FormatContent) -> tuple[FileFormat, ...]:
     """The formats from which annotations, or texts, can be read."""
-    return tuple(form for form in FORMATS if content == "texts" or form.read_annotations)
+    with_texts = content == "texts"
+    return tuple(
+        form for form in FORMATS if form.read_annotations or (with_texts and form.read_texts)
+    )
 
 
 def describe_formats(content: FormatContent) -> str:

@@ -68,6 +68,19 @@ def test_new_format_is_known_to_readers_and_help(bar: Path) -> None:
     assert describe_formats("texts").startswith("bars, ")
 
 
+def test_format_that_is_only_written_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    writer = WRITERS["conll"]
+    form = FileFormat(name="written", matches=lambda _: True, writer=writer)
+    monkeypatch.setattr(registry, "FORMATS", (form, *FORMATS))
+    assert "written" not in describe_formats("texts") + describe_formats("annotations")
+    path = tmp_path / "some.txt"
+    path.write_text("Naloxone")
+    with open_source(path) as source:
+        assert [item.document for item in source] == [Document("some.txt", "Naloxone")]
+
+
 @pytest.mark.parametrize(
     "name", ["label_studio.json", "label_studio_min.json", "bc5cdr.jsonl", "label_studio.conll"]
 )
