@@ -74,9 +74,9 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     fails.
     """
     job, store, options = run.job, run.store, run.options
+    recipe = read_retraining_recipe(store, job.tier, options.recipe_from)  # fails sooner than below
     config = parse_label_config(run.client.get_project(job.project).label_config)
     data = _read_data(run, config)
-    recipe = read_retraining_recipe(store, job.tier, options.recipe_from)
     if options.warm_start:
         data = _apply_warm_start(data, job.tier, recipe, store)
     trained = _train(run, recipe, data.split)
