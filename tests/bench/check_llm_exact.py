@@ -71,7 +71,7 @@ def trained(family: str, folder: Path) -> PreTrainedModel:
     made = train_llm(
         TrainDevSplit(lessons, lessons, TAGS.labels), recipe=recipe, state_path=folder / "state"
     )
-    return made.model.eval()
+    return made.tagger.slot_decoder.scorer.model.eval()
 
 
 def batches(count: int, seed: int) -> Iterator[list[str]]:

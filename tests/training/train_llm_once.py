@@ -45,7 +45,8 @@ def train(
 
 
 def weights_of(trained: LLMTrainResult):
-    return {name: weight.detach().clone() for name, weight in trainable_parameters(trained.model)}
+    model = trained.tagger.slot_decoder.scorer.model
+    return {name: weight.detach().clone() for name, weight in trainable_parameters(model)}
 
 
 def main() -> None:

@@ -48,7 +48,8 @@ def train(
 
 
 def weights_of(trained: EncoderTrainResult):
-    return {name: weight.detach().clone() for name, weight in trainable_parameters(trained.model)}
+    model = trained.tagger.runner.model
+    return {name: weight.detach().clone() for name, weight in trainable_parameters(model)}
 
 
 def main() -> None:

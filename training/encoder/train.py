@@ -11,6 +11,7 @@ from torch import nn
 
 from tagalong.backend.models.base_models.adapters import is_peft_model
 from tagalong.backend.models.base_models.base_model import CLASSIFIER_HEAD_NAMES
+from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tagger import EncoderTagger, translate_load_errors
@@ -97,7 +98,8 @@ def train_encoder(
     # Transitions come from gold alone: silver has gaps where its system was not sure.
     _fit_calibration(tagger, split.dev, windows.tags[: len(split.train)])
     is_main = accelerator.is_main_process
-    return EncoderTrainResult(model, tokenizer, tagger, history, recipe, windows.dropped, is_main)
+    save = partial(save_model, model, tokenizer, base=recipe.base)
+    return EncoderTrainResult(tagger, history, recipe, windows.dropped, is_main, save)
 
 
 def build_encoder(recipe: EncoderRecipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:

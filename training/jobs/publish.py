@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.models.openvino.compile import (
     COMPILED_TIERS,
@@ -72,7 +71,7 @@ def publish(
         },
     )
     with store.staging_folder(tier) as folder:
-        save_model(trained.model, trained.tokenizer, folder, base=base)
+        trained.save(folder)
         return store.publish(folder, metadata)
 
 

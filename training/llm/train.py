@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tagalong.backend.models.base_models.load_options import Drafter
 from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.base_models.precision import weights_dtype
+from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.llm.checkpoint import build_slot_decoder
 from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
 from tagalong.backend.models.llm.tagger import LLMTagger
@@ -94,7 +95,8 @@ def train_llm(
     history = trainer.run(on_progress=on_progress, resume=resume)
     tagger.temperature = _fit_temperature(tagger, split.dev)
     is_main = accelerator.is_main_process
-    return LLMTrainResult(model, tokenizer, tagger, history, recipe, dataset.dropped, is_main)
+    save = partial(save_model, model, tokenizer, base=recipe.base)
+    return LLMTrainResult(tagger, history, recipe, dataset.dropped, is_main, save)
 
 
 def _build_prompt_builder(

@@ -1,4 +1,4 @@
-"""The training loop of both tiers: steps, weight averaging, evaluation, early stopping, resuming.
+"""The loop of every training in PyTorch: steps, averages, evaluation, early stopping, resuming.
 
 Accelerate runs it on one process or many, in fp32 or bf16. Everything random in a step is a
 function of seed, process and step number. So a resumed training ends in the same weights as an
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -19,7 +19,6 @@ from accelerate.utils import DataLoaderConfiguration, set_seed
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.base_models.precision import bf16_autocast
@@ -38,9 +37,6 @@ from tagalong.training.recipes.schedule import (
     TrainingTimer,
 )
 
-if TYPE_CHECKING:
-    from peft import PeftModel
-
 TensorBatch = Mapping[str, Tensor]
 ProgressCallback = Callable[[TrainingProgress], None]
 TaggerT = TypeVar("TaggerT", bound=DocumentTagger)
@@ -50,13 +46,12 @@ TaggerT = TypeVar("TaggerT", bound=DocumentTagger)
 class TrainResult(Generic[TaggerT, RecipeT]):
     """The result of a training."""
 
-    model: "PreTrainedModel | PeftModel"  # with the weights of the best epoch
-    tokenizer: PreTrainedTokenizerBase
-    tagger: TaggerT  # the model in serving form, with its fitted temperature
+    tagger: TaggerT  # the model of the best epoch in serving form, with its fitted temperature
     history: TrainingHistory
     recipe: RecipeT  # with all open settings filled in, such as the learning rate
     dropped: tuple[DroppedAnnotation, ...]  # flat BIO cannot represent them; words were masked
     is_main_process: bool  # which publishes
+    save: Callable[[Path], None]  # writes the files of the version to an empty folder
 
 
 AnyTrainResult = TrainResult[Any, Any]

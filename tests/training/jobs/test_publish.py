@@ -9,11 +9,16 @@ from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.openvino import OPENVINO_SWITCH
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.options import load_tagger_by_reference, open_store
+from tagalong.ner.manifest import read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs import publish
+from tagalong.training.loop.trainer import TrainResult
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.schedule import TrainingHistory
 from tests.cli.run_command import run, run_failing
 from tests.cli.train.test_encoder import SETTINGS, write_corpus
 from tests.errors import failed
+from tests.lexicon_tagger import LEXICON, LexiconTagger
 from tests.toy_corpus import toy_documents
 from tests.versions import publish_number
 
@@ -45,6 +50,20 @@ def test_training_compiles_a_model_that_predicts(
 
 def test_compiling_a_missing_version_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     failed(run_failing(capsys, "models", "compile", "gone"), "version-not-found")
+
+
+def test_trainer_without_transformers_publishes(tmp_path: Path) -> None:
+    def save(folder: Path) -> None:
+        (folder / "terms.json").write_text(json.dumps(LEXICON))
+
+    trained = TrainResult(
+        LexiconTagger("unpublished"), TrainingHistory(), EncoderRecipe(), (), True, save
+    )
+    split = TrainDevSplit((), toy_documents(2), ("Chemical", "Disease"))
+    store = ModelStore(tmp_path)
+    manifest = publish.publish(trained, split, store=store, tier="terms", name="terms")
+    assert list(manifest.files) == ["terms.json"]
+    assert read_manifest(store.resolve(manifest.version)) == manifest
 
 
 def test_version_is_published_if_compiling_fails(

@@ -92,7 +92,7 @@ def test_4bit_training_overfits_fifty_sentences(overfitted):
     assert trained.recipe.four_bit
     assert max(trained.history.dev_scores) >= 0.95
     assert not (folder / "model.safetensors").exists()
-    layer = trained.model.get_decoder().layers[0].mlp.up_proj.base_layer
+    layer = trained.tagger.slot_decoder.scorer.model.get_decoder().layers[0].mlp.up_proj.base_layer
     assert layer.weight.dtype == torch.uint8
 
 
