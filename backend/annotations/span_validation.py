@@ -62,7 +62,7 @@ def validate_raw_spans(
 ) -> tuple[Span, ...]:
     """Validate the spans of one annotation, in code points, against the text.
 
-    Without a labelling config, every label is known. Returns each span once per label. They may
+    Without a labelling config, every label is known. Returns each span once per label. Spans may
     overlap, and begin or end inside a word.
     """
     spellings = config.names_by_spelling if config else None

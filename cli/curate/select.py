@@ -177,7 +177,7 @@ def write_selected_documents(
 def render_selection(
     selection: "SelectionResult", out: Path | None, shown: str, *, requested: int
 ) -> None:
-    """Print the selection, the numbers of excluded documents, and where it is."""
+    """Print the selection, its place, and the numbers of excluded documents."""
     pool = selection.pool
     exclusions = (
         (pool.already_annotated, "annotated already"),

@@ -20,9 +20,9 @@ AnnotatorsOption = Annotated[
     SelectableAnnotatorPolicy,
     typer.Option(
         help=(
-            "Which annotations to use if several people annotated a task. With majority, "
-            "those that more than half drew exactly; with latest, the last submitted; with "
-            "all, one document for each annotator."
+            "Annotations to use if several people annotated a task: spans that more than half "
+            "drew exactly (majority), the last annotation (latest), or one document for each "
+            "annotator (all)."
         )
     ),
 ]

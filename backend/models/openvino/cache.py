@@ -52,8 +52,8 @@ class OpenVINOCheck:
     agreement: float  # share of the words with the same best tag
     entity_words: int = 0  # words that at least one of both tags as part of an entity
     entity_agreement: float = 1.0  # share of those with the same best tag; 1.0 without any
-    # Share of the variance of PyTorch's scores that the other scores explain (R²). It compares the
-    # two even where hardly a word is part of an entity.
+    # Share of the variance of PyTorch's scores that the other scores explain (R²). This share
+    # compares both models even where hardly a word is part of an entity.
     r_squared: float = 1.0
     reference_f1: float | None = None  # strict, of PyTorch; None without gold entities
     f1: float | None = None  # strict, of the compiled encoder; None in the same case
