@@ -1,14 +1,25 @@
-"""The scheduler of a tier: chunks in order, and small requests between those of large ones."""
+"""The scheduler of a tier: chunks in order, small requests between large ones, and batches."""
 
+import gc
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
+from tagalong.backend.models.tagger import DocumentTagger
+from tagalong.backend.server.prediction import scheduler as scheduler_module
 from tagalong.backend.server.prediction.request import RequestError
-from tagalong.backend.server.prediction.scheduler import MAX_BATCH_DOCUMENTS, RequestScheduler
+from tagalong.backend.server.prediction.scheduler import (
+    MAX_BATCH_DOCUMENTS,
+    Batcher,
+    RequestScheduler,
+)
 from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import InputError
 from tests.errors import raises
 from tests.lexicon_tagger import LexiconTagger
 
@@ -91,3 +102,195 @@ def test_running_request_is_finished_after_close(scheduler: RequestScheduler) ->
     for thread in batcher._threads:
         thread.join(30)
         assert not thread.is_alive()
+
+
+class RecordingRun:
+    """Predicts when it is allowed to, and records its batches."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[DocumentTagger, list[str]]] = []
+        self.may_go_on = threading.Event()
+        self.began = threading.Event()
+
+    def __call__(self, tagger: DocumentTagger, documents: Sequence[Document]) -> list[Prediction]:
+        self.calls.append((tagger, [document.id for document in documents]))
+        self.began.set()
+        assert self.may_go_on.wait(30)
+        if any(document.text == "bad" for document in documents):
+            raise InputError("a bad text")
+        return tagger.predict(documents)
+
+
+@contextmanager
+def batching(threads: int = 1) -> Iterator[tuple[Batcher, RecordingRun]]:
+    watched = RecordingRun()
+    batcher = Batcher(watched, "forward", threads=threads)
+    try:
+        yield batcher, watched
+    finally:
+        watched.may_go_on.set()
+        batcher.close()
+
+
+def texts(name: str, count: int, text: str = "Naloxone") -> list[Document]:
+    return [Document(f"{name}{number}", text) for number in range(count)]
+
+
+def behind_one(
+    batcher: Batcher,
+    watched: RecordingRun,
+    asked: Sequence[tuple[DocumentTagger, Sequence[Document]]],
+) -> list[Future[list[Prediction]]]:
+    """Queue all requests while one is predicted."""
+    first = batcher.submit(LexiconTagger("first"), texts("first", 1))
+    assert watched.began.wait(30)
+    waiting = [batcher.submit(*one) for one in asked]
+    watched.may_go_on.set()
+    assert len(first.result(30)) == 1
+    return waiting
+
+
+@pytest.mark.parametrize(
+    ("counts", "together"),
+    [
+        ([1] * 5, [5]),
+        ([1] * 20, [16, 4]),
+        ([16, 1, 1], [16, 2]),
+        ([1, 16, 1], [1, 16, 1]),
+        ([40, 1], [40, 1]),  # a larger request is a batch of its own
+        ([10, 10, 6], [10, 16]),
+        ([0, 1], [1]),
+    ],
+)
+def test_waiting_requests_are_batched_in_order_up_to_max_batch(
+    counts: list[int], together: list[int]
+) -> None:
+    tagger = LexiconTagger("v")
+    with batching() as (batcher, watched):
+        asked = [texts(f"{number}-", count) for number, count in enumerate(counts)]
+        answers = behind_one(batcher, watched, [(tagger, documents) for documents in asked])
+        for documents, answer in zip(asked, answers, strict=True):
+            assert answer.result(30) == tagger.predict(documents)
+    ids = [document.id for documents in asked for document in documents]
+    assert [name for _, called in watched.calls[1:] for name in called] == ids
+    assert [len(called) for _, called in watched.calls[1:]] == together
+
+
+@pytest.mark.parametrize(
+    ("counts", "together"),
+    [([1] * 7, [4, 2, 1]), ([1] * 40, [16, 12, 6, 3, 2, 1]), ([3, 3], [3, 3])],
+)
+def test_every_thread_takes_its_share(counts: list[int], together: list[int]) -> None:
+    tagger = LexiconTagger("v")
+    with batching(threads=2) as (batcher, watched):
+        busy = [batcher.submit(LexiconTagger(name), texts(name, 1)) for name in "ab"]
+        until(lambda: len(watched.calls) == 2)
+        waiting = [batcher.submit(tagger, texts(f"{n}-", count)) for n, count in enumerate(counts)]
+        watched.may_go_on.set()
+        for answer in (*busy, *waiting):
+            answer.result(30)
+    sizes = [len(called) for _, called in watched.calls[2:]]
+    assert sorted(sizes, reverse=True) == together  # two batches may start at once
+
+
+def test_batches_do_not_mix_versions() -> None:
+    old, new = LexiconTagger("old"), LexiconTagger("new")
+    with batching() as (batcher, watched):
+        order = [old, old, new, old]
+        answers = behind_one(batcher, watched, [(tagger, texts("x", 2)) for tagger in order])
+        versions = [{one.version for one in answer.result(30)} for answer in answers]
+    assert versions == [{"old"}, {"old"}, {"new"}, {"old"}]
+    assert [tagger for tagger, _ in watched.calls[1:]] == [old, new, old]
+
+
+def test_bad_text_does_not_fail_the_rest_of_its_batch() -> None:
+    tagger = LexiconTagger("v")
+    with batching() as (batcher, watched):
+        asked = [texts("a", 2), texts("b", 1, "bad"), texts("c", 1)]
+        good, bad, other = behind_one(batcher, watched, [(tagger, one) for one in asked])
+        assert len(good.result(30)) == 2
+        assert len(other.result(30)) == 1
+        with pytest.raises(InputError):
+            bad.result(30)
+        assert len(batcher.submit(tagger, texts("d", 1)).result(30)) == 1
+
+
+def test_clients_of_one_batch_are_batched_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler_module, "MAX_QUEUE_DELAY_SECONDS", 30.0)
+    tagger = LexiconTagger("v")
+    with batching() as (batcher, watched):
+        wave = [(tagger, texts(name, 1)) for name in "abc"]
+        for answer in behind_one(batcher, watched, wave):
+            answer.result(30)
+        again = []
+        for one in wave:  # requests arrive one after the other
+            again.append(batcher.submit(*one))
+            time.sleep(0.05)
+        for answer in again:
+            assert len(answer.result(10)) == 1
+    assert [len(called) for _, called in watched.calls] == [1, 3, 3]
+
+
+@pytest.mark.slow
+def test_two_threads_predict_concurrently(monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger, both = LexiconTagger("v"), threading.Barrier(2)
+
+    def meet(tagger: DocumentTagger, documents: Sequence[Document]) -> list[Prediction]:
+        both.wait(30)
+        return tagger.predict(documents)
+
+    monkeypatch.setattr(scheduler_module, "MAX_BATCH_DOCUMENTS", 1)
+    batcher = Batcher(meet, "forward", threads=2)
+    try:
+        asked = [texts(f"{number}-", 1) for number in range(8)]
+        answers = [batcher.submit(tagger, documents) for documents in asked]
+        for documents, answer in zip(asked, answers, strict=True):
+            assert answer.result(30) == tagger.predict(documents)
+    finally:
+        batcher.close()
+    until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
+
+
+def test_replaced_tier_is_released() -> None:
+    tagger = LexiconTagger("v")
+    kept = weakref.ref(tagger)
+    with batching() as (batcher, watched):
+        watched.may_go_on.set()
+        batcher.submit(tagger, texts("a", 1)).result(30)
+        watched.calls.clear()
+        del tagger
+        until(lambda: gc.collect() is not None and kept() is None)
+
+
+def test_concurrent_requests_get_their_own_predictions() -> None:
+    tagger = LexiconTagger("v")
+    with batching() as (batcher, watched):
+        watched.may_go_on.set()
+
+        def ask(number: int) -> None:
+            for turn in range(20):
+                documents = texts(f"{number}-{turn}-", 1 + turn % 3, "Lithium " * number)
+                assert batcher.submit(tagger, documents).result(30) == tagger.predict(documents)
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(ask, range(16)))
+    assert len(watched.calls) < 16 * 20
+    assert max(len(called) for _, called in watched.calls) <= scheduler_module.MAX_BATCH_DOCUMENTS
+
+
+def test_close_finishes_waiting_requests_and_ends_threads() -> None:
+    tagger = LexiconTagger("v")
+    with batching() as (batcher, watched):
+        answers = behind_one(batcher, watched, [(tagger, texts("a", 1)), (tagger, texts("b", 20))])
+        batcher.close()
+        assert [len(answer.result(30)) for answer in answers] == [1, 20]
+        until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
