@@ -116,7 +116,7 @@ def check_predict(context: DoctorContext) -> DoctorFinding:
             "Correct the backend: it must return one result per task in order, even an empty one.",
         )
     result = results[0] if isinstance(results[0], dict) else {}
-    # Label Studio skips tasks with a prediction of the version in setup, so that one must be stored.
+    # Label Studio skips tasks with a prediction of the version in setup, so it must be stored.
     if result.get("model_version", context.served_version) != context.served_version:
         return problem(
             "version-mismatch",

@@ -20,9 +20,8 @@ AnnotatorsOption = Annotated[
     SelectableAnnotatorPolicy,
     typer.Option(
         help=(
-            "Annotations to use if several people annotated a task: spans that more than half "
-            "drew exactly (majority), the last annotation (latest), or one document for each "
-            "annotator (all)."
+            "If several people annotated a task, use spans that over half of them drew "
+            "(majority), the last annotation (latest), or one document per annotator (all)."
         )
     ),
 ]

@@ -54,11 +54,12 @@ def decide_promotion(
     """Decide whether a candidate may be promoted, before the promotion policy.
 
     Args:
-        held_out: Documents with gold spans. new: Predictions of the candidate, in the same order.
+        held_out: Documents with gold spans.
+        new: Predictions of the candidate, in the same order.
         current: Predictions of the current version, in the labels of the project; None without one.
-        labels: Labels of the project. undertrained_labels: From `find_undertrained_labels`. These
-        labels reject the candidate below
-            `FEW_HELD_OUT_DOCUMENTS` documents or `FEW_HELD_OUT_ENTITIES` entities.
+        labels: Labels of the project.
+        undertrained_labels: From `find_undertrained_labels`. These labels reject the candidate
+            below `FEW_HELD_OUT_DOCUMENTS` documents or `FEW_HELD_OUT_ENTITIES` entities.
         held_out_share: Held-out share of the project's documents, to estimate how many are missing.
     """
     if not any(document.spans for document in held_out):
