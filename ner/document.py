@@ -98,7 +98,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A tier's answer for one document.
+    """A tagger's answer for one document.
 
     Its score is MNLP (Shen et al. 2018, "Deep Active Learning for Named Entity Recognition"): low
     means worth annotating.

@@ -1,4 +1,4 @@
-"""A fast tier that finds the words of a lexicon."""
+"""A fast tagger that finds the words of a lexicon."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -26,7 +26,7 @@ class ModelReference:
 
     @cached_property
     def tagger(self) -> "DocumentTagger":
-        """The tier, loaded in this process on first use."""
+        """The tagger, loaded in this process on first use."""
         return self.load()
 
     @property

@@ -1,4 +1,4 @@
-"""Prediction on a Ray cluster: Ray Data streams chunks through actors that each hold a tier.
+"""Prediction on a Ray cluster: Ray Data streams chunks through actors that each hold a tagger.
 
 Ray Data schedules, applies back pressure, and replaces workers that fail. We add a source that it
 does not have: a queue of chunks that the driver reads.
@@ -42,8 +42,8 @@ def open_ray_engine(
 ) -> Iterator[Engine]:
     """An engine with a worker for each GPU, or for each group of cores without GPUs.
 
-    Each worker loads the tier, whose files must be on every node. Without the address of a running
-    cluster, one is started on this machine, and ended.
+    Each worker loads the tagger, whose files must be on every node. Without the address of a
+    running cluster, one is started on this machine, and ended.
 
     Raises:
         BatchError: If there is no cluster at that address, or it has no room for a worker.

@@ -31,7 +31,7 @@ def create_app(
 ) -> Flask:
     """Create the app, and start loading the current versions.
 
-    Its `Service` is in ``app.extensions["tagalong"]``. `load` turns a version folder into a tier;
+    Its `Service` is in ``app.extensions["tagalong"]``. `load` turns a version folder into a tagger;
     None for each tier's own loader.
     """
     service = Service(settings, load=load)

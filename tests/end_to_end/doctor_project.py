@@ -35,7 +35,7 @@ TEXTS = (  # BC5CDR (public domain)
 def serve_lexicon(
     folder: Path, *, lexicon: Mapping[str, str] | None = None, **settings: Any
 ) -> Iterator[str]:
-    """Start a server with a lexicon tier on a free port; yields its URL."""
+    """Start a server with a lexicon tagger on a free port; yields its URL."""
 
     def load(version: Path) -> LexiconTagger:
         return LexiconTagger(version.name, *([lexicon] if lexicon else []))

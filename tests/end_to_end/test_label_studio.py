@@ -108,7 +108,7 @@ def test_label_studio_is_connected_and_shows_the_served_version(
     assert webhook.url == f"{bundled_server.url}/webhook"
 
 
-def test_stored_predictions_equal_those_of_the_tier(
+def test_stored_predictions_equal_those_of_the_tagger(
     project: BackendProject, bundled_tagger: DocumentTagger
 ) -> None:
     stored = project.stored()

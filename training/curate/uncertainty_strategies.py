@@ -72,7 +72,7 @@ def long_entity_uncertainty(document: Document, prediction: Prediction) -> float
             1 - math.prod(prediction.tag_confidences[word] for word in run) ** (1 / len(run))
             for run in _uncertain_runs(words, prediction)
         ]
-    else:  # a tier that decodes no tags has scores of spans only
+    else:  # a tagger that decodes no tags has scores of spans only
         uncertainties = [
             1 - (span.score or 0.0)
             for span in prediction.spans

@@ -15,7 +15,7 @@ WordEntity = tuple[int, int, str]  # first word, one past the last, label
 # Values of `ScoreRefiner.consistency_weight`; 1 would give all occurrences of a word one score.
 SMOOTHING_WEIGHTS = tuple(step / 10 for step in range(8))
 TRANSITION_WEIGHTS = tuple(step / 10 for step in range(9))
-TRANSITION_DECIMALS = 3  # as in the manifest, so that the served tier equals the evaluated one
+TRANSITION_DECIMALS = 3  # as in the manifest, so that the served tagger equals the evaluated one
 TRANSITION_PSEUDOCOUNT = 0.5  # added to the count of each legal transition (Jeffreys' prior)
 
 

@@ -152,7 +152,7 @@ class EncoderTagger(DocumentTagger):
 def assemble_encoder(
     runner: ModelRunner, folder: Path, manifest: Manifest, *, max_positions: int | None
 ) -> EncoderTagger:
-    """Build the tier of a version; raises `VersionInvalid` where its tokenizer cannot be read."""
+    """Build the tagger of a version; raises `VersionInvalid` where its tokenizer cannot be read."""
     with translate_load_errors(folder, manifest):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     window_config = WindowConfig(**manifest.config.get("reading", {}))

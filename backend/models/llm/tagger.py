@@ -154,7 +154,7 @@ class LLMTagger(DocumentTagger):
         return list(zip(map(self.tag_set.legalize, tags), logits, strict=True))
 
     def _draft_tags(self, documents: Sequence[Document]) -> list[list[int]] | None:
-        """The drafts as tags; labels that this tier lacks are drafted as O."""
+        """The drafts as tags; labels that this tagger lacks are drafted as O."""
         if self.drafter is None or self.decoding_mode != "verified":
             return None
         drafts = []

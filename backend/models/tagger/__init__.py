@@ -1,4 +1,4 @@
-"""What every tier can do, whatever model is behind it."""
+"""The interface of taggers: loaded versions of any tier."""
 
 import operator
 from abc import ABC, abstractmethod
@@ -36,7 +36,7 @@ class DocumentTagger(ABC):
     """Finds entities in documents.
 
     A subclass needs `predict`, and overrides all or none of `encode`, `run` and `decode`. The
-    server calls `run` on a thread of the tier, and the other two on the thread of a request.
+    server calls `run` on a thread of the tagger, and the other two on the thread of a request.
     """
 
     version: str  # named in every prediction
@@ -76,5 +76,5 @@ class DocumentTagger(ABC):
         """Values fitted on dev, for the manifest."""
         return {}
 
-    def warm_up(self) -> None:  # noqa: B027 (most tiers need none)
+    def warm_up(self) -> None:  # noqa: B027 (most taggers need none)
         """Prepare for the first request; called once, after loading."""

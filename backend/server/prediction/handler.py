@@ -37,7 +37,7 @@ READ_TIMEOUT_MESSAGE = (
 
 
 class PredictHandler:
-    """Answers requests with the predictions of a tier."""
+    """Answers requests with the predictions of a tagger."""
 
     def __init__(self, texts: TaskTextReader, limits: Limits, telemetry: Telemetry) -> None:
         self._texts, self._limits, self._telemetry = texts, limits, telemetry

@@ -1,4 +1,4 @@
-"""Holds the loaded version of a tier, and replaces it while requests run."""
+"""Holds the tagger of a tier, and replaces it while requests run."""
 
 import logging
 import threading
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 class ModelHolder:
     """The served version of a tier.
 
-    `load` turns a version folder into a tier; `find_upgrade` is called at each poll for a faster
-    tier of the served version.
+    `load` turns a version folder into a tagger; `find_upgrade` is called at each poll for a faster
+    tagger of the served version.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Queues prediction requests at a tier, in order, in small chunks and in shared batches.
+"""Queues prediction requests for a tagger, in order, in small chunks and in shared batches.
 
 Chunks keep one annotator from waiting for the whole batch of another. Requests that wait at the
 same time share a batch, because a forward pass over several documents costs less than several.
@@ -29,7 +29,7 @@ AdmissionCheck = Callable[[Sequence[float], float], None]
 class RequestScheduler:
     """Runs the versions of one tier for all requests.
 
-    `on_decoded` receives the decoding statistics of some documents, for tiers that have them.
+    `on_decoded` receives the decoding statistics of some documents, for taggers that have them.
     """
 
     def __init__(self, name: str, *, on_decoded: Callable[[DecodingStats], None]) -> None:
@@ -190,7 +190,7 @@ class Batcher:
                     return batch
 
     def _take_batch(self) -> list[WorkItem]:
-        """Take items from the front of the queue that one tier can run together."""
+        """Take items from the front of the queue that one tagger can run together."""
         batch: list[WorkItem] = []
         count = 0
         queued = sum(len(item.documents) for item in self._queue)

@@ -217,7 +217,7 @@ class UncertainTagger(CountingTagger):
 
 
 class SecondPassTagger(CountingTagger):
-    """The tier of the second pass."""
+    """The tagger of the second pass."""
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         return [replace(one, version="better-1") for one in super().predict(documents)]

@@ -1,4 +1,4 @@
-"""A test client of the app with a lexicon tier, and requests as Label Studio sends them."""
+"""A test client of the app with a lexicon tagger, and requests as Label Studio sends them."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -150,7 +150,7 @@ def test_request_within_the_time_limit_is_accepted(
 
 
 class Slow(DocumentTagger):
-    """A tier that accepts work and is slow."""
+    """A tagger that accepts work and is slow."""
 
     labels, version = ("Chemical",), "slow-1"
 

@@ -67,7 +67,7 @@ def pool(tmp_path: Path) -> str:
 
 @pytest.fixture
 def lexicons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replaces versions by lexicon tiers."""
+    """Replaces versions by lexicon taggers."""
     monkeypatch.setattr(select, "load_tagger_by_reference", lambda _, reference: TAGGERS[reference])
 
 

@@ -218,7 +218,7 @@ def test_median_and_95th_percentile_latency(
         ),
     ],
 )
-def test_tier_is_loaded_with_the_measured_options(
+def test_tagger_is_loaded_with_the_measured_options(
     setting: BenchmarkConfig, loaded: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[object] = []

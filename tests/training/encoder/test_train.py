@@ -60,7 +60,7 @@ def publish(trained, tmp_path):
 
 
 def assert_agree(one, other, *, within):
-    """Check that both tiers have nearly the same tag probabilities for each word of dev."""
+    """Check that both taggers have nearly the same tag probabilities for each word of dev."""
     assert one.runner.precision == other.runner.precision == "fp32"
     assert one.score_refiner == other.score_refiner
     for ours, theirs in zip(one.run(one.encode(DEV)), other.run(other.encode(DEV)), strict=True):

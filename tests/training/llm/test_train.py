@@ -177,7 +177,7 @@ def test_tag_is_target_in_its_slot_and_input_after_it():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_logits_equal_serving_logits(family):
-    """The training logits equal those of the tier, with padding and without a cache."""
+    """The training logits equal those of the tagger, with padding and without a cache."""
     model, planner = make_llm(family), planner_of()
     documents = toy_documents(4, sentences=2)
     lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)

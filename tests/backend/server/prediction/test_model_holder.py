@@ -195,7 +195,7 @@ def test_failed_load_is_retried_later(
 
 
 @pytest.mark.parametrize("error", [OpenVINOError("no such operation"), OSError("no process")])
-def test_failed_upgrade_keeps_the_served_tier(
+def test_failed_upgrade_keeps_the_served_tagger(
     store: ModelStore, publish: Publish, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = promoted(store, publish, 1)

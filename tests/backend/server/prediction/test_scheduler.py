@@ -64,7 +64,7 @@ def test_small_request_does_not_wait_for_a_large_one(scheduler: RequestScheduler
     assert len(order) == 21
 
 
-def test_replaced_tier_is_used_for_the_next_chunk(scheduler: RequestScheduler) -> None:
+def test_replaced_tagger_is_used_for_the_next_chunk(scheduler: RequestScheduler) -> None:
     documents = [Document("1", "Naloxone")]
     for version in ("1", "2", "1"):
         assert scheduler.predict(LexiconTagger(version), documents)[0].version == version
@@ -253,7 +253,7 @@ def test_two_threads_predict_concurrently(monkeypatch: pytest.MonkeyPatch) -> No
     until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
 
 
-def test_replaced_tier_is_released() -> None:
+def test_replaced_tagger_is_released() -> None:
     tagger = LexiconTagger("v")
     kept = weakref.ref(tagger)
     with batching() as (batcher, watched):
