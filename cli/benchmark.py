@@ -23,7 +23,7 @@ from tagalong.cli.terminal.tables import print_tables
 from tagalong.ner.errors import InputError, OpenVINOError, TagalongError
 from tagalong.ner.manifest import read_manifest
 from tagalong.ner.text_sanitizing import escape_unprintable
-from tagalong.ner.tiers import DEFAULT_TIER, LLM
+from tagalong.ner.tiers import DEFAULT_TIER, LLM, TIERS
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus import read_corpus
 
@@ -163,42 +163,36 @@ def choose_benchmark_configs(
 ) -> "tuple[list[BenchmarkConfig], list[str]]":
     """Choose the versions and runtimes to measure; an encoder is compiled if needed.
 
-    Without `encoder`, it is the default version; without `llm`, the current one, if any.
+    Without `encoder`, it is the default version. Without `llm`, and of every further tier, it is
+    the current one, if any.
 
     Returns the configs, and notes of one sentence each.
 
     Raises:
         RegistryError: If a version does not exist.
-        InputError: If a version has the other tier.
+        InputError: If a version has another tier.
     """
     from tagalong.backend.models.openvino.compile import should_use_openvino
+    from tagalong.backend.models.tier_specs import TIER_SPECS
     from tagalong.training.benchmark.measure import BenchmarkConfig
 
-    folder = _resolve_version_of_tier(store, encoder or DEFAULT_TIER, DEFAULT_TIER)
+    folder = store.resolve_in_tier(encoder or DEFAULT_TIER, DEFAULT_TIER)
+    labels = {*read_manifest(folder, verify=False).labels}
     runtimes, notes = _available_runtimes(folder)
     configs = [BenchmarkConfig(folder.name, folder, runtime) for runtime in runtimes]
-    if llm is None and store.current_version(LLM):
-        llm = LLM
-    if llm is not None:
-        other = _resolve_version_of_tier(store, llm, LLM)
-        labels, other_labels = (read_manifest(one, verify=False).labels for one in (folder, other))
-        drafter = folder if set(labels) & set(other_labels) else None  # as in serving
+    for tier in TIERS:
+        reference = (llm if tier == LLM else None) or (store.current_version(tier) and tier)
+        if tier == DEFAULT_TIER or not reference:
+            continue
+        other = store.resolve_in_tier(reference, tier)
+        drafts = TIER_SPECS[tier].drafter_tier == DEFAULT_TIER and not labels.isdisjoint(
+            read_manifest(other, verify=False).labels
+        )
+        drafter = folder if drafts else None  # as in serving
         configs.append(
-            BenchmarkConfig(other.name, other, LLM, drafter, use_openvino=should_use_openvino())
+            BenchmarkConfig(other.name, other, tier, drafter, use_openvino=should_use_openvino())
         )
     return configs, notes
-
-
-def _resolve_version_of_tier(store: ModelStore, reference: str, tier: str) -> Path:
-    folder = store.resolve(reference)
-    manifest = read_manifest(folder, verify=False)
-    if manifest.tier != tier:
-        raise InputError(
-            f"{manifest.version} has tier {manifest.tier!r}, not {tier!r}: give it "
-            f"with --{manifest.tier}",
-            code="version-of-another-tier",
-        )
-    return folder
 
 
 def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":

@@ -105,7 +105,7 @@ def rollback_cli(
 ) -> None:
     """Undo the last promotion: the version that was current before is current again.
 
-    Undoing the first promotion returns to the bundled encoder, or to no LLM.
+    Undoing the first promotion returns to the bundled version, or to none if the tier has none.
 
     Example: tagalong models rollback encoder
     """

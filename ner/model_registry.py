@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagalong.ner.current_version import read_current_version
-from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
+from tagalong.ner.errors import InputError, RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import SAFE_NAME_PATTERN, Manifest, is_version, read_manifest
-from tagalong.ner.tiers import DEFAULT_TIER, TIER_DISPLAY_NAMES, TIERS
+from tagalong.ner.tiers import DEFAULT_TIER, TIER_DISPLAY_NAMES, TIERS, TRAINABLE_TIERS
 
 BUNDLED_REFERENCE = "bundled"  # the reference of the version that Tagalong comes with
 MAX_LISTED_VERSIONS = 8  # in a message
@@ -104,6 +104,17 @@ class ModelRegistry:
             f"no model version is called {reference!r}: {self.describe_available()}"
         )
 
+    def resolve_in_tier(self, reference: str, tier: str) -> Path:
+        """Find the folder of a version, as `resolve`; raises `InputError` for another tier."""
+        folder = self.resolve(reference)
+        manifest = read_manifest(folder, verify=False)
+        if manifest.tier != tier:
+            raise InputError(
+                f"{manifest.version} is of tier {manifest.tier!r}: name a version of tier {tier!r}",
+                code="version-of-another-tier",
+            )
+        return folder
+
     def tier_folder(self, tier: str) -> Path:
         """The folder of a tier, which may not exist; raises `RegistryError` for an unsafe name."""
         return self.root / validate_name(tier)
@@ -149,10 +160,11 @@ class ModelRegistry:
 
     def _no_current_version_error(self, tier: str) -> VersionNotFound:
         if tier in TIERS and not self.version_names(tier):
-            return VersionNotFound(
-                f"no {TIER_DISPLAY_NAMES[tier]} has been trained: run `tagalong train {tier}`",
-                code="tier-not-trained",
-            )
+            name = TIER_DISPLAY_NAMES[tier]
+            message = f"no {name} has been trained: run `tagalong train {tier}`"
+            if tier not in TRAINABLE_TIERS:
+                message = f"tier {name!r} has no version: publish and promote one"
+            return VersionNotFound(message, code="tier-not-trained")
         return VersionNotFound(
             f"no version of tier {tier!r} is current, so promote one with `tagalong models "
             f"promote`: {self.describe_available(tier)}",

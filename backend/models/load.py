@@ -32,7 +32,7 @@ def load_tagger(folder: Path, **options: Unpack[LoadOptions]) -> DocumentTagger:
             return tagger
     raise VersionInvalid(
         f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
-        "Tagalong does not serve: choose an encoder version, or update Tagalong",
+        f"Tagalong does not serve: choose one of {', '.join(TIER_SPECS)}, or update Tagalong",
         code="unknown-tier",
     )
 
@@ -46,9 +46,9 @@ def load_version(
 ) -> DocumentTagger:
     """Load a version by reference, as `ModelRegistry.resolve` reads it; None for the default one.
 
-    The default encoder drafts for an LLM, and `use_openvino` holds for that too; `warn` gets a
-    sentence where it has to do without. Raises `VersionNotFound` if there is no such version, and
-    the errors of `load_tagger`.
+    The default version of the `drafter_tier` drafts, and `use_openvino` holds for that too. `warn`
+    gets a sentence where it cannot be loaded. Raises `VersionNotFound` if there is no such version,
+    and the errors of `load_tagger`.
     """
     folder = model_registry.resolve(reference or DEFAULT_TIER)
     manifest = read_manifest(folder, verify=False)
@@ -68,16 +68,16 @@ def load_drafter(
     use_openvino: bool = False,
     warn: Callable[[str], object] = log.warning,
 ) -> Drafter | None:
-    """Load the default version of a tier as the drafter of an LLM with some labels.
+    """Load the default version of a tier as the drafter of a version with some labels.
 
-    Returns its `predict`; None where it shares no label with the LLM, or cannot be loaded, of which
-    `warn` gets a sentence.
+    Returns its `predict`; None where it shares no label, or cannot be loaded, of which `warn` gets
+    a sentence.
     """
     try:
         folder = model_registry.resolve(tier)
         tagger = load_tagger(folder, use_openvino=use_openvino)
     except TagalongError as error:  # drafts change the cost of a prediction, never the prediction
-        warn(f"No {tier} drafts for the LLM: {error}")
+        warn(f"No {tier} drafts the tags: {error}")
         return None
     return None if set(tagger.labels).isdisjoint(labels) else tagger.predict
 

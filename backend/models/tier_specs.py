@@ -20,7 +20,7 @@ class TierSpec:
     # needs none of them.
     loaders: tuple[str, ...]
     drafter_tier: str | None = None  # its served version drafts the tags; None for no drafts
-    counts_decoding: bool = False
+    counts_decoding: bool = False  # `decoding_stats` of its taggers become metrics
 
     def import_loaders(self) -> Iterator[Loader]:
         """Import one loader after the other, as they are asked for."""

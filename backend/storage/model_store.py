@@ -44,7 +44,7 @@ from tagalong.ner.manifest import (
 )
 from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry, validate_name
 from tagalong.ner.tags import TagSet
-from tagalong.ner.tiers import TIERS
+from tagalong.ner.tiers import TIERS, TRAINABLE_TIERS
 
 
 class ModelStore(ModelRegistry):
@@ -211,7 +211,9 @@ class ModelStore(ModelRegistry):
             )
 
     def _no_promotion_error(self, tier: str) -> RegistryError:
-        advice = f"train a version first with `tagalong train {tier}`"
+        advice = "publish a version first"
+        if tier in TRAINABLE_TIERS:
+            advice = f"train a version first with `tagalong train {tier}`"
         if self.version_names(tier):
             versions = self.describe_available(tier)
             advice = f"promote a version with `tagalong models promote`: {versions}"

@@ -86,6 +86,14 @@ EncoderOption = Annotated[
 LlmOption = Annotated[
     str, typer.Option(help="LLM version; in a cascade, the version for the second pass.")
 ]
+VersionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--version",
+        help="Version of any tier, instead of --encoder or --llm; not for a cascade.",
+        show_default="the current one of the tier",
+    ),
+]
 LlmShareOption = Annotated[
     float,
     typer.Option(
@@ -152,6 +160,7 @@ def prelabel_cli(
     tier: TierOption = ENCODER,
     encoder: EncoderOption = ENCODER,
     llm: LlmOption = LLM,
+    version: VersionOption = None,
     llm_share: LlmShareOption = "20%",  # type: ignore[assignment] # it is parsed like typed text
     unlabeled: UnlabeledOption = False,
     view: ViewOption = None,
@@ -185,9 +194,14 @@ def prelabel_cli(
     _check_usage(source, out, options, dry=dry, label_config=label_config)
     open_engine = _choose_engine(engine, ray_address)
     load = partial(load_tagger_by_reference, use_openvino=True)
-    single = dict[str, str]({ENCODER: encoder, LLM: llm}).get(tier, tier)
-    passes = (encoder, llm) if tier == CASCADE else (single, None)
-    chosen = choose_models(open_store(models), *passes, load=load, second_pass_share=llm_share)
+    named = dict[str, str]({ENCODER: encoder, LLM: llm})
+    if tier == CASCADE and version is not None:
+        raise typer.BadParameter("name the versions of a cascade with --encoder and --llm")
+    passes = named if tier == CASCADE else {tier: version or named.get(tier, tier)}
+    store = open_store(models)
+    for tier_name, reference in passes.items():
+        store.resolve_in_tier(reference, tier_name)
+    chosen = choose_models(store, *passes.values(), load=load, second_pass_share=llm_share)
     with _open_source_and_sink(source, out, options, chosen, label_config) as source_and_sink:
         for note in source_and_sink.notes:
             print_warning(note)

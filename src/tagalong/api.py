@@ -87,7 +87,7 @@ def load(reference: str | None = None, *, models: AnyPath | None = None) -> Tagg
 
     Args:
         reference: Name of a version; ``"bundled"``, the one that comes with Tagalong;
-            ``"encoder"`` or ``"llm"``, the current one of a tier; or None, the default version.
+            a tier such as ``"llm"``, its current one; or None, the default version.
         models: Folder of model versions; None for that of ``TAGALONG_MODELS``, or ``models``.
 
     Returns:

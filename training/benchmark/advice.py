@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from tagalong.backend.pages import format_count, format_latency
 from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket
-from tagalong.ner.tiers import DEFAULT_TIER, TIER_DISPLAY_NAMES
+from tagalong.ner.tiers import DEFAULT_TIER, LLM, TIER_DISPLAY_NAMES
 from tagalong.training.benchmark.known_scores import MIN_GOLD_ENTITIES, VersionScores
 from tagalong.training.benchmark.measure import (
     MIN_DOCUMENTS_FOR_P95,
@@ -90,11 +90,12 @@ def recommend_tiers(
         by_tier[result.tier].append(result)
     fastest = [_lowest_latency_result(of_tier, requirements) for of_tier in by_tier.values()]
     best = {tier: _highest_throughput_result(of_tier) for tier, of_tier in by_tier.items()}
-    default = best.get(DEFAULT_TIER)
-    other = next((one for tier, one in best.items() if tier != DEFAULT_TIER), None)
+    others = dict(best)
+    default = others.pop(DEFAULT_TIER, None)
     batch = format_count(requirements.batch_documents, "document")
     sentences = [_recommend_real_time(fastest, results, scores, requirements)]
-    if default is not None and other is not None:
+    pairs = [(default, other) for other in others.values()] if default is not None else []
+    for default, other in pairs:
         ratio = _format_speed_ratio(default.documents_per_second / other.documents_per_second)
         sentences.append(
             f"A batch of {batch} takes the {_tier_name(default)} "
@@ -102,19 +103,20 @@ def recommend_tiers(
             f"{_describe_runtime(default, results)}, and the {_tier_name(other)} "
             f"{_format_batch_cost(other, requirements)}, {ratio}."
         )
-        return (*sentences, *_recommend_batches(default, other, scores, requirements))
-    only = next(iter(best.values()))  # one tier at least was measured
-    sentences.append(
-        f"A batch of {batch} takes {_format_batch_cost(only, requirements)} on "
-        f"{_describe_runtime(only, results)}."
-    )
+        sentences += _recommend_batches(default, other, scores, requirements)
+    if not pairs:
+        only = next(iter(best.values()))  # one tier at least was measured
+        sentences.append(
+            f"A batch of {batch} takes {_format_batch_cost(only, requirements)} on "
+            f"{_describe_runtime(only, results)}."
+        )
     unmeasured = next((config for config in failed if config.tier not in best), None)
     if unmeasured is not None:
         sentences.append(
             f"The {_tier_name(unmeasured)} {unmeasured.version} could not be measured: "
             "see the note."
         )
-    elif other is None:
+    elif LLM not in best:
         sentences.append(
             "There is no LLM to compare. The paper measured 2 to 8 points more F1 at 40 to 220 "
             "times the cost, mostly for entities of three words or more: where that counts, "
@@ -233,7 +235,7 @@ def _recommend_batches(
     is_noise_unknown = interval is None and not has_other_gold
     noise = f" Whether that is more than noise is unknown: {compare}" if is_noise_unknown else ""
     sentences.append(f"For batches that matter: the {_tier_name(other)}, with {points}.{noise}")
-    if _is_gain_mostly_long(default_scores, other_scores):
+    if other.tier == LLM and _is_gain_mostly_long(default_scores, other_scores):
         sentences.append(
             "Most of that is in long entities: `tagalong prelabel --tier cascade --encoder "
             f"{default.version} --llm {other.version}{requirements.models_option}` uses the "

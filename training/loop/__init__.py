@@ -1,1 +1,1 @@
-"""The training loop that both tiers share."""
+"""The training loop of models in PyTorch."""

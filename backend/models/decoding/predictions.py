@@ -1,4 +1,4 @@
-"""Decode the tag scores of a document to entities and confidences, in both tiers alike."""
+"""Decode the tag scores of a document to entities and confidences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -51,7 +51,7 @@ from tagalong.ner.manifest import Manifest, hash_file, manifest_digest, read_man
 from tagalong.ner.tiers import ENCODER
 from tagalong.ner.words import word_offsets
 
-COMPILED_TIERS = (ENCODER,)  # the tiers that OpenVINO can run
+COMPILED_TIERS = (ENCODER,)  # their taggers may set `can_use_openvino`
 MAX_QUANTIZATION_WINDOWS = 100  # twice as many changed no F1 by a tenth of a point
 MAX_CHECK_DOCUMENTS = 500
 ABSTRACTS_PATH = Path(__file__).parent / "abstracts.jsonl"

@@ -200,6 +200,12 @@ def test_journal_of_another_source_is_refused_and_new_version_starts_over(
     version = publish_swapped(tmp_path / "m", "swapped")
     _, said = ran(capsys, *command(one, out, "--encoder", version))
     assert f"{version} starts it again" in " ".join(said.split())
+    _, said = ran(capsys, *command(one, out, "--tier", "llm", "--version", version), code=1)
+    failed(said, "version-of-another-tier")
+    _, said = ran(capsys, *command(one, out, "--tier", "cascade", "--version", version), code=2)
+    assert "--encoder and --llm" in " ".join(said.replace("│", " ").split())
+    out.unlink()
+    ran(capsys, *command(one, out, "--version", version))
     assert {line["model_version"] for line in lines_of(out)} == {version}
 
 

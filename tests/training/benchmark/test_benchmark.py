@@ -20,6 +20,7 @@ from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import OutOfMemoryError, TagalongError
 from tagalong.ner.manifest import read_manifest
 from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.tiers import TIER_DISPLAY_NAMES
 from tagalong.training.benchmark import measure
 from tagalong.training.benchmark.advice import (
     ServingRequirements,
@@ -87,6 +88,21 @@ def report_of(*timings: BenchmarkResult, **changes) -> BenchmarkReport:
         "machine": "2 CPUs",
     }
     return BenchmarkReport(**known | changes)
+
+
+def test_every_tier_is_compared_with_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "TIERS", ("encoder", "llm", "terms"))
+    monkeypatch.setitem(TIER_DISPLAY_NAMES, "terms", "terms")
+    terms = replace(ENCODER, version="listed", runtime="terms", documents_per_second=500.0)
+    known = {"small": FOUND, "large": BETTER, "listed": BETTER}
+    advice = " ".join(recommend_tiers([ENCODER, LLM, terms], known, NEED))
+    assert "GOLD --against small" in advice
+    for version in ("large", "listed"):
+        assert f"`tagalong evaluate {version} GOLD" in advice
+    assert "--llm large" in advice
+    assert "--llm listed" not in advice
+    advice = " ".join(recommend_tiers([ENCODER, terms], known, NEED))
+    assert "There is no LLM to compare" in advice
 
 
 @given(st.lists(st.floats(0, 9), min_size=1), st.floats(0, 1))

@@ -4,10 +4,15 @@ from pathlib import Path
 
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import TrainingError
-from tagalong.training.jobs.tier_trainers import read_retraining_recipe
+from tagalong.ner.tiers import TRAINABLE_TIERS
+from tagalong.training.jobs.tier_trainers import TIER_TRAINERS, read_retraining_recipe
 from tests.errors import raises
 
 
 def test_tier_without_trainer_is_refused(tmp_path: Path) -> None:
     with raises(TrainingError, "tier-without-trainer"):
         read_retraining_recipe(ModelStore(tmp_path), "toy", None)
+
+
+def test_every_trainable_tier_has_a_trainer() -> None:
+    assert TIER_TRAINERS.keys() == set(TRAINABLE_TIERS)
