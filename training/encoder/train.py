@@ -11,10 +11,11 @@ from torch import nn
 
 from tagalong.backend.models.base_models.adapters import is_peft_model
 from tagalong.backend.models.base_models.base_model import CLASSIFIER_HEAD_NAMES
+from tagalong.backend.models.base_models.load_errors import translate_load_errors
 from tagalong.backend.models.base_models.save import save_model
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tagger import EncoderTagger, translate_load_errors
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.text.windows import WindowEncoder
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest

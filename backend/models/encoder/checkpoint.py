@@ -7,13 +7,10 @@ from transformers import PreTrainedModel
 
 from tagalong.backend.models.base_models.adapters import is_adapter, load_adapter
 from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.base_models.load_errors import translate_load_errors
 from tagalong.backend.models.base_models.load_options import LoadOptions, Precision
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tagger import (
-    EncoderTagger,
-    assemble_encoder,
-    translate_load_errors,
-)
+from tagalong.backend.models.encoder.tagger import EncoderTagger, assemble_encoder
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.tags import TagSet
 

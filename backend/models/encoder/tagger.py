@@ -3,18 +3,17 @@
 Windows of similar length share a batch. The scores of a word do not depend on its runner or batch.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
+from tagalong.backend.models.base_models.load_errors import translate_load_errors
 from tagalong.backend.models.decoding.predictions import (
     ScoreRefiner,
     decode_prediction,
@@ -26,7 +25,6 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.text.subwords import WordOffsets
 from tagalong.backend.models.text.windows import EncodedWindow, WindowConfig, WindowEncoder
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
@@ -164,16 +162,3 @@ def assemble_encoder(
         temperature=float(manifest.calibration.get("temperature", 1.0)),
         score_refiner=ScoreRefiner.from_json(manifest.calibration),
     )
-
-
-@contextmanager
-def translate_load_errors(folder: Path, manifest: Manifest) -> Iterator[None]:
-    """Raise `VersionInvalid` for the errors of a library that cannot load a version."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise VersionInvalid(
-            f"version {manifest.version} in {folder} could not be loaded ({error}): train it "
-            "again, or roll back to another version",
-            code="version-not-loadable",
-        ) from error

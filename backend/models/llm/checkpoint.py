@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from tagalong.backend.models.base_models.adapters import is_adapter, load_adapter
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.base_models.four_bit import four_bit_unavailable_reason
+from tagalong.backend.models.base_models.load_errors import translate_load_errors
 from tagalong.backend.models.base_models.load_options import (
     BaseModelCache,
     LoadOptions,
@@ -19,7 +20,6 @@ from tagalong.backend.models.base_models.load_options import (
     WeightsMode,
 )
 from tagalong.backend.models.base_models.precision import weights_dtype
-from tagalong.backend.models.encoder.tagger import translate_load_errors
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder, read_verbalizers
 from tagalong.backend.models.llm.scorer import TagScorer
 from tagalong.backend.models.llm.slot_decoder import SlotDecoder
