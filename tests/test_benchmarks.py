@@ -11,8 +11,8 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.load import load_version
 from tagalong.ner.model_registry import ModelRegistry
-from tests.bench.rewrite import PAGES, ROOT, benchmarks
-from tests.bench.server_direct import Timed, answer
+from tests.bench.rewrite import PAGES, ROOT, find_benchmarks
+from tests.bench.server_direct import TimedRunner, answer
 
 REWRITE = ROOT / "tests" / "bench" / "rewrite.py"
 PAGE = """# Page
@@ -79,20 +79,24 @@ def test_only_selected_benchmarks_run(page: Path) -> None:
 
 
 def test_every_benchmark_is_on_a_page() -> None:
-    commands = [found for page in PAGES for found, _ in benchmarks(page.read_text("utf-8"))]
-    named = {name for found in commands for name in re.findall(r"tests/bench/\w+\.py", found)}
-    there = {
+    commands = [
+        command for page in PAGES for command, _ in find_benchmarks(page.read_text("utf-8"))
+    ]
+    documented = {
+        name for command in commands for name in re.findall(r"tests/bench/\w+\.py", command)
+    }
+    files = {
         path.relative_to(ROOT).as_posix()
         for kind in ("bench", "check")
         for path in (ROOT / "tests" / "bench").glob(f"{kind}_*.py")
     }
-    assert named == there
+    assert documented == files
 
 
 def test_forward_passes_are_timed_inside_a_prediction() -> None:
     tagger = load_version(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER))
     assert isinstance(tagger, EncoderTagger)
-    tagger.runner = Timed(tagger.runner)
+    tagger.runner = TimedRunner(tagger.runner)
     timed = answer(tagger, ["Naloxone reverses clonidine."])
     assert 0 < timed["bare"] < timed["seconds"]
     assert len(timed["spans"]) == 2

@@ -24,12 +24,12 @@ COLUMNS = (
     "words",
 )
 AXES = (("documents", 1, "documents annotated"), ("words", 1000, "thousands of words read"))
-SHADES = {"random": "black", "mixed": "crimson"}  # the main comparison
+HIGHLIGHT_COLORS = {"random": "black", "mixed": "crimson"}  # the main comparison
 Curves = Mapping[str, Mapping[int, Mapping[int, Mapping[str, float]]]]  # strategy, seed, documents
 
 
-def curves_of(lines: Sequence[Mapping[str, Any]], corpus: str) -> Curves:
-    """The points of a corpus by strategy, seed and number of documents."""
+def group_curves(lines: Sequence[Mapping[str, Any]], corpus: str) -> Curves:
+    """Group the points of a corpus by strategy, seed and number of documents."""
     curves: defaultdict[str, dict[int, dict[int, Any]]] = defaultdict(dict)
     for line in lines:
         if line["corpus"] == corpus:
@@ -38,8 +38,8 @@ def curves_of(lines: Sequence[Mapping[str, Any]], corpus: str) -> Curves:
     return curves
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half of its 95 % interval (Student's t over seeds)."""
+def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
+    """Compute a mean and half the width of its 95 % interval (Student's t over seeds)."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, float("nan")
@@ -49,35 +49,37 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 def format_mean(values: Sequence[float], *, sign: str = "") -> str:
     """Format a mean with its interval."""
-    mean, half = spread(values)
-    return f"{mean:{sign}.4f} ({mean - half:{sign}.4f} to {mean + half:{sign}.4f})"
+    mean, half_width = mean_and_half_width(values)
+    return f"{mean:{sign}.4f} ({mean - half_width:{sign}.4f} to {mean + half_width:{sign}.4f})"
 
 
-def gains(
-    curves: Curves, name: str, at: int, *, over: str = "random", there: int | None = None
+def compute_gains(
+    curves: Curves, name: str, count: int, *, other: str = "random", other_count: int | None = None
 ) -> list[float]:
-    """F1 over that of another strategy, by seed: both start with the same documents."""
-    ours, theirs = curves[name], curves.get(over, {})
-    there = at if there is None else there
-    shared = sorted(ours.keys() & theirs.keys())
-    return [ours[seed][at]["f1"] - theirs[seed][there]["f1"] for seed in shared]
+    """Compute differences from the F1 of another strategy, by seed.
+
+    Both start with the same documents.
+    """
+    points, other_points = curves[name], curves.get(other, {})
+    other_count = count if other_count is None else other_count
+    shared = sorted(points.keys() & other_points.keys())
+    return [points[seed][count]["f1"] - other_points[seed][other_count]["f1"] for seed in shared]
 
 
-def gains_by_words(curves: Curves, name: str, at: int) -> list[float]:
-    """F1 over that of as many words of random documents, interpolated between the points."""
-    ours, random = curves[name], curves.get("random", {})
-    found = []
-    for seed in sorted(ours.keys() & random.keys()):
-        points = [random[seed][count] for count in sorted(random[seed])]
-        words, scores = ([point[key] for point in points] for key in ("words", "f1"))
-        found.append(
-            ours[seed][at]["f1"] - float(np.interp(ours[seed][at]["words"], words, scores))
-        )
-    return found
+def compute_gains_by_words(curves: Curves, name: str, count: int) -> list[float]:
+    """Compute differences from the F1 of as many words of random documents, interpolated."""
+    points, random_points = curves[name], curves.get("random", {})
+    gains = []
+    for seed in sorted(points.keys() & random_points.keys()):
+        by_count = [random_points[seed][number] for number in sorted(random_points[seed])]
+        words, scores = ([point[key] for point in by_count] for key in ("words", "f1"))
+        point = points[seed][count]
+        gains.append(point["f1"] - float(np.interp(point["words"], words, scores)))
+    return gains
 
 
-def worth(curves: Curves, f1: float) -> str:
-    """Number of random documents with the same F1, interpolated on the mean curve."""
+def count_equivalent_documents(curves: Curves, f1: float) -> str:
+    """Count the random documents with the same F1, interpolated on the mean curve."""
     by_count = next(iter(curves["random"].values())).keys()
     means = [
         float(np.mean([points[count]["f1"] for points in curves["random"].values()]))
@@ -88,63 +90,64 @@ def worth(curves: Curves, f1: float) -> str:
     return f"{np.interp(f1, np.maximum.accumulate(means), list(by_count)):.0f}"
 
 
-def tables_of(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: a table for each corpus, and the answer to the main question."""
+def format_tables(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Format a Markdown table and a summary for each corpus."""
     parts = []
     for corpus in dict.fromkeys(line["corpus"] for line in lines):
-        curves = curves_of(lines, corpus)
+        curves = group_curves(lines, corpus)
         head = f"| {' | '.join(COLUMNS)} |"
         rows = [f"**{corpus}**", "", head, "|---|---:|---|---|---|---|---|---:|"]
-        rows += [_row(curves, name) for name in curves]
-        parts += [*rows, "", *_answer(curves), ""]
+        rows += [_format_row(curves, name) for name in curves]
+        parts += [*rows, "", *_summarize(curves), ""]
     return "\n".join(parts)
 
 
-def _row(curves: Curves, name: str) -> str:
-    """The results of one strategy."""
+def _format_row(curves: Curves, name: str) -> str:
+    """Format the results of one strategy."""
     seeds = list(curves[name].values())
-    by_count, by_words = gains(curves, name, 120), gains_by_words(curves, name, 120)
-    compared = name != "random" and by_count
+    gains_by_count = compute_gains(curves, name, 120)
+    gains_by_words = compute_gains_by_words(curves, name, 120)
+    has_gains = name != "random" and gains_by_count
     cells = [
         name,
         str(len(seeds)),
         format_mean([points[60]["f1"] for points in seeds]),
         format_mean([points[120]["f1"] for points in seeds]),
-        format_mean(by_count, sign="+") if compared else "",
-        format_mean(by_words, sign="+") if compared else "",
+        format_mean(gains_by_count, sign="+") if has_gains else "",
+        format_mean(gains_by_words, sign="+") if has_gains else "",
         f"{np.mean([points[120]['f1_long'] for points in seeds]):.4f}",
         f"{np.mean([points[120]['words'] for points in seeds]):,.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _answer(curves: Curves) -> list[str]:
-    """Whether 120 chosen documents are worth 200 random ones."""
+def _summarize(curves: Curves) -> list[str]:
+    """Compare 120 selected documents with 200 random ones."""
     if not {"random", "mixed"} <= curves.keys():
         return []
-    goal = format_mean([points[200]["f1"] for points in curves["random"].values()])
-    behind = format_mean(gains(curves, "mixed", 120, there=200), sign="+")
+    random_f1 = format_mean([points[200]["f1"] for points in curves["random"].values()])
+    difference = format_mean(compute_gains(curves, "mixed", 120, other_count=200), sign="+")
     mean = float(np.mean([points[120]["f1"] for points in curves["mixed"].values()]))
     return [
-        f"200 random documents: {goal}. 120 of the mixed strategy, over that: {behind}; they are "
-        f"worth {worth(curves, mean)} random ones."
+        f"200 random documents: {random_f1}. 120 of the mixed strategy, over that: {difference}; "
+        f"they are worth {count_equivalent_documents(curves, mean)} random ones."
     ]
 
 
-def figures_of(lines: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """One figure for each corpus: by documents, and by the words in them."""
+def draw_figures(lines: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Draw a figure for each corpus: F1 by documents and by words."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for corpus in dict.fromkeys(line["corpus"] for line in lines):
-        curves = curves_of(lines, corpus)
-        figure, sides = plt.subplots(1, 2, figsize=(9.6, 4.0), dpi=100, sharey=True)
-        for side, (key, unit, title) in zip(sides, AXES, strict=True):
+        curves = group_curves(lines, corpus)
+        figure, all_axes = plt.subplots(1, 2, figsize=(9.6, 4.0), dpi=100, sharey=True)
+        for axes, (key, unit, title) in zip(all_axes, AXES, strict=True):
             for name, seeds in curves.items():
-                _draw(side, name, list(seeds.values()), key, unit)
-            side.set_xlabel(title)
-            side.grid(alpha=0.3)
-        sides[0].set_ylabel("strict F1")
-        sides[1].legend(fontsize=8)
+                _draw_curve(axes, name, list(seeds.values()), key, unit)
+            axes.set_xlabel(title)
+            axes.grid(alpha=0.3)
+        all_axes[0].set_ylabel("strict F1")
+        all_axes[1].legend(fontsize=8)
         n_seeds = max(map(len, curves.values()))
         figure.suptitle(f"{corpus}: mean of {n_seeds} seeds; shaded, 95 % intervals")
         figure.tight_layout()
@@ -154,21 +157,25 @@ def figures_of(lines: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     return paths
 
 
-def _draw(side: Any, name: str, seeds: Sequence[Mapping[int, Any]], key: str, unit: int) -> None:
-    """The mean curve of a strategy."""
+def _draw_curve(
+    axes: Any, name: str, seeds: Sequence[Mapping[int, Any]], key: str, unit: int
+) -> None:
+    """Draw the mean curve of a strategy."""
     counts = sorted(seeds[0])
-    at = [np.mean([points[count][key] for points in seeds]) / unit for count in counts]
-    spreads = [spread([points[count]["f1"] for points in seeds]) for count in counts]
-    means, halves = (np.array(one) for one in zip(*spreads, strict=True))
-    bold = name in SHADES
-    [line] = side.plot(
-        *(at, means),
+    x = [np.mean([points[count][key] for points in seeds]) / unit for count in counts]
+    intervals = [mean_and_half_width([points[count]["f1"] for points in seeds]) for count in counts]
+    means, half_widths = (np.array(values) for values in zip(*intervals, strict=True))
+    highlighted = name in HIGHLIGHT_COLORS
+    [line] = axes.plot(
+        *(x, means),
         label=name,
-        color=SHADES.get(name),
-        linewidth=2.2 if bold else 1.0,
+        color=HIGHLIGHT_COLORS.get(name),
+        linewidth=2.2 if highlighted else 1.0,
         marker="o",
-        markersize=4 if bold else 2.5,
-        zorder=3 if bold else 2,
+        markersize=4 if highlighted else 2.5,
+        zorder=3 if highlighted else 2,
     )
-    if bold:
-        side.fill_between(at, means - halves, means + halves, color=line.get_color(), alpha=0.12)
+    if highlighted:
+        axes.fill_between(
+            x, means - half_widths, means + half_widths, color=line.get_color(), alpha=0.12
+        )

@@ -50,17 +50,16 @@ from tagalong.training.curate.selection_options import (
 from tagalong.training.curate.strategies import STRATEGIES, select_from_pool
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
-from tagalong.training.evaluation.evaluate import EvaluationOptions as Judging
-from tagalong.training.evaluation.evaluate import evaluate
+from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
-from tests.bench.active_report import figures_of, tables_of
+from tests.bench.active_report import draw_figures, format_tables
 from tests.bench.corpora import DATA, read_documents
 
 CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # evaluated on; NCBI-disease has no test here
 LABELS = {"BC5CDR": ("Chemical", "Disease"), "NCBI-disease": ("Disease",)}
-QUESTION: tuple[StrategyName, ...] = ("random", "mixed")  # the main comparison, so it runs first
-OTHERS: tuple[StrategyName, ...] = (
+MAIN_STRATEGIES: tuple[StrategyName, ...] = ("random", "mixed")  # run first
+OTHER_STRATEGIES: tuple[StrategyName, ...] = (
     "uncertainty",
     "margin",
     "least-confidence",
@@ -69,10 +68,11 @@ OTHERS: tuple[StrategyName, ...] = (
     "k-means",
     "long",
 )
-EARLIER, START, ROUNDS, LAST = 10, 20, (60, 120), 200  # annotated documents
-JUDGED, STOPPED = 100, 16  # documents of fixed samples
-LAYERS, PASSES = 3, 4
-TOKENS, RATE = 512, 8e-4  # padded tokens of a step
+# Annotated documents: of the first model of `disagreement`, at the start, and after each round.
+EARLIER_DOCUMENTS, START_DOCUMENTS, ROUND_DOCUMENTS, LAST_DOCUMENTS = 10, 20, (60, 120), 200
+TEST_DOCUMENTS, DEV_DOCUMENTS = 100, 16  # documents of fixed samples
+LAYERS, REPEATS = 3, 4
+BATCH_TOKENS, LEARNING_RATE = 512, 8e-4  # padded tokens of a step
 
 
 @dataclass(frozen=True)
@@ -91,72 +91,78 @@ class Learner:
 
     labelled: Sequence[Document]
     tagger: EncoderTagger
-    before: EncoderTagger
+    previous_tagger: EncoderTagger
 
 
 @lru_cache
-def read(name: str) -> Corpus:
+def load_corpus(name: str) -> Corpus:
     """Read a corpus and sample it by text, with the same result in every run."""
-    train = deduplicate_pool(read_documents(DATA / name / "train.jsonl"), seed=1).documents
+    pool = deduplicate_pool(read_documents(DATA / name / "train.jsonl"), seed=1).documents
     test = deduplicate_pool(
-        read_documents(DATA / name / f"{CORPORA[name]}.jsonl"), train, seed=1
+        read_documents(DATA / name / f"{CORPORA[name]}.jsonl"), pool, seed=1
     ).documents
-    return Corpus(name, train[STOPPED:], test[:JUDGED], train[:STOPPED])
+    return Corpus(name, pool[DEV_DOCUMENTS:], test[:TEST_DOCUMENTS], pool[:DEV_DOCUMENTS])
 
 
 @lru_cache
-def base() -> BaseModelRef:
-    """MiniLM without its upper layers."""
-    whole = Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path)
+def make_base_model() -> BaseModelRef:
+    """Save MiniLM without its upper layers."""
+    source = Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path)
     folder = Path(tempfile.mkdtemp(prefix="active-base-"))
-    model = AutoModel.from_pretrained(whole)
+    model = AutoModel.from_pretrained(source)
     model.encoder.layer = ModuleList(list(model.encoder.layer)[:LAYERS])
     model.config.num_hidden_layers = LAYERS
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(whole / name, folder)
+        shutil.copy(source / name, folder)
     return BaseModelRef(str(folder))
 
 
-def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTagger:
-    """Train with several passes over the data between validations, which cost as much."""
+def train(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTagger:
+    """Train an encoder; a validation costs as much as an epoch, so an epoch repeats the data."""
     schedule = Schedule(
         epochs=1,
-        learning_rate=RATE,
-        batch_tokens=TOKENS,
+        learning_rate=LEARNING_RATE,
+        batch_tokens=BATCH_TOKENS,
         ema_decay=0.0,
         dropout_start_ratio=1 / 3,
         save_every=1_000_000,
         seed=seed,
     )
     recipe = EncoderRecipe(
-        base=base(),
+        base=make_base_model(),
         window_config=WindowConfig(512, 48),
         train_window_config=WindowConfig(256, 16),
         schedule=schedule,
         dropout=0.1,
     )
-    # The same order for all: training must not depend on the order of choice.
+    # One order for all strategies: training must not depend on the order of selection.
     documents = deduplicate_pool(documents, seed=seed).documents
     with tempfile.TemporaryDirectory() as folder:
         return train_encoder(
-            TrainDevSplit([*documents] * PASSES, corpus.dev, LABELS[corpus.name]),
+            TrainDevSplit([*documents] * REPEATS, corpus.dev, LABELS[corpus.name]),
             recipe=recipe,
             state_path=Path(folder) / "state",
         ).tagger
 
 
 @lru_cache(maxsize=1)
-def begin(corpus: Corpus, seed: int) -> Learner:
-    """The documents that every strategy starts with."""
-    drawn = [choice.document for choice in choices(corpus, "random", START, seed)]
-    return Learner(drawn, learn(corpus, drawn, seed), before=learn(corpus, drawn[:EARLIER], seed))
+def start_learner(corpus: Corpus, seed: int) -> Learner:
+    """Train on the documents that every strategy starts with."""
+    documents = [
+        choice.document for choice in select_documents(corpus, "random", START_DOCUMENTS, seed)
+    ]
+    return Learner(
+        documents,
+        train(corpus, documents, seed),
+        previous_tagger=train(corpus, documents[:EARLIER_DOCUMENTS], seed),
+    )
 
 
-def choices(
+def select_documents(
     corpus: Corpus, name: StrategyName, count: int, seed: int, learner: Learner | None = None
 ) -> list[SelectedDocument]:
-    """Choose documents; only the mixed strategy, the default, keeps its random share."""
+    """Select documents; only the mixed strategy, the default, keeps its random share."""
     labelled = learner.labelled if learner else ()
     documents = deduplicate_pool(corpus.pool, labelled, seed=seed).documents
     options = SelectionOptions(
@@ -166,11 +172,11 @@ def choices(
         return select_from_pool(
             Pool(documents, [Prediction((), 0.5, "")] * len(documents)), options
         )
-    compares = STRATEGIES[name].compares_models
+    compares_models = STRATEGIES[name].compares_models
     pool = Pool(
         documents,
         learner.tagger.predict(documents),
-        learner.before.predict(documents) if compares else (),
+        learner.previous_tagger.predict(documents) if compares_models else (),
         deduplicate_pool(labelled, seed=seed).documents,
         embed=partial(embed_documents, learner.tagger),
         tag_distributions=partial(predict_tag_distributions, learner.tagger),
@@ -178,35 +184,42 @@ def choices(
     return select_from_pool(pool, options)
 
 
-def curve(corpus: Corpus, name: StrategyName, seed: int) -> Iterator[dict[str, Any]]:
+def compute_curve(corpus: Corpus, name: StrategyName, seed: int) -> Iterator[dict[str, Any]]:
     """Compute the points of a learning curve."""
-    learner = begin(corpus, seed)
-    yield judged(corpus, learner)
-    rounds = (START, *ROUNDS, LAST) if name == "random" else (START, *ROUNDS)
-    for before, after in pairwise(rounds):
-        new = [one.document for one in choices(corpus, name, after - before, seed, learner)]
-        labelled = [*learner.labelled, *new]
-        learner = Learner(labelled, learn(corpus, labelled, seed), before=learner.tagger)
-        yield judged(corpus, learner)
+    learner = start_learner(corpus, seed)
+    yield evaluate_learner(corpus, learner)
+    rounds = (
+        (START_DOCUMENTS, *ROUND_DOCUMENTS, LAST_DOCUMENTS)
+        if name == "random"
+        else (START_DOCUMENTS, *ROUND_DOCUMENTS)
+    )
+    for previous, current in pairwise(rounds):
+        selected = [
+            choice.document
+            for choice in select_documents(corpus, name, current - previous, seed, learner)
+        ]
+        labelled = [*learner.labelled, *selected]
+        learner = Learner(labelled, train(corpus, labelled, seed), previous_tagger=learner.tagger)
+        yield evaluate_learner(corpus, learner)
 
 
-def judged(corpus: Corpus, learner: Learner) -> dict[str, Any]:
+def evaluate_learner(corpus: Corpus, learner: Learner) -> dict[str, Any]:
     """Compute one point of a curve."""
     report = evaluate(
-        corpus.test, learner.tagger.predict(corpus.test), options=Judging(resamples=1)
+        corpus.test, learner.tagger.predict(corpus.test), options=EvaluationOptions(resamples=1)
     )
     return {
         "documents": len(learner.labelled),
-        "words": sum(len(word_offsets(one.text)) for one in learner.labelled),
-        "entities": sum(len(one.spans) for one in learner.labelled),
+        "words": sum(len(word_offsets(document.text)) for document in learner.labelled),
+        "entities": sum(len(document.spans) for document in learner.labelled),
         "f1": report.overall.strict.counts.f1,
         "f1_long": report.by_length["3+"].strict.counts.f1,
     }
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Whether this process may compute a curve, and no other process does."""
+def claim_curve(path: Path) -> Iterator[bool]:
+    """Lock a curve; yields whether no other process computes it."""
     with path.open("a") as lock:
         try:
             flock(lock, LOCK_EX | LOCK_NB)
@@ -216,17 +229,17 @@ def claimed(path: Path) -> Iterator[bool]:
             yield True
 
 
-def done(results: Path) -> list[dict[str, Any]]:
+def read_results(results: Path) -> list[dict[str, Any]]:
     """Read the finished curves."""
     lines = [line for path in sorted(results.glob("*.jsonl")) for line in path.open()]
     return [json.loads(line) for line in lines]
 
 
-def order_of_work(seeds: int) -> list[tuple[int, str, StrategyName]]:
-    """Order seeds before strategies, so that a stopped run has as much of every curve."""
+def list_curves(seeds: int) -> list[tuple[int, str, StrategyName]]:
+    """List seed, corpus and strategy of all curves, in the order of computation."""
     return [
         (seed, corpus, name)
-        for names in (QUESTION, OTHERS)
+        for names in (MAIN_STRATEGIES, OTHER_STRATEGIES)
         for seed in range(seeds)
         for corpus in CORPORA
         for name in names
@@ -240,28 +253,28 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, default=Path("docs/figures"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--corpus", choices=CORPORA)
-    parser.add_argument("--strategy", choices=QUESTION + OTHERS)
+    parser.add_argument("--strategy", choices=MAIN_STRATEGIES + OTHER_STRATEGIES)
     parser.add_argument("--show", action="store_true", help="print finished results only")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
-    for seed, corpus, name in [] if options.show else order_of_work(options.seeds):
+    for seed, corpus, name in [] if options.show else list_curves(options.seeds):
         if options.corpus not in (None, corpus) or options.strategy not in (None, name):
             continue
         key = f"{corpus}-{name}-{seed}"
-        with claimed(options.results / f".{key}") as mine:
-            if not mine or any(line["key"] == key for line in done(options.results)):
+        with claim_curve(options.results / f".{key}") as is_claimed:
+            if not is_claimed or any(line["key"] == key for line in read_results(options.results)):
                 continue
-            began = time.process_time()
-            points = list(curve(read(corpus), name, seed))
+            start = time.process_time()
+            points = list(compute_curve(load_corpus(corpus), name, seed))
             line = {"key": key, "corpus": corpus, "strategy": name, "seed": seed, "points": points}
-            line["seconds"] = time.process_time() - began
+            line["seconds"] = time.process_time() - start
             with (options.results / f"{corpus}.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
-        figures = ", ".join(f"{point['f1']:.4f}" for point in points)
-        print(f"{key}: {figures} in {line['seconds']:.0f} s", flush=True)
-    lines = done(options.results)
-    print(tables_of(lines))
-    figures_of(lines, options.figures)
+        f1_scores = ", ".join(f"{point['f1']:.4f}" for point in points)
+        print(f"{key}: {f1_scores} in {line['seconds']:.0f} s", flush=True)
+    lines = read_results(options.results)
+    print(format_tables(lines))
+    draw_figures(lines, options.figures)
 
 
 if __name__ == "__main__":

@@ -33,26 +33,26 @@ ORDERS = 200  # random orders
 Counts = NDArray[np.int64]
 
 
-def counted(documents: Sequence[Document], predictions: Sequence[Prediction]) -> Counts:
-    """Strict counts of each document: shape (documents, labels, lengths, fields)."""
+def count_strict(documents: Sequence[Document], predictions: Sequence[Prediction]) -> Counts:
+    """Count strict matches; shape (documents, labels, lengths, fields)."""
     labels = sorted({span.label for document in documents for span in document.spans})
     return count_by_document(documents, predictions, labels)[:, 0]
 
 
-def curve(order: Sequence[int], first: Counts, second: Counts) -> list[float]:
-    """F1 if the first documents of an order are predicted again."""
-    found = []
+def compute_curve(order: Sequence[int], first: Counts, second: Counts) -> list[float]:
+    """Compute F1 for each share, if the first documents of an order are predicted again."""
+    f1_scores = []
     for share in SHARES:
-        again = list(order[: round(share * len(order))])
-        kept = list(order[len(again) :])
-        counts = first[kept].sum(axis=0) + second[again].sum(axis=0)
-        found.append(float(compute_f1(counts.sum(axis=(0, 1)))))
-    return found
+        repeated = list(order[: round(share * len(order))])
+        rest = list(order[len(repeated) :])
+        counts = first[rest].sum(axis=0) + second[repeated].sum(axis=0)
+        f1_scores.append(float(compute_f1(counts.sum(axis=(0, 1)))))
+    return f1_scores
 
 
-def ordered(count: int, key: Callable[[int], float]) -> list[int]:
-    """Documents in descending order of a key."""
-    return sorted(range(count), key=lambda number: (-key(number), number))
+def order_documents(count: int, key: Callable[[int], float]) -> list[int]:
+    """Order documents by a key, descending."""
+    return sorted(range(count), key=lambda index: (-key(index), index))
 
 
 def main() -> None:
@@ -67,32 +67,37 @@ def main() -> None:
     documents = read_documents(options.data / "BC5CDR" / f"{options.part}.jsonl")
     blank = [Document(document.id, document.text) for document in documents]
     store = open_store(options.models)
-    said = [
+    predictions = [
         load_tagger_by_reference(store, reference).predict(blank)
         for reference in (options.first, options.second)
     ]
-    first, second = (counted(documents, predictions) for predictions in said)
+    first, second = (count_strict(documents, by_document) for by_document in predictions)
     count = len(documents)
     # fp and fn that the better model avoids
     gains = (first - second)[..., 2:].sum(axis=(1, 2, 3))
-    by_worth = curve(ordered(count, lambda n: compute_expected_errors(said[0][n])), first, second)
-    by_score = curve(ordered(count, lambda n: -said[0][n].score), first, second)
-    by_gain = curve(ordered(count, lambda n: float(gains[n])), first, second)
-    chance = Random(7)
-    drawn = np.array(
-        [curve(chance.sample(range(count), count), first, second) for _ in range(ORDERS)]
+
+    def compute_curve_by(key: Callable[[int], float]) -> list[float]:
+        return compute_curve(order_documents(count, key), first, second)
+
+    by_expected_errors = compute_curve_by(lambda n: compute_expected_errors(predictions[0][n]))
+    by_score = compute_curve_by(lambda n: -predictions[0][n].score)
+    by_gain = compute_curve_by(lambda n: float(gains[n]))
+    random = Random(7)
+    by_chance = np.array(
+        [compute_curve(random.sample(range(count), count), first, second) for _ in range(ORDERS)]
     )
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    print(f"{said[0][0].version} first, then {said[1][0].version}.\n")
+    low, high = np.percentile(by_chance, [2.5, 97.5], axis=0)
+    print(f"{predictions[0][0].version} first, then {predictions[1][0].version}.\n")
     print(
         "| predicted again | by expected errors | by task score | at random (95 % of orders) "
         "| by true gain |"
     )
     print("|---:|---:|---:|---:|---:|")
-    for at, share in enumerate(SHARES):
+    for index, share in enumerate(SHARES):
         print(
-            f"| {share:.0%} | **{by_worth[at]:.4f}** | {by_score[at]:.4f} | "
-            f"{drawn[:, at].mean():.4f} ({low[at]:.4f} to {high[at]:.4f}) | {by_gain[at]:.4f} |"
+            f"| {share:.0%} | **{by_expected_errors[index]:.4f}** | {by_score[index]:.4f} | "
+            f"{by_chance[:, index].mean():.4f} ({low[index]:.4f} to {high[index]:.4f}) | "
+            f"{by_gain[index]:.4f} |"
         )
 
 

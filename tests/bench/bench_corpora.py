@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tagalong.ner.words import word_offsets
-from tests.bench.bench_encoder import tagalong
+from tests.bench.bench_encoder import run_tagalong
 from tests.bench.corpora import DATA, read_documents
 
-# Four of the study that are available, and two more; the split for evaluation.
+# Four corpora of the study and two more, with the split for evaluation.
 CORPORA = {
     "BC5CDR": "test",
     "ChemProt": "test",
@@ -40,41 +40,45 @@ HEAD = (
 
 
 def epochs_for(corpus: Path) -> int:
-    """Epochs that make all corpora cost about the same."""
+    """Compute the epochs at which all corpora cost about the same."""
     words = sum(len(word_offsets(one.text)) for one in read_documents(corpus / "train.jsonl"))
     return max(EPOCHS[0], min(EPOCHS[1], round(WORDS / words)))
 
 
-def measured(corpus: Path, side: str) -> dict[str, Any]:
-    """Train and evaluate."""
+def train_and_evaluate(corpus: Path, split: str) -> dict[str, Any]:
+    """Train and evaluate on a corpus."""
     epochs = epochs_for(corpus)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as models:
-        where = ("--models", models)
-        dev = () if side == "dev" else ("--dev", str(corpus / "dev.jsonl"))
+        models_option = ("--models", models)
+        dev = () if split == "dev" else ("--dev", str(corpus / "dev.jsonl"))
         train = str(corpus / "train.jsonl")
-        tagalong("train", "encoder", train, *dev, "--epochs", str(epochs), *where)
+        run_tagalong("train", "encoder", train, *dev, "--epochs", str(epochs), *models_option)
         minutes = (time.monotonic() - start) / 60
-        report = tagalong("evaluate", "encoder", str(corpus / f"{side}.jsonl"), *where)
-    kept = {name: report[name] for name in ("documents", "strict", "relaxed", "by_length")}
-    return {"corpus": corpus.name, "side": side, "epochs": epochs, "minutes": minutes, **kept}
+        report = run_tagalong("evaluate", "encoder", str(corpus / f"{split}.jsonl"), *models_option)
+    scores = {name: report[name] for name in ("documents", "strict", "relaxed", "by_length")}
+    return {"corpus": corpus.name, "side": split, "epochs": epochs, "minutes": minutes, **scores}
 
 
-def row(line: dict[str, Any]) -> str:
-    """One row of the table."""
+def format_row(result: dict[str, Any]) -> str:
+    """Format a row of the table."""
 
-    def figure(scores: dict[str, Any]) -> str:
+    def format_f1(scores: dict[str, Any]) -> str:
         low, high = scores["interval"]
         return f"{scores['f1']:.3f} ({low:.3f} to {high:.3f})"
 
-    by_length = [line["by_length"][length]["strict"] for length in LENGTHS]
-    share = by_length[-1]["gold"] / max(1, line["strict"]["gold"])
-    cells = [line["corpus"], f"{line['side']}, {line['documents']:,}", figure(line["strict"])]
-    cells += [*map(figure, by_length), f"{line['relaxed']['f1']:.3f}", f"{share:.0%}"]
+    by_length = [result["by_length"][length]["strict"] for length in LENGTHS]
+    share = by_length[-1]["gold"] / max(1, result["strict"]["gold"])
+    cells = [
+        result["corpus"],
+        f"{result['side']}, {result['documents']:,}",
+        format_f1(result["strict"]),
+    ]
+    cells += [*map(format_f1, by_length), f"{result['relaxed']['f1']:.3f}", f"{share:.0%}"]
     return f"| {' | '.join(cells)} |"
 
 
-def done(results: Path) -> dict[str, dict[str, Any]]:
+def read_results(results: Path) -> dict[str, dict[str, Any]]:
     """Read the finished results."""
     path = results / "corpora.jsonl"
     lines = [json.loads(line) for line in path.open()] if path.is_file() else []
@@ -90,16 +94,17 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print finished results only")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
-    for name, side in {} if options.show else CORPORA.items():
-        if name in done(options.results) or options.corpus not in (None, name):
+    for name, split in {} if options.show else CORPORA.items():
+        if name in read_results(options.results) or options.corpus not in (None, name):
             continue
-        line = measured(options.data / name, side)
+        result = train_and_evaluate(options.data / name, split)
         with (options.results / "corpora.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(f"{name}: {line['epochs']} epochs, {line['minutes']:.0f} minutes", file=sys.stderr)
-    found = done(options.results)
+            file.write(json.dumps(result) + "\n")
+        progress = f"{result['epochs']} epochs, {result['minutes']:.0f} minutes"
+        print(f"{name}: {progress}", file=sys.stderr)
+    results = read_results(options.results)
     print("\n".join([HEAD, "|---" * HEAD.count(" | ") + "|---|"]))
-    print("\n".join(row(found[name]) for name in CORPORA if name in found))
+    print("\n".join(format_row(results[name]) for name in CORPORA if name in results))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tests.bench.corpora import DATA
 HEAD = "| version | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE | training |"
 
 
-def tagalong(*arguments: str) -> Any:
+def run_tagalong(*arguments: str) -> Any:
     """Run a command and parse the JSON object it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "tagalong", *arguments, "--json"], stdout=subprocess.PIPE, check=True
@@ -32,34 +32,37 @@ def tagalong(*arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def row(name: str, report: Mapping[str, Any], training: str) -> str:
-    """One row of the table: F1 with its interval, and by length."""
+def format_row(name: str, report: Mapping[str, Any], training: str) -> str:
+    """Format a row of the table: F1 with its interval, and by length."""
 
-    def figure(scores: Mapping[str, Any]) -> str:
+    def format_f1(scores: Mapping[str, Any]) -> str:
         low, high = scores["interval"]
         return f"{scores['f1']:.4f} ({low:.3f} to {high:.3f})"
 
-    lengths = [figure(report["by_length"][length]["strict"]) for length in ("1", "2", "3+")]
-    cells = [name, figure(report["strict"]), *lengths, figure(report["relaxed"])]
+    lengths = [format_f1(report["by_length"][length]["strict"]) for length in ("1", "2", "3+")]
+    cells = [name, format_f1(report["strict"]), *lengths, format_f1(report["relaxed"])]
     cells += [f"{report['calibration']['ece']:.3f}", training]
     return f"| {' | '.join(cells)} |"
 
 
 def train(corpus: Path, models: str) -> str:
-    """Train with the defaults; return the duration, and the time on an idle machine."""
-    start, before = time.monotonic(), children_seconds()
-    manifest = tagalong(
+    """Train with the defaults; return epochs, minutes, and minutes on an idle machine."""
+    start, cpu_start = time.monotonic(), child_cpu_seconds()
+    manifest = run_tagalong(
         *("train", "encoder", str(corpus / "train.jsonl"), "--dev", str(corpus / "dev.jsonl")),
         *("--models", models, "--name", "minilm"),
     )
     minutes = (time.monotonic() - start) / 60
-    alone = (children_seconds() - before) / (os.cpu_count() or 1) / 60
-    made, best = len(manifest["data"]["epochs"]), manifest["data"]["best_epoch"]
-    return f"{best} of {made} epochs, {minutes:.0f} min ({alone:.0f} min of all cores)"
+    all_core_minutes = (child_cpu_seconds() - cpu_start) / (os.cpu_count() or 1) / 60
+    n_epochs, best_epoch = len(manifest["data"]["epochs"]), manifest["data"]["best_epoch"]
+    return (
+        f"{best_epoch} of {n_epochs} epochs, {minutes:.0f} min "
+        f"({all_core_minutes:.0f} min of all cores)"
+    )
 
 
-def children_seconds() -> float:
-    """Processor time of ended child processes."""
+def child_cpu_seconds() -> float:
+    """Measure the CPU seconds of ended child processes."""
     times = os.times()
     return times.children_user + times.children_system
 
@@ -75,11 +78,13 @@ def main() -> None:
     rows = [HEAD, "|---" * HEAD.count(" | ") + "|---|"]
     with tempfile.TemporaryDirectory() as models:
         if options.only != "trained":
-            rows.append(row("bundled (LoRA)", tagalong("evaluate", "bundled", test), "shipped"))
+            rows.append(
+                format_row("bundled (LoRA)", run_tagalong("evaluate", "bundled", test), "shipped")
+            )
         if options.only != "bundled":
-            took = train(corpus, models)
-            report = tagalong("evaluate", "encoder", test, "--models", models)
-            rows.append(row("full tuning", report, took))
+            duration = train(corpus, models)
+            report = run_tagalong("evaluate", "encoder", test, "--models", models)
+            rows.append(format_row("full tuning", report, duration))
     print("\n".join(rows))
 
 

@@ -23,30 +23,30 @@ from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tests.bc5cdr_sentences import abstracts
 
 ROOT = Path(__file__).parents[2]
-TOGETHER = 500  # predictions in one request
+PREDICTIONS_PER_REQUEST = 500
 
 
-def seconds(ask: Callable[[], object]) -> float:
-    """Seconds of a call."""
-    began = time.perf_counter()
-    ask()
-    return time.perf_counter() - began
+def time_call(call: Callable[[], object]) -> float:
+    """Measure the seconds of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
-def filled(studio: LabelStudioClient, size: int) -> tuple[int, list[int]]:
-    """Create a project of a size; returns it and its tasks."""
+def create_project(studio: LabelStudioClient, size: int) -> tuple[int, list[int]]:
+    """Create a project of a size; returns the ids of the project and its tasks."""
     project = studio.create_project(f"{size} tasks", read_demo_label_config()).id
     texts = [document.text for document in abstracts()]
     ids: list[int] = []
     while len(ids) < size:
-        some = range(len(ids), min(len(ids) + 1000, size))
-        tasks = [{"data": {"text": f"{texts[number % len(texts)]} {number}"}} for number in some]
+        numbers = range(len(ids), min(len(ids) + 1000, size))
+        tasks = [{"data": {"text": f"{texts[number % len(texts)]} {number}"}} for number in numbers]
         ids += studio.tasks.add(project, tasks)
     return project, ids
 
 
-def prediction(task: int, version: str) -> dict[str, object]:
-    """A prediction with ten regions, about as many as an abstract has."""
+def make_prediction(task: int, version: str) -> dict[str, object]:
+    """Make a prediction with ten regions, about as many as an abstract has."""
     regions = [
         {
             "id": f"{number}",
@@ -74,27 +74,32 @@ def main() -> None:
         start_label_studio(program, Path(home)) as running,
         running.connect() as studio,
     ):
-        projects = {size: filled(studio, size) for size in options.sizes}
-        stored: dict[int, list[float]] = {size: [] for size in options.sizes}
-        listed: dict[int, list[float]] = {size: [] for size in options.sizes}
+        projects = {size: create_project(studio, size) for size in options.sizes}
+        storing_seconds: dict[int, list[float]] = {size: [] for size in options.sizes}
+        listing_seconds: dict[int, list[float]] = {size: [] for size in options.sizes}
         for number in range(options.rounds):
             for size, (project, ids) in projects.items():
-                some = [prediction(task, f"v-{number}") for task in ids[:TOGETHER]]
-                stored[size].append(
-                    seconds(lambda: studio.predictions.add(project, some))  # noqa: B023
+                predictions = [
+                    make_prediction(task, f"v-{number}") for task in ids[:PREDICTIONS_PER_REQUEST]
+                ]
+                storing_seconds[size].append(
+                    time_call(lambda: studio.predictions.add(project, predictions))  # noqa: B023
                 )
-                middle = ids[len(ids) // 2]
-                listed[size].append(
-                    seconds(lambda: studio.tasks.list_after(project, middle))  # noqa: B023
+                middle_id = ids[len(ids) // 2]
+                listing_seconds[size].append(
+                    time_call(lambda: studio.tasks.list_after(project, middle_id))  # noqa: B023
                 )
-        small = statistics.median(stored[options.sizes[0]])
-        print(f"| tasks | {TOGETHER} predictions, s | times the smallest | page of tasks, s |")
+        smallest = statistics.median(storing_seconds[options.sizes[0]])
+        print(
+            f"| tasks | {PREDICTIONS_PER_REQUEST} predictions, s | times the smallest "
+            "| page of tasks, s |"
+        )
         print("|---:|---:|---:|---:|")
         for size in options.sizes:
-            took = statistics.median(stored[size])
+            median_seconds = statistics.median(storing_seconds[size])
             print(
-                f"| {size:,} | {took:.2f} | **{took / small:.1f}** | "
-                f"{statistics.median(listed[size]):.2f} |",
+                f"| {size:,} | {median_seconds:.2f} | **{median_seconds / smallest:.1f}** | "
+                f"{statistics.median(listing_seconds[size]):.2f} |",
                 flush=True,
             )
 

@@ -6,17 +6,14 @@ bundled encoder. Then its decodings tag the test documents, with drafts of the b
 gives passes and tokens of each as distributions, tags against `sequential` in fp32, and the effect
 of bf16. The study's decoding is counted from the true answers.
 
-    PYTHONPATH=. python tests/bench/bench_llm.py [--models DIR] [--only trained|judged|passes|exact]
+    PYTHONPATH=. python tests/bench/bench_llm.py [--models DIR] [--only trained|scores|passes|exact]
 
 With --models the version is kept there, and not trained again.
 
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +45,7 @@ from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.words import word_offsets
 from tagalong.training.evaluation.evaluate import evaluate
 from tagalong.training.evaluation.report import report_to_json
+from tests.bench.bench_encoder import run_tagalong
 from tests.bench.corpora import DATA, read_documents
 from tests.bench.llm_bases import llama_from_minilm
 from tests.bench.paper_decoding import PROMPT, PaperDecoder
@@ -57,26 +55,18 @@ TRAINING = (
     *("--window", "256"),
 )
 ABLATION = ("--name", "ablation", "--learning-rate", "1e-3", "--dropout", "0")
-DEV = 100  # dev documents for early stopping: all would take a third of the time
-ROWS = 16  # rows of a batch
-WHOLE = 4096  # tokens: no document is longer
-
-
-def tagalong(*arguments: str) -> Any:
-    """Run a command and parse the JSON object it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tagalong", *arguments, "--json"], stdout=subprocess.PIPE, check=True
-    )
-    return json.loads(done.stdout)
+DEV_DOCUMENTS = 100  # dev documents for early stopping: all would take a third of the time
+BATCH_SIZE = 16  # rows of a batch
+WHOLE_DOCUMENT = 4096  # tokens: no document is longer
 
 
 def train(corpus: Path, folder: Path) -> Iterator[str]:
-    """Train, unless the version exists."""
+    """Train the LLM, unless the version exists."""
     if (folder / "models" / "llm" / "current").exists():
         return
     base = llama_from_minilm(folder / "base")
-    yield trained_by(
-        *("llm", str(corpus / "train.jsonl"), "--dev", str(some_of_dev(corpus, folder))),
+    yield train_and_describe(
+        *("llm", str(corpus / "train.jsonl"), "--dev", str(write_dev_sample(corpus, folder))),
         *("--base", str(base), "--models", str(folder / "models"), "--name", "llama", *TRAINING),
     )
     yield ""
@@ -86,25 +76,25 @@ def train_ablation(corpus: Path, folder: Path) -> Iterator[str]:
     """Train the same base model to tag every word in one pass, as an encoder."""
     if (folder / "ablation" / "encoder" / "current").exists():
         return
-    yield trained_by(
-        *("encoder", str(corpus / "train.jsonl"), "--dev", str(some_of_dev(corpus, folder))),
+    yield train_and_describe(
+        *("encoder", str(corpus / "train.jsonl"), "--dev", str(write_dev_sample(corpus, folder))),
         *("--base", str(folder / "base"), "--models", str(folder / "ablation"), *ABLATION),
     )
     yield ""
 
 
-def some_of_dev(corpus: Path, folder: Path) -> Path:
-    """Documents of dev for early stopping."""
+def write_dev_sample(corpus: Path, folder: Path) -> Path:
+    """Write some documents of dev, for early stopping."""
     dev = folder / "dev.jsonl"
     with (corpus / "dev.jsonl").open(encoding="utf-8") as lines:
-        dev.write_text("".join(islice(lines, DEV)), encoding="utf-8")
+        dev.write_text("".join(islice(lines, DEV_DOCUMENTS)), encoding="utf-8")
     return dev
 
 
-def trained_by(*arguments: str) -> str:
+def train_and_describe(*arguments: str) -> str:
     """Train and describe the training."""
     start = time.monotonic()
-    manifest = tagalong("train", *arguments)
+    manifest = run_tagalong("train", *arguments)
     minutes = (time.monotonic() - start) / 60
     scores = ", ".join(f"{score:.4f}" for score in manifest["data"]["epochs"])
     best = manifest["data"]["best_epoch"]
@@ -114,26 +104,26 @@ def trained_by(*arguments: str) -> str:
     )
 
 
-def judged(corpus: Path, folder: Path, documents: Sequence[Document]) -> Iterator[str]:
-    """F1 on test, by length, of the LLM and its alternatives."""
+def compare_scores(corpus: Path, folder: Path, documents: Sequence[Document]) -> Iterator[str]:
+    """Evaluate the LLM and its alternatives on test; yields the table of F1 by length."""
     test = str(corpus / "test.jsonl")
     yield "| tags by | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE |"
     yield "|---|---|---|---|---|---|---|"
-    yield verdict(
-        "LLM, verified", tagalong("evaluate", "llm", test, "--models", str(folder / "models"))
+    yield format_scores(
+        "LLM, verified", run_tagalong("evaluate", "llm", test, "--models", str(folder / "models"))
     )
-    rig = TinyLLM(folder, documents, precision="auto")
-    rig.tagger.decoding_mode = "single_pass"
+    llm = DraftedLLM(folder, documents, precision="auto")
+    llm.tagger.decoding_mode = "single_pass"
     blank = [replace(document, spans=()) for document in documents]
-    report = report_to_json(evaluate(documents, rig.tagger.predict(blank)))
-    yield verdict("LLM, single pass", report)
-    report = tagalong("evaluate", "encoder", test, "--models", str(folder / "ablation"))
-    yield verdict("the same base model as an encoder", report)
-    yield verdict("bundled encoder", tagalong("evaluate", "bundled", test))
+    report = report_to_json(evaluate(documents, llm.tagger.predict(blank)))
+    yield format_scores("LLM, single pass", report)
+    report = run_tagalong("evaluate", "encoder", test, "--models", str(folder / "ablation"))
+    yield format_scores("the same base model as an encoder", report)
+    yield format_scores("bundled encoder", run_tagalong("evaluate", "bundled", test))
 
 
-def verdict(name: str, report: Mapping[str, Any]) -> str:
-    """A row of the table."""
+def format_scores(name: str, report: Mapping[str, Any]) -> str:
+    """Format a row of the table."""
     figures = [report["strict"]]
     figures += [report["by_length"][length]["strict"] for length in ("1", "2", "3+")]
     figures += [report["relaxed"]]
@@ -143,8 +133,8 @@ def verdict(name: str, report: Mapping[str, Any]) -> str:
     return f"| {name} | {' | '.join(cells)} | {report['calibration']['ece']:.3f} |"
 
 
-class TinyLLM:
-    """The trained tagger, and the encoder's drafts for documents.
+class DraftedLLM:
+    """The trained LLM tagger, with the encoder's drafts of documents.
 
     Args:
         folder: Folder of the version.
@@ -187,101 +177,103 @@ class TinyLLM:
             for layout in self.layouts
         ]
 
-    def decode(self, decoding: DecodingMode, *, drafted: bool = False) -> list[DecodedWindow]:
+    def decode(self, decoding: DecodingMode, *, use_drafts: bool = False) -> list[DecodedWindow]:
         """Decode all windows, those of similar length together."""
-        order = sorted(range(len(self.layouts)), key=lambda n: len(self.layouts[n].input_ids))
-        found: dict[int, DecodedWindow] = {}
-        for start in range(0, len(order), ROWS):
-            batch = order[start : start + ROWS]
-            layouts = [self.layouts[number] for number in batch]
-            drafts = [self.drafts[number] for number in batch] if drafted else None
+        order = sorted(
+            range(len(self.layouts)), key=lambda index: len(self.layouts[index].input_ids)
+        )
+        decoded_by_index: dict[int, DecodedWindow] = {}
+        for start in range(0, len(order), BATCH_SIZE):
+            batch = order[start : start + BATCH_SIZE]
+            layouts = [self.layouts[index] for index in batch]
+            drafts = [self.drafts[index] for index in batch] if use_drafts else None
             decoded = self.tagger.slot_decoder.decode(layouts, drafts, decoding_mode=decoding)
-            found |= zip(batch, decoded, strict=True)
-        return [found[number] for number in range(len(order))]
+            decoded_by_index |= zip(batch, decoded, strict=True)
+        return [decoded_by_index[index] for index in range(len(order))]
 
-    def of_documents(self, found: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
-        """Sequential calls and tokens of each document, from its windows.
+    def total_by_document(self, costs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+        """Total the sequential calls and tokens of each document, from its windows.
 
         A document's windows share a batch, so it takes the calls of the slowest one.
 
         """
         calls, tokens = [0] * len(self.documents), [0] * len(self.documents)
-        for layout, (passes, run) in zip(self.layouts, found, strict=True):
-            calls[layout.document_index] = max(calls[layout.document_index], passes)
-            tokens[layout.document_index] += run
+        for layout, (window_passes, window_tokens) in zip(self.layouts, costs, strict=True):
+            calls[layout.document_index] = max(calls[layout.document_index], window_passes)
+            tokens[layout.document_index] += window_tokens
         return calls, tokens
 
 
-def passes(rig: TinyLLM) -> Iterator[str]:
-    """Sequential model calls and tokens of each decoding."""
+def compare_passes(llm: DraftedLLM) -> Iterator[str]:
+    """Count sequential model calls and tokens of each decoding; yields the table."""
     yield "| decoding | passes: mean | p50 | p90 | max | tokens run per word: mean | p90 | max |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
-    drafted = rig.decode("verified", drafted=True)
-    lengths = [len(words) for words in rig.words]
-    for name, found in (
-        ("verified, encoder's drafts", drafted),
-        ("verified, from O", rig.decode("verified")),
-        ("single pass", rig.decode("single_pass")),
+    verified = llm.decode("verified", use_drafts=True)
+    lengths = [len(words) for words in llm.words]
+    for name, decoded in (
+        ("verified, encoder's drafts", verified),
+        ("verified, from O", llm.decode("verified")),
+        ("single pass", llm.decode("single_pass")),
     ):
-        taken = rig.of_documents([(one.passes, one.tokens) for one in found])
-        yield row(name, *taken, words=lengths)
+        costs = llm.total_by_document([(one.passes, one.tokens) for one in decoded])
+        yield format_row(name, *costs, words=lengths)
     # `sequential` processes every token once, except the last slot.
-    taken = rig.of_documents([(len(one.words), one.slot_positions[-1]) for one in rig.layouts])
-    yield row("sequential", *taken, words=lengths)
-    answers, prompts = paper_lengths(rig)
-    both = [one + other for one, other in zip(answers, prompts, strict=True)]
-    yield row("study's (true answers' length)", answers, both, words=lengths)
-    tags = sum(len(one.tags) for one in drafted)
+    costs = llm.total_by_document([(len(one.words), one.slot_positions[-1]) for one in llm.layouts])
+    yield format_row("sequential", *costs, words=lengths)
+    answers, prompts = count_paper_tokens(llm)
+    tokens = [one + other for one, other in zip(answers, prompts, strict=True)]
+    yield format_row("study's (true answers' length)", answers, tokens, words=lengths)
+    tags = sum(len(one.tags) for one in verified)
     yield ""
     yield (
-        f"The encoder's draft agrees with {sum(one.accepted for one in drafted) / tags:.1%} of the "
-        "LLM's tags."
+        f"The encoder's draft agrees with {sum(one.accepted for one in verified) / tags:.1%} "
+        "of the LLM's tags."
     )
 
 
-def row(name: str, calls: Sequence[int], tokens: Sequence[int], *, words: Sequence[int]) -> str:
-    """A row of the table."""
-    each = [run / max(1, count) for run, count in zip(tokens, words, strict=True)]
-    deciles, of_tokens = quantiles(calls, n=10), quantiles(each, n=10)
+def format_row(
+    name: str, calls: Sequence[int], tokens: Sequence[int], *, words: Sequence[int]
+) -> str:
+    """Format a row of the table."""
+    tokens_per_word = [run / max(1, count) for run, count in zip(tokens, words, strict=True)]
+    deciles, token_deciles = quantiles(calls, n=10), quantiles(tokens_per_word, n=10)
     return (
         f"| {name} | **{fmean(calls):.2f}** | {deciles[4]:.0f} | {deciles[8]:.0f} | {max(calls)} "
-        f"| {fmean(each):.2f} | {of_tokens[8]:.2f} | {max(each):.2f} |"
+        f"| {fmean(tokens_per_word):.2f} | {token_deciles[8]:.2f} | {max(tokens_per_word):.2f} |"
     )
 
 
-def paper_lengths(rig: TinyLLM) -> tuple[list[int], list[int]]:
-    """Tokens of the study's answers and prompts.
-
-    Its line ends are counted; the vocabulary has none.
-
-    """
-    decoder = PaperDecoder(rig.tagger.slot_decoder.scorer.model, rig.tokenizer, rig.tagger.tag_set)
-    types = ", ".join(rig.tagger.labels)
+def count_paper_tokens(llm: DraftedLLM) -> tuple[list[int], list[int]]:
+    """Count the tokens of the study's answers and prompts, line ends included."""
+    decoder = PaperDecoder(llm.tagger.slot_decoder.scorer.model, llm.tokenizer, llm.tagger.tag_set)
+    types = ", ".join(llm.tagger.labels)
 
     def length(text: str) -> int:
-        return len(rig.tokenizer(text, add_special_tokens=False)["input_ids"]) + text.count("\n")
+        return len(llm.tokenizer(text, add_special_tokens=False)["input_ids"]) + text.count("\n")
 
-    answers = [length(decoder.answer_of(document)) for document in rig.documents]
+    answers = [length(decoder.format_answer(document)) for document in llm.documents]
     prompts = [
         length(PROMPT.format(types=types, words=one.text.replace("\n", " ")))
-        for one in rig.documents
+        for one in llm.documents
     ]
     return answers, prompts
 
 
-def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
-    """Tags against the reference, in fp32 and in bf16."""
+def compare_precisions(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
+    """Compare tags with the reference, in fp32 and in bf16; yields the table."""
     yield "| arithmetic | documents | slots | slots that differ from `sequential` | documents |"
     yield "|---|---:|---:|---:|---:|"
     references = {}
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
     for precision in precisions:
-        rig = TinyLLM(folder, documents, precision=precision, window=WHOLE)
-        reference = references[precision] = rig.decode("sequential")
-        found = rig.decode("verified", drafted=True)
-        differing, margins = compared(found, reference)
+        llm = DraftedLLM(folder, documents, precision=precision, window=WHOLE_DOCUMENT)
+        reference = references[precision] = llm.decode("sequential")
+        verified = llm.decode("verified", use_drafts=True)
+        differing, margins = find_differences(verified, reference)
         slots = sum(len(one.tags) for one in reference)
-        in_documents = sum(one.tags != two.tags for one, two in zip(found, reference, strict=True))
+        in_documents = sum(
+            one.tags != two.tags for one, two in zip(verified, reference, strict=True)
+        )
         yield (
             f"| {precision} | {len(documents)} | {slots} | {differing} "
             f"({differing / slots:.4%}) | {in_documents} |"
@@ -292,7 +284,7 @@ def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
             f"Where bf16 differs, the two best tags of a document's first differing slot are "
             f"{np.median(margins):.3f} apart (median; largest {max(margins):.3f}, in log-odds)."
         )
-    differing, margins = compared(references["bf16"], references["fp32"])
+    differing, margins = find_differences(references["bf16"], references["fp32"])
     yield ""
     yield (
         f"`sequential` in bf16 differs from itself in fp32 at {differing} slots "
@@ -301,52 +293,57 @@ def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
     )
 
 
-def compared(
-    found: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]
+def find_differences(
+    windows: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]
 ) -> tuple[int, list[float]]:
-    """Differing slots, and the margin of the reference at the first of each document."""
+    """Count differing slots; also returns the reference's margin at the first of each document."""
     differing, margins = 0, []
-    for one, other in zip(found, reference, strict=True):
-        places = [n for n, pair in enumerate(zip(one.tags, other.tags, strict=True))
+    for one, other in zip(windows, reference, strict=True):
+        differing_slots = [n for n, pair in enumerate(zip(one.tags, other.tags, strict=True))
                   if pair[0] != pair[1]]  # fmt: skip
-        differing += len(places)
-        if places:
-            best = np.sort(other.logits[places[0]])[::-1]
+        differing += len(differing_slots)
+        if differing_slots:
+            best = np.sort(other.logits[differing_slots[0]])[::-1]
             margins.append(float(best[0] - best[1]))
     return differing, margins
 
 
-def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
-    """Yield the lines of the requested parts."""
+def run_parts(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Run the requested parts; yields the lines of their tables."""
     corpus, only = options.data / "BC5CDR", options.only
     yield from train(corpus, folder)
     documents = read_documents(corpus / "test.jsonl")[: options.documents]
-    if only in (None, "judged"):
+    if only in (None, "scores"):
         yield from train_ablation(corpus, folder)
-        yield from judged(corpus, folder, documents)
+        yield from compare_scores(corpus, folder, documents)
         yield ""
     if only in (None, "passes"):
-        for title, window in (("Whole documents:", WHOLE), ("In windows as in training:", None)):
+        for title, window in (
+            ("Whole documents:", WHOLE_DOCUMENT),
+            ("In windows as in training:", None),
+        ):
             yield title
             yield ""
-            yield from passes(TinyLLM(folder, documents, precision="auto", window=window))
+            yield from compare_passes(
+                DraftedLLM(folder, documents, precision="auto", window=window)
+            )
             yield ""
     if only in (None, "exact"):
-        yield from exact(folder, documents)
+        yield from compare_precisions(folder, documents)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--models", type=Path, help="folder of the trained version")
-    parser.add_argument("--only", choices=("trained", "judged", "passes", "exact"))
+    parser.add_argument("--only", choices=("trained", "scores", "passes", "exact"))
     parser.add_argument("--documents", type=int, default=500)
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with ExitStack() as stack:
         folder = options.models or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for line in measure(options, folder):
+        for line in run_parts(options, folder):
             print(line, flush=True)
 
 

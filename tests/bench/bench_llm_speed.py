@@ -37,13 +37,20 @@ from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.words import word_offsets
 from tests.bench.corpora import DATA, read_documents
 from tests.bench.llm_bases import POSITIONS, random_llama
-from tests.bench.llm_schemes import SEED, Scheme, Schemes, at_once, measure, ratios
+from tests.bench.llm_schemes import (
+    SEED,
+    Scheme,
+    Schemes,
+    encoder_scheme,
+    format_ratios,
+    time_schemes,
+)
 
-LARGE = 16  # documents of the larger batch
-OURS = "verified, drafted"
+BATCH_SIZE = 16  # documents of the larger batch
+REFERENCE = "verified, drafted"
 
 
-def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Scheme]]:
+def make_schemes(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Scheme]]:
     """Every decoding with the decoder in a folder, and the bundled encoder."""
     base = BaseModelRef(str(folder))
     tokenizer = base.load_tokenizer()
@@ -62,13 +69,13 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
     assert isinstance(bundled.runner, TorchRunner)
     bundled.runner.set_precision("fp32")
     return schemes, {
-        OURS: schemes.slots("verified", agreement=agreement),
-        "verified, from O": schemes.slots("verified"),
-        "sequential": schemes.slots("sequential"),
-        "single pass": schemes.slots("single_pass"),
-        "study's": schemes.generated,
-        "the same base as an encoder": at_once(ablation),
-        "bundled encoder (22 M)": at_once(bundled),
+        REFERENCE: schemes.slot_scheme("verified", agreement=agreement),
+        "verified, from O": schemes.slot_scheme("verified"),
+        "sequential": schemes.slot_scheme("sequential"),
+        "single pass": schemes.slot_scheme("single_pass"),
+        "study's": schemes.generation_scheme,
+        "the same base as an encoder": encoder_scheme(ablation),
+        "bundled encoder (22 M)": encoder_scheme(bundled),
     }
 
 
@@ -86,21 +93,25 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     corpus = options.data / "BC5CDR"
     documents = read_documents(corpus / "test.jsonl")
-    alone = Random(SEED).sample(documents, options.documents)
-    together = documents[:LARGE]
+    single_documents = Random(SEED).sample(documents, options.documents)
+    batch_documents = documents[:BATCH_SIZE]
     with tempfile.TemporaryDirectory() as folder:
         texts = [document.text for document in read_documents(corpus / "train.jsonl")]
-        schemes, ways = schemes_of(random_llama(Path(folder), texts), options.agreement)
-    schemes.prepare([*alone, *together])
-    measure(ways, [[alone[0]]])  # warm-up
+        schemes, schemes_by_name = make_schemes(
+            random_llama(Path(folder), texts), options.agreement
+        )
+    schemes.prepare([*single_documents, *batch_documents])
+    time_schemes(schemes_by_name, [[single_documents[0]]])  # warm-up
     for size, batches, rounds in (
-        (1, [[document] for document in alone], 1),
-        (LARGE, [together], options.rounds),
+        (1, [[document] for document in single_documents], 1),
+        (BATCH_SIZE, [batch_documents], options.rounds),
     ):
         count = sum(map(len, batches))
         words = sum(len(word_offsets(one.text)) for batch in batches for one in batch)
         print(f"\nBatch {size}: {count} documents of {words / count:.0f} words on average.\n")
-        for line in ratios(measure(ways, batches, rounds=rounds), to=OURS):
+        for line in format_ratios(
+            time_schemes(schemes_by_name, batches, rounds=rounds), reference=REFERENCE
+        ):
             print(line, flush=True)
 
 

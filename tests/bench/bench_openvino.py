@@ -40,22 +40,25 @@ from tagalong.ner.model_registry import ModelRegistry
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tests.bench.corpora import DATA, read_documents
 
-Found = list[list[Span]]
-System = Callable[[Sequence[Document]], Found]
+SpanLists = list[list[Span]]
+System = Callable[[Sequence[Document]], SpanLists]
 SPACY = "spaCy, fp32, batch of {} (head hardly trained)"
 PIPELINE = "HF pipeline, fp32, batch of {}"
 BATCHES = (1, 4, 16)
-LEARNT = 40  # documents for spaCy's head
+TRAINING_DOCUMENTS = 40  # documents for spaCy's head
 CPU = torch.device("cpu")
 
 
-def of_tagger(tagger: EncoderTagger) -> System:
-    """Spans of a tagger."""
+def tagger_system(tagger: EncoderTagger) -> System:
+    """Make a system of a tagger."""
     return lambda documents: [[*prediction.spans] for prediction in tagger.predict(documents)]
 
 
-def of_pipeline(folder: Path, batch: int) -> System:
-    """Spans of a Hugging Face pipeline; its windows overlap, so that no text is truncated."""
+def pipeline_system(folder: Path, batch: int) -> System:
+    """Make a system of a Hugging Face pipeline.
+
+    Its windows overlap, so that no text is truncated.
+    """
     tagger = pipeline(
         "token-classification",
         model=str(folder),
@@ -64,31 +67,31 @@ def of_pipeline(folder: Path, batch: int) -> System:
         batch_size=batch,
     )
 
-    def find(documents: Sequence[Document]) -> Found:
+    def find(documents: Sequence[Document]) -> SpanLists:
         texts = [document.text for document in documents]
         return [
-            [Span(one["start"], one["end"], one["entity_group"]) for one in found]
-            for found in tagger(texts)
+            [Span(entity["start"], entity["end"], entity["entity_group"]) for entity in entities]
+            for entities in tagger(texts)
         ]
 
     return find
 
 
-def bare(tagger: EncoderTagger, documents: Sequence[Document]) -> Callable[[], None]:
-    """Only a tagger's forward passes over its batches of documents, on its streams."""
+def make_forward_passes(tagger: EncoderTagger, documents: Sequence[Document]) -> Callable[[], None]:
+    """Make a function that runs only a tagger's forward passes, on its streams."""
     size = tagger.documents_per_stream if tagger.runner.streams > 1 else tagger.documents_per_chunk
     chunks = []
     for start in range(0, len(documents), size):
-        read = tagger.encode(documents[start : start + size])
-        windows = [window for one in read for window in one.windows]
-        plan = tagger.runner.plan_batches([len(window.input_ids) for window in windows])
+        encoded = tagger.encode(documents[start : start + size])
+        windows = [window for one in encoded for window in one.windows]
+        batches = tagger.runner.plan_batches([len(window.input_ids) for window in windows])
         multiple = tagger.runner.pad_to_multiple_of
         chunks.append(
             [
                 tagger.window_encoder.pad(
                     [windows[at] for at in batch], pad_to_multiple_of=multiple
                 )
-                for batch in plan
+                for batch in batches
             ]
         )
 
@@ -103,81 +106,99 @@ def bare(tagger: EncoderTagger, documents: Sequence[Document]) -> Callable[[], N
     return run
 
 
-def f1(documents: Sequence[Document], found: Found) -> float:
-    """Strict F1."""
-    predictions = [Prediction(tuple(spans), 1.0, "") for spans in found]
+def compute_f1(documents: Sequence[Document], span_lists: SpanLists) -> float:
+    """Compute strict F1."""
+    predictions = [Prediction(tuple(spans), 1.0, "") for spans in span_lists]
     report = evaluate(documents, predictions, options=EvaluationOptions(resamples=1))
     return report.overall.strict.counts.f1
 
 
-def timed(run: Callable[[], object]) -> float:
-    """Seconds of a call."""
+def time_call(run: Callable[[], object]) -> float:
+    """Measure the seconds of a call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 @contextmanager
-def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], EncoderTagger]]:
-    """All systems, and the tagger with OpenVINO."""
+def build_systems(
+    training_documents: Sequence[Document],
+) -> Iterator[tuple[dict[str, System], EncoderTagger]]:
+    """Load all systems; yields them by name, and the tagger with OpenVINO."""
     folder = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     manifest = read_manifest(folder)
-    fp32, usual = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
+    fp32, default = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
     assert isinstance(fp32.runner, TorchRunner)
     fp32.runner.set_precision("fp32")
-    with tempfile.TemporaryDirectory() as aside:
-        os.environ["XDG_CACHE_HOME"] = aside  # compile now, without the cache
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["XDG_CACHE_HOME"] = cache  # compile now, without the cache
         samples = read_sample_documents()
-        kept = compile_version(folder, quantization_documents=samples, check_documents=samples)
-        compiled = load_openvino_encoder(folder, manifest, kept)
-        plain = Path(aside, "plain")
-        fp32.runner.model.save_pretrained(plain)
+        compiled_file = compile_version(
+            folder, quantization_documents=samples, check_documents=samples
+        )
+        compiled = load_openvino_encoder(folder, manifest, compiled_file)
+        plain_folder = Path(cache, "plain")
+        fp32.runner.model.save_pretrained(plain_folder)
         fp32.window_encoder.tokenizer.model_max_length = max_positions(fp32.runner.model)
-        fp32.window_encoder.tokenizer.save_pretrained(plain)
-        found = {PIPELINE.format(batch): of_pipeline(plain, batch) for batch in BATCHES}
+        fp32.window_encoder.tokenizer.save_pretrained(plain_folder)
+        by_name = {
+            PIPELINE.format(batch): pipeline_system(plain_folder, batch) for batch in BATCHES
+        }
         if find_spec("spacy_curated_transformers"):
             # Not a dependency, so imported only if it is installed.
-            batched = import_module("tests.bench.peer_spacy").of_spacy(
-                Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path), learnt
+            make_spacy_system = import_module("tests.bench.peer_spacy").train_spacy(
+                Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path), training_documents
             )
-            found |= {SPACY.format(batch): batched(batch) for batch in BATCHES}
-        found["tagger, PyTorch, fp32"] = of_tagger(fp32)
-        if usual.runner.name != fp32.runner.name:
-            found[f"tagger, {usual.runner.name}"] = of_tagger(usual)
-        found[f"tagger, {compiled.runner.name}"] = of_tagger(compiled)
-        yield found, compiled
+            by_name |= {SPACY.format(batch): make_spacy_system(batch) for batch in BATCHES}
+        by_name["tagger, PyTorch, fp32"] = tagger_system(fp32)
+        if default.runner.name != fp32.runner.name:
+            by_name[f"tagger, {default.runner.name}"] = tagger_system(default)
+        by_name[f"tagger, {compiled.runner.name}"] = tagger_system(compiled)
+        yield by_name, compiled
 
 
-def report(documents: Sequence[Document], learnt: Sequence[Document], rounds: int) -> Iterator[str]:
-    """Run all systems in turn; returns the lines of the tables."""
-    with systems(learnt) as (competing, compiled):
-        passes = bare(compiled, documents)
-        ours = list(competing)[-1]
-        scores = {name: f1(documents, run(documents)) for name, run in competing.items()}
-        taken: dict[str, list[float]] = {name: [] for name in (*competing, "passes")}
-        for turn in range(rounds):
-            names = list(taken)[:: 1 if turn % 2 else -1]
+def compare_systems(
+    documents: Sequence[Document], training_documents: Sequence[Document], rounds: int
+) -> Iterator[str]:
+    """Run all systems in turn; yields the lines of the tables."""
+    with build_systems(training_documents) as (by_name, compiled):
+        passes = make_forward_passes(compiled, documents)
+        openvino_name = list(by_name)[-1]
+        scores = {name: compute_f1(documents, run(documents)) for name, run in by_name.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in (*by_name, "passes")}
+        for round_number in range(rounds):
+            names = list(seconds)[:: 1 if round_number % 2 else -1]
             for name in names:
-                run = passes if name == "passes" else lambda name=name: competing[name](documents)
-                taken[name].append(timed(run))
+                run = passes if name == "passes" else lambda name=name: by_name[name](documents)
+                seconds[name].append(time_call(run))
     rivals = [PIPELINE.format(batch) for batch in BATCHES]
-    best = min(rivals, key=lambda name: median(taken[name]))
-    share = median(one / all_ for one, all_ in zip(taken["passes"], taken[ours], strict=True))
+    best_pipeline = min(rivals, key=lambda name: median(seconds[name]))
+    pass_share = median(
+        pass_seconds / tagger_seconds
+        for pass_seconds, tagger_seconds in zip(
+            seconds["passes"], seconds[openvino_name], strict=True
+        )
+    )
     yield (
         f"{len(documents)} abstracts, {rounds} rounds, {os.cpu_count()} {platform.machine()} CPUs, "
         + ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "openvino"))
-        + f". The pipeline's best batch is {best.rpartition(' ')[2]}."
+        + f". The pipeline's best batch is {best_pipeline.rpartition(' ')[2]}."
     )
     yield ""
     yield "| system | strict F1 | abstracts/s, median | times the pipeline's best (min, max) |"
     yield "|---|---:|---:|---:|"
-    for name in competing:
-        ratios = [rival / own for rival, own in zip(taken[best], taken[name], strict=True)]
+    for name in by_name:
+        ratios = [
+            pipeline_seconds / system_seconds
+            for pipeline_seconds, system_seconds in zip(
+                seconds[best_pipeline], seconds[name], strict=True
+            )
+        ]
         spread = f"**{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})"
-        speed = len(documents) / median(taken[name])
+        speed = len(documents) / median(seconds[name])
         yield f"| {name} | {scores[name]:.4f} | {speed:.1f} | {spread} |"
     yield ""
-    yield f"The forward passes take {share:.1%} of the tagger's time."
+    yield f"The forward passes take {pass_share:.1%} of the tagger's time."
 
 
 def main() -> None:
@@ -189,8 +210,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.set_verbosity_error()
     gold = read_documents(options.data / "BC5CDR" / "test.jsonl")[: options.documents]
-    learnt = read_documents(options.data / "BC5CDR" / "dev.jsonl")[:LEARNT]
-    print("\n".join(report(gold, learnt, options.rounds)))
+    training_documents = read_documents(options.data / "BC5CDR" / "dev.jsonl")[:TRAINING_DOCUMENTS]
+    print("\n".join(compare_systems(gold, training_documents, options.rounds)))
 
 
 if __name__ == "__main__":

@@ -38,73 +38,78 @@ from tests.bench.corpora import DATA, read_documents
 MIB = 1 << 20
 
 
-def repeated(corpus: list[Document], count: int) -> list[Document]:
-    """Documents with new ids and different texts."""
+def repeat_documents(corpus: list[Document], count: int) -> list[Document]:
+    """Repeat documents with new ids and different texts."""
     return [
         Document(str(number), f"{document.text} {number}")
         for number, document in enumerate(islice(cycle(corpus), count))
     ]
 
 
-def write(documents: list[Document], path: Path) -> None:
+def write_texts(documents: list[Document], path: Path) -> None:
     """Write texts as JSON lines."""
     with path.open("w", encoding="utf-8") as file:
         for document in documents:
             file.write(json.dumps({"id": document.id, "text": document.text}) + "\n")
 
 
-def prelabelled(tagger: DocumentTagger, source: Path, out: Path) -> float:
-    """Seconds from file to file, as the command works."""
-    began = time.perf_counter()
+def time_batch(tagger: DocumentTagger, source: Path, out: Path) -> float:
+    """Measure the seconds of the command's work, from file to file."""
+    start = time.perf_counter()
     items = FileSource(source)
     sum(1 for _ in items)  # the command counts first
-    target = PredictionsFileSink(out)
+    sink = PredictionsFileSink(out)
     with BatchJournal(out.with_suffix(".journal")) as journal:
         journal.write_description({"source": str(source)})
-        BatchPasses(journal, target).predict(items, make_local_engine(tagger))
-        target.finish(journal)
+        BatchPasses(journal, sink).predict(items, make_local_engine(tagger))
+        sink.finish(journal)
         journal.remove()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def alone(tagger: DocumentTagger, documents: list[Document]) -> float:
-    """Seconds of the tagger, with everything in memory."""
-    began = time.perf_counter()
+def time_tagger(tagger: DocumentTagger, documents: list[Document]) -> float:
+    """Measure the seconds of the tagger, with everything in memory."""
+    start = time.perf_counter()
     tagger.predict(documents)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def measure_time(documents: list[Document], blocks: int, folder: Path) -> None:
-    """Measure block by block, in turn."""
+    """Compare batch and tagger, block by block."""
     tagger = load_tagger(
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
     tagger.predict(documents[:64])  # warm-up
     size = len(documents) // blocks
-    ours, bare, ratios = 0.0, 0.0, []
+    batch_seconds, tagger_seconds, ratios = 0.0, 0.0, []
     for number in range(blocks):
-        some = documents[number * size : (number + 1) * size]
+        block = documents[number * size : (number + 1) * size]
         source, out = folder / "texts.jsonl", folder / f"out-{number}.jsonl"
-        write(some, source)
-        took = {}
+        write_texts(block, source)
+        seconds = {}
         for way in ("batch", "alone") if number % 2 else ("alone", "batch"):
-            took[way] = alone(tagger, some) if way == "alone" else prelabelled(tagger, source, out)
-        ours, bare = ours + took["batch"], bare + took["alone"]
-        ratios.append(took["alone"] / took["batch"])
+            if way == "alone":
+                seconds[way] = time_tagger(tagger, block)
+            else:
+                seconds[way] = time_batch(tagger, source, out)
+        batch_seconds += seconds["batch"]
+        tagger_seconds += seconds["alone"]
+        ratios.append(seconds["alone"] / seconds["batch"])
     print(
         "| documents | speed of the batch / speed of the tagger alone | of one block (min, max) |"
     )
     print("|---:|---:|---:|")
     print(
-        f"| {size * blocks:,} | **{bare / ours:.3f}** (median {statistics.median(ratios):.3f}) | "
+        f"| {size * blocks:,} | **{tagger_seconds / batch_seconds:.3f}** "
+        f"(median {statistics.median(ratios):.3f}) | "
         f"{min(ratios):.3f} to {max(ratios):.3f} |"
     )
 
 
-def peak_of(documents: list[Document], folder: Path) -> float:
-    """Peak memory of the command, in MiB."""
+def measure_peak(documents: list[Document], folder: Path) -> float:
+    """Measure the peak memory of the command, in MiB."""
     source = folder / f"{len(documents)}.jsonl"
-    write(documents, source)
+    write_texts(documents, source)
     command = [
         "-m",
         "tagalong",
@@ -129,8 +134,8 @@ def peak_of(documents: list[Document], folder: Path) -> float:
 
 
 def measure_memory(documents: list[Document], folder: Path) -> None:
-    """Measure a tenth of the documents, and all."""
-    few, many = (peak_of(documents[:count], folder) for count in (len(documents) // 10, None))
+    """Compare the peak memory for a tenth of the documents and for all."""
+    few, many = (measure_peak(documents[:count], folder) for count in (len(documents) // 10, None))
     print("| documents | peak, MiB | growth |")
     print("|---:|---:|---:|")
     print(f"| {len(documents) // 10:,} | {few:.0f} | |")
@@ -150,7 +155,7 @@ def main() -> None:
         for part in ("train", "dev", "test")
         for document in read_documents(options.data / "BC5CDR" / f"{part}.jsonl")
     ]
-    documents = repeated(corpus, options.documents)
+    documents = repeat_documents(corpus, options.documents)
     with tempfile.TemporaryDirectory() as name:
         if options.only in (None, "time"):
             measure_time(documents, options.blocks, Path(name))

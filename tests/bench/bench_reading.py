@@ -96,22 +96,22 @@ def make_task(document: dict[str, Any], number: int) -> dict[str, Any]:
     }
 
 
-def read(way: str, path: Path) -> dict[str, float]:
+def measure_reader(reader: str, path: Path) -> dict[str, float]:
     """Read an export in this process; returns time and memory."""
-    started = time.perf_counter()
-    if way == "tagalong":
+    start = time.perf_counter()
+    if reader == "tagalong":
         from tagalong.training.corpus import read_corpus
 
         documents = len(read_corpus([path]).documents)
     else:
-        documents = len(load(path))
-    seconds = time.perf_counter() - started
+        documents = len(load_json(path))
+    seconds = time.perf_counter() - start
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(one.split()[1]) for one in lines if one.startswith("VmHWM")) * 1024
     return {"documents": documents, "seconds": seconds, "peak": peak}
 
 
-def load(path: Path) -> Any:
+def load_json(path: Path) -> Any:
     """Load everything at once, as most scripts do."""
     with path.open(encoding="utf-8") as file:
         return json.load(file)
@@ -125,8 +125,8 @@ def main() -> None:
     parser.add_argument("--read", nargs=2, metavar=("WAY", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read:
-        way, path = options.read
-        print(json.dumps(read(way, Path(path))))
+        reader, path = options.read
+        print(json.dumps(measure_reader(reader, Path(path))))
         return
     import ijson
 
@@ -141,16 +141,16 @@ def main() -> None:
         make_export(corpus, export, options.documents)
         size = export.stat().st_size
         print(f"{options.documents:,} tasks, {size / MIB:.0f} MiB, ijson's {ijson.backend}")
-        for way in ("tagalong", "json.load"):
-            command = [sys.executable, __file__, "--read", way, str(export)]
+        for reader in ("tagalong", "json.load"):
+            command = [sys.executable, __file__, "--read", reader, str(export)]
             environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
             done = subprocess.run(
                 command, env=environment, check=True, capture_output=True, text=True
             )
-            took = json.loads(done.stdout)
+            result = json.loads(done.stdout)
             print(
-                f"{way:10} {took['documents']:6,} documents  {took['seconds']:5.1f} s  "
-                f"peak {took['peak'] / MIB:5.0f} MiB = {took['peak'] / size:.2f} x the file"
+                f"{reader:10} {result['documents']:6,} documents  {result['seconds']:5.1f} s  "
+                f"peak {result['peak'] / MIB:5.0f} MiB = {result['peak'] / size:.2f} x the file"
             )
 
 

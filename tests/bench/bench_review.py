@@ -62,52 +62,54 @@ class Error:
     after: Span | None
 
     def is_found_by(self, finding: ReviewFinding) -> bool:
-        """Whether a reader of the finding sees the error."""
+        """Check whether a finding shows the error."""
         if finding.document != self.document:
             return False
         suggested = finding.suggested
-        is_drawn = finding.gold is not None and finding.gold == self.after
-        return is_drawn or (suggested is not None and overlap(suggested, self.before))
+        is_corrupted_span = finding.gold is not None and finding.gold == self.after
+        return is_corrupted_span or (suggested is not None and overlap(suggested, self.before))
 
 
-def corrupt(documents: Sequence[Document], chance: Random) -> tuple[list[Document], list[Error]]:
+def corrupt(documents: Sequence[Document], random: Random) -> tuple[list[Document], list[Error]]:
     """Corrupt a share of the spans, each kind equally often."""
-    places = [(place, span) for place, document in enumerate(documents) for span in document.spans]
-    wanted = round(SHARE * len(places))
+    indexed_spans = [
+        (index, span) for index, document in enumerate(documents) for span in document.spans
+    ]
+    n_errors = round(SHARE * len(indexed_spans))
     spans = [set(document.spans) for document in documents]
     errors: list[Error] = []
-    for place, span in chance.sample(places, len(places)):
-        if len(errors) == wanted:
+    for index, span in random.sample(indexed_spans, len(indexed_spans)):
+        if len(errors) == n_errors:
             break
         kind = KINDS[len(errors) % len(KINDS)]
-        others = spans[place] - {span}
-        after = None
+        others = spans[index] - {span}
+        corrupted_span = None
         if kind == "retyped":
-            after = replace(span, label=LABELS[1 - LABELS.index(span.label)])
+            corrupted_span = replace(span, label=LABELS[1 - LABELS.index(span.label)])
         elif kind == "shifted":
-            moved = shifts(documents[place], span, others)
-            if not moved:
+            shifted = shifted_spans(documents[index], span, others)
+            if not shifted:
                 continue
-            after = chance.choice(moved)
-        spans[place] = others | ({after} if after else set())
-        errors.append(Error(documents[place].id, kind, span, after))
+            corrupted_span = random.choice(shifted)
+        spans[index] = others | ({corrupted_span} if corrupted_span else set())
+        errors.append(Error(documents[index].id, kind, span, corrupted_span))
     corrupted = [
-        replace(document, spans=tuple(of_document))
-        for document, of_document in zip(documents, spans, strict=True)
+        replace(document, spans=tuple(document_spans))
+        for document, document_spans in zip(documents, spans, strict=True)
     ]
     return corrupted, errors
 
 
-def shifts(document: Document, span: Span, others: set[Span]) -> list[Span]:
-    """A span moved by one word to either side, if there is room."""
+def shifted_spans(document: Document, span: Span, others: set[Span]) -> list[Span]:
+    """Move a span by one word to either side, if there is room."""
     words = word_offsets(document.text)
     first, last = overlapping_words(words, span.start, span.end)
-    moved = [
+    shifted = [
         Span(words[first + step][0], words[last + step - 1][1], span.label)
         for step in (-1, 1)
         if first + step >= 0 and last + step <= len(words)
     ]
-    return [one for one in moved if not any(overlap(one, other) for other in others)]
+    return [one for one in shifted if not any(overlap(one, other) for other in others)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,55 +122,61 @@ class Depth:
     by_kind: Counter[str]
 
 
-def look(queue: Sequence[ReviewFinding], errors: Sequence[Error], depth: int) -> Depth:
+def measure_depth(queue: Sequence[ReviewFinding], errors: Sequence[Error], depth: int) -> Depth:
     """Compare the top of a queue with the planted errors."""
     top = queue[:depth]
-    found = [error for error in errors if any(error.is_found_by(finding) for finding in top)]
-    right = sum(any(error.is_found_by(finding) for error in errors) for finding in top)
+    found_errors = [error for error in errors if any(error.is_found_by(finding) for finding in top)]
+    n_correct = sum(any(error.is_found_by(finding) for error in errors) for finding in top)
     return Depth(
         len(top),
-        len(found) / len(errors),
-        right / len(top) if top else 0.0,
-        Counter(error.kind for error in found),
+        len(found_errors) / len(errors),
+        n_correct / len(top) if top else 0.0,
+        Counter(error.kind for error in found_errors),
     )
 
 
-def print_findings(found: ReviewReport, errors: Sequence[Error], spans: int) -> None:
+def print_findings(report: ReviewReport, errors: Sequence[Error], spans: int) -> None:
     """Print a row for every depth."""
     planted = Counter(error.kind for error in errors)
     print(f"| depth | findings | errors found | precision | {' | '.join(KINDS)} |")
     print("|" + "---|" * (4 + len(KINDS)))
     rows = [(f"{share:.1%}", round(share * spans)) for share in DEPTHS]
-    for name, depth in [*rows, ("all", len(found.findings))]:
-        seen = look(found.findings, errors, depth)
-        kinds = " | ".join(f"{seen.by_kind[kind] / planted[kind]:.3f}" for kind in KINDS)
-        print(f"| {name} | {seen.findings} | {seen.recall:.3f} | {seen.precision:.3f} | {kinds} |")
+    for name, depth in [*rows, ("all", len(report.findings))]:
+        top = measure_depth(report.findings, errors, depth)
+        kinds = " | ".join(f"{top.by_kind[kind] / planted[kind]:.3f}" for kind in KINDS)
+        print(f"| {name} | {top.findings} | {top.recall:.3f} | {top.precision:.3f} | {kinds} |")
 
 
-def print_suspects(found: ReviewReport, errors: Sequence[Error], documents: int) -> None:
+def print_suspects(report: ReviewReport, errors: Sequence[Error], documents: int) -> None:
     """Print the errors in the top 5 % of the documents, and the maximum possible."""
     planted = Counter(error.document for error in errors)
-    top = round(SHARE * documents)
-    held = [planted[suspect.document_id] for suspect in found.suspect_documents[:top]]
-    most = sum(count for _, count in planted.most_common(top))
+    n_top = round(SHARE * documents)
+    errors_in_top = [planted[suspect.document_id] for suspect in report.suspect_documents[:n_top]]
+    maximum = sum(count for _, count in planted.most_common(n_top))
     print(
-        f"Top 5 % of the documents: {sum(map(bool, held))} of {top} have an error (of all, "
-        f"{len(planted)} of {documents}), and they hold {sum(held) / len(errors):.3f} of the "
-        f"errors, where no choice could hold more than {most / len(errors):.3f}."
+        f"Top 5 % of the documents: {sum(map(bool, errors_in_top))} of {n_top} have an error "
+        f"(of all, {len(planted)} of {documents}), and they hold "
+        f"{sum(errors_in_top) / len(errors):.3f} of the errors, "
+        f"where no choice could hold more than {maximum / len(errors):.3f}."
     )
 
 
-def draw(found: ReviewReport, errors: Sequence[Error], spans: int, path: Path) -> None:
+def draw_curve(report: ReviewReport, errors: Sequence[Error], spans: int, path: Path) -> None:
     """Draw precision and recall at every depth, with some depths marked."""
     figure, axes = plt.subplots(figsize=(5, 3.4), dpi=120, layout="constrained")
-    curve = [look(found.findings, errors, depth) for depth in range(10, len(found.findings), 10)]
-    axes.plot([one.recall for one in curve], [one.precision for one in curve], color="#1f5fa8")
+    curve = [
+        measure_depth(report.findings, errors, depth)
+        for depth in range(10, len(report.findings), 10)
+    ]
+    axes.plot(
+        [depth.recall for depth in curve], [depth.precision for depth in curve], color="#1f5fa8"
+    )
     for share in (0.025, 0.05, 0.1, 0.2):
-        seen = look(found.findings, errors, round(share * spans))
-        axes.plot(seen.recall, seen.precision, "o", color="#c4501b")
+        top = measure_depth(report.findings, errors, round(share * spans))
+        axes.plot(top.recall, top.precision, "o", color="#c4501b")
         axes.annotate(
             f"top {100 * share:g} %",
-            (seen.recall, seen.precision),
+            (top.recall, top.precision),
             xytext=(-6, -10),
             textcoords="offset points",
             ha="right",
@@ -185,11 +193,11 @@ def draw(found: ReviewReport, errors: Sequence[Error], spans: int, path: Path) -
     figure.savefig(path)
 
 
-def tell(now: TrainingProgress) -> None:
+def print_epoch(progress: TrainingProgress) -> None:
     """Print a line for every finished epoch."""
-    if len(now.dev_scores) == now.epoch:
+    if len(progress.dev_scores) == progress.epoch:
         print(
-            f"fold {now.fold}, epoch {now.epoch}: dev F1 {now.dev_scores[-1]:.4f}",
+            f"fold {progress.fold}, epoch {progress.epoch}: dev F1 {progress.dev_scores[-1]:.4f}",
             file=sys.stderr,
             flush=True,
         )
@@ -210,24 +218,24 @@ def main() -> None:
     warnings.simplefilter("ignore")
     clean = read_documents(DATA / "BC5CDR" / "train.jsonl")[: options.documents]
     documents, errors = corrupt(clean, Random(options.seed))
-    crossing = CrossValidationConfig(n_folds=options.folds)
+    config = CrossValidationConfig(n_folds=options.folds)
     if options.epochs is not None:
-        schedule = replace(crossing.recipe.schedule, epochs=options.epochs)
-        crossing = replace(crossing, recipe=replace(crossing.recipe, schedule=schedule))
+        schedule = replace(config.recipe.schedule, epochs=options.epochs)
+        config = replace(config, recipe=replace(config.recipe, schedule=schedule))
     spans = sum(len(document.spans) for document in clean)
     with tempfile.TemporaryDirectory() as name:
-        folder = (options.folder or Path(name)) / crossing.key(documents, LABELS)
-        begun = time.monotonic()
-        opinions = cross_validate(
-            documents, labels=LABELS, config=crossing, cache_dir=folder, on_progress=tell
+        folder = (options.folder or Path(name)) / config.key(documents, LABELS)
+        start = time.monotonic()
+        cross_validated = cross_validate(
+            documents, labels=LABELS, config=config, cache_dir=folder, on_progress=print_epoch
         )
-        minutes = (time.monotonic() - begun) / 60
-    found = review_annotations(documents, opinions, TagSet(LABELS))
+        minutes = (time.monotonic() - start) / 60
+    report = review_annotations(documents, cross_validated, TagSet(LABELS))
     print(f"{len(clean)} documents, {spans} spans, {len(errors)} errors, {minutes:.0f} minutes\n")
-    print_findings(found, errors, spans)
+    print_findings(report, errors, spans)
     print()
-    print_suspects(found, errors, len(documents))
-    draw(found, errors, spans, options.figure)
+    print_suspects(report, errors, len(documents))
+    draw_curve(report, errors, spans, options.figure)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ from tagalong.training.evaluation.bootstrap import (
 )
 from tagalong.training.evaluation.counts import count_by_document
 from tests.bench.corpora import DATA, read_documents
-from tests.bench.noise import known, noised
+from tests.bench.noise import add_noise, unmask
 from tests.spans import decode
 
 
-def seconds(work: Callable[[], object]) -> float:
+def time_call(work: Callable[[], object]) -> float:
     """Seconds of a call."""
     start = perf_counter()
     work()
@@ -46,39 +46,39 @@ def main() -> None:
 
     documents = read_documents(options.data / "JNLPBA" / "train.jsonl")
     tag_set = TagSet(tuple(sorted({span.label for one in documents for span in one.spans})))
-    chance, names = Random(0), tag_set.tag_names
-    gold, predicted, true_tags, said_tags = [], [], [], []
+    random, names = Random(0), tag_set.tag_names
+    gold, predicted, true_tags, noisy_tags = [], [], [], []
     for document in documents:
         tagged = tag_set.encode(document)
-        true = known(tagged.tags)
-        said = noised(true, n_tags=len(tag_set), chance=chance)
+        true = unmask(tagged.tags)
+        noisy = add_noise(true, n_tags=len(tag_set), random=random)
         spans = tuple(decode(tag_set, true, tagged.words))
         gold.append(Document(document.id, document.text, spans))
-        predicted.append(Prediction(tuple(decode(tag_set, said, tagged.words)), 1.0, "noised"))
+        predicted.append(Prediction(tuple(decode(tag_set, noisy, tagged.words)), 1.0, "noised"))
         true_tags.append([names[tag] for tag in true])
-        said_tags.append([names[tag] for tag in said])
+        noisy_tags.append([names[tag] for tag in noisy])
 
     table = count_by_document(gold, predicted, tag_set.labels)
-    contenders: dict[str, Callable[[], object]] = {
+    systems: dict[str, Callable[[], object]] = {
         "ours": lambda: count_by_document(gold, predicted, tag_set.labels),
         "nervaluate": lambda: Evaluator(
-            true_tags, said_tags, tags=list(tag_set.labels), loader="list"
+            true_tags, noisy_tags, tags=list(tag_set.labels), loader="list"
         ).evaluate(),
         "bootstrap": lambda: percentile_interval(compute_f1(resample_counts(table))),
     }
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+    times: dict[str, list[float]] = {name: [] for name in systems}
     for _ in range(options.rounds):
-        for name, work in contenders.items():
-            times[name].append(seconds(work))
-    ours, theirs, bootstrap = (median(times[name]) for name in contenders)
+        for name, work in systems.items():
+            times[name].append(time_call(work))
+    tagalong, nervaluate, bootstrap = (median(times[name]) for name in systems)
     entities = sum(len(document.spans) for document in gold)
     print(
         f"| corpus | entities | ours, s | nervaluate, s | ours / nervaluate | {DEFAULT_RESAMPLES} "
         "resamples, s | bootstrap / nervaluate |\n|---|---:|---:|---:|---:|---:|---:|"
     )
     print(
-        f"| JNLPBA train | {entities} | {ours:.2f} | {theirs:.2f} | {ours / theirs:.2f} | "
-        f"{bootstrap:.2f} | {bootstrap / theirs:.2f} |"
+        f"| JNLPBA train | {entities} | {tagalong:.2f} | {nervaluate:.2f} | "
+        f"{tagalong / nervaluate:.2f} | {bootstrap:.2f} | {bootstrap / nervaluate:.2f} |"
     )
 
 

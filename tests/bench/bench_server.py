@@ -42,11 +42,11 @@ from tests.bench.server_processes import (
     ROOT,
     DirectTagger,
     Server,
-    a_training,
     direct_tagger,
     environment,
     generate_load,
     rival_server,
+    run_training,
     start_server,
 )
 from tests.bench.server_requests import CONFIGS, predict_body
@@ -65,14 +65,14 @@ Answered = tuple[float, float, list[Span]]  # seconds, seconds of forward passes
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """A percentile; NaN for no values."""
+    """Compute a percentile; NaN for no values."""
     if len(values) < 2:
         return values[0] if values else float("nan")
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def spread(ratios: Sequence[float]) -> str:
-    """Median and quartiles."""
+    """Format a median and quartiles."""
     return (
         f"**{median(ratios):.3f}** ({percentile(ratios, 25):.3f} to {percentile(ratios, 75):.3f})"
     )
@@ -82,39 +82,44 @@ def milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms"
 
 
-def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
-    """Time from `tagalong serve` to its first prediction, and time of its help.
+def compare_start_times(models: Path, text: str, *, threads: int) -> Iterator[str]:
+    """Time `tagalong serve` until its first prediction, and `tagalong --help`.
 
     They alternate with the imports that any server of such a model needs.
 
     """
-    known = {
+    commands = {
         IMPORT: ["-c", IMPORT],
         "tagalong --help": ["-m", "tagalong", "--help"],
     }
-    taken: dict[str, list[float]] = {name: [] for name in (*known, "first prediction")}
+    seconds_by_name: dict[str, list[float]] = {name: [] for name in (*commands, "first prediction")}
     for _ in range(STARTS):
-        for name, command in known.items():
+        for name, command in commands.items():
             start = time.perf_counter()
             run = [sys.executable, *command]
             subprocess.run(run, env=environment(threads), cwd=ROOT, check=True, capture_output=True)
-            taken[name].append(time.perf_counter() - start)
+            seconds_by_name[name].append(time.perf_counter() - start)
         start = time.perf_counter()
         with start_server(models, threads=threads) as server:
-            server_answer(server, None, text)
-            taken["first prediction"].append(time.perf_counter() - start)
+            predict_over_http(server, None, text)
+            seconds_by_name["first prediction"].append(time.perf_counter() - start)
     yield "| | seconds, median (from, to) | times the import (from, to) |"
     yield "|---|---:|---:|"
-    for name, seconds in taken.items():
-        times = [one / other for one, other in zip(seconds, taken[IMPORT], strict=True)]
+    for name, seconds in seconds_by_name.items():
+        ratios = [
+            seconds_of_run / import_seconds
+            for seconds_of_run, import_seconds in zip(seconds, seconds_by_name[IMPORT], strict=True)
+        ]
         yield (
             f"| {name} | {median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}) "
-            f"| {median(times):.2f} ({min(times):.2f} to {max(times):.2f}) |"
+            f"| {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
         )
 
 
-def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -> Iterator[str]:
-    """One abstract over HTTP and directly by the tagger, in alternating order.
+def compare_latency(
+    server: Server, texts: Sequence[str], *, pairs: int, threads: int
+) -> Iterator[str]:
+    """Time each abstract over HTTP and by the tagger, in alternating order.
 
     Every abstract comes twice in a row; the noise is the ratio of the tagger's two times.
 
@@ -125,10 +130,14 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
         ratios_to_passes: list[float] = []
         for number in range(WARM_UP + pairs):
             text = texts[number // 2 % len(texts)]
-            ways = (server_answer, tagger_answer) if number % 2 else (tagger_answer, server_answer)
+            ways = (
+                (predict_over_http, predict_by_tagger)
+                if number % 2
+                else (predict_by_tagger, predict_over_http)
+            )
             answers = {way: way(server, tagger, text) for way in ways}
-            over_http, _, served_spans = answers[server_answer]
-            alone, passes, tagger_spans = answers[tagger_answer]
+            over_http, _, served_spans = answers[predict_over_http]
+            alone, passes, tagger_spans = answers[predict_by_tagger]
             if served_spans != tagger_spans:
                 raise SystemExit("the server and the tagger find different spans")
             seconds_over_http.append(over_http)
@@ -167,7 +176,7 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
     yield f"| of the percentiles | {' | '.join(cells)} |"
 
 
-def server_answer(server: Server, _: DirectTagger | None, text: str) -> Answered:
+def predict_over_http(server: Server, _: DirectTagger | None, text: str) -> Answered:
     """Predict over HTTP, on a kept connection."""
     body = predict_body([text], CONFIGS[0])
     seconds, content = server.post("/predict", body)
@@ -176,85 +185,88 @@ def server_answer(server: Server, _: DirectTagger | None, text: str) -> Answered
     return seconds, 0.0, [(one["start"], one["end"], one["labels"][0]) for one in values]
 
 
-def tagger_answer(_: Server, tagger: DirectTagger, text: str) -> Answered:
+def predict_by_tagger(_: Server, tagger: DirectTagger, text: str) -> Answered:
     """Predict directly by the tagger."""
     return tagger.predict(text)
 
 
-def long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
-    """Many clients for long, with others that must never wait."""
-    many = str(max(CLIENTS))
-    found = generate_load(server, data, "--clients", many, "--seconds", str(seconds), "--poll")
-    used = f"the generator used {found['cpu']:.0%} of a core"
-    yield f"{many} clients for {found['seconds']:.0f} s; {used}."
+def run_long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
+    """Run many clients for long, beside polls that must never wait."""
+    clients = str(max(CLIENTS))
+    measurements = generate_load(
+        server, data, "--clients", clients, "--seconds", str(seconds), "--poll"
+    )
+    generator_share = f"the generator used {measurements['cpu']:.0%} of a core"
+    yield f"{clients} clients for {measurements['seconds']:.0f} s; {generator_share}."
     yield ""
-    yield from routes(found)
+    yield from format_routes(measurements)
 
 
-def routes(found: dict[str, Any]) -> Iterator[str]:
-    """Answers, errors and times of every route."""
+def format_routes(measurements: dict[str, Any]) -> Iterator[str]:
+    """Format answers, errors and times of every route."""
     yield "| route | answers | errors | p50 | p95 | p99 | slowest | over 1 s |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
     for route in ("predict", "health", "setup", "webhook"):
-        times, errors = found[route]["seconds"], found[route]["errors"]
+        times, errors = measurements[route]["seconds"], measurements[route]["errors"]
         cells = [milliseconds(percentile(times, percent)) for percent in (50, 95, 99)]
         cells += [milliseconds(max(times)), str(sum(one > 1 for one in times))]
         failed = f"{sum(errors.values())} {errors or ''}".rstrip()
         yield f"| /{route} | {len(times)} | {failed} | {' | '.join(cells)} |"
 
 
-def busy(models: Path, data: Path, seconds: float, *, threads: int) -> Iterator[str]:
-    """Requests that must never wait, during loading, promotions and a training.
+def run_busy(models: Path, data: Path, seconds: float, *, threads: int) -> Iterator[str]:
+    """Time polls, which must never wait, during loading, promotions and a training.
 
     They start as soon as the port is open, before the first version is loaded.
 
     """
     store = ModelStore(models)
-    versions = [published_again(store, name) for name in ("first", "second")]
+    versions = [publish_bundled_copy(store, name) for name in ("first", "second")]
     store.promote("encoder", versions[0])
-    over, served = Event(), [versions[0]]
+    stopped, served = Event(), [versions[0]]
 
     def promote() -> None:
-        while not over.wait(PROMOTE_EVERY):
+        while not stopped.wait(PROMOTE_EVERY):
             served.append(versions[len(served) % 2])
             store.promote("encoder", served[-1])
 
     with (
         ThreadPoolExecutor(1) as other,
-        a_training(threads=threads),
+        run_training(threads=threads),
         start_server(models, threads=threads, loaded=False) as server,
     ):
         promoting = other.submit(promote)
         try:
             options = ("--clients", "4", "--seconds", str(seconds), "--poll")
-            found = generate_load(server, data, *options)
+            measurements = generate_load(server, data, *options)
         finally:
-            over.set()
+            stopped.set()
         promoting.result()
         health = json.loads(server.pool.request("GET", "/health").data)
     if health["version"] not in served:
         raise SystemExit(f"{health['version']} serves, and none of {served}")
     yield f"{seconds:.0f} s beside a training, from the start on; {len(served) - 1} promotions."
     yield ""
-    yield from routes(found)
+    yield from format_routes(measurements)
 
 
-def published_again(store: ModelStore, name: str) -> str:
-    """Publish the bundled version in a model store."""
+def publish_bundled_copy(store: ModelStore, name: str) -> str:
+    """Publish a copy of the bundled version; returns its version."""
     folder = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     manifest = read_manifest(folder)
-    known = {one.name: getattr(manifest, one.name) for one in fields(VersionMetadata)}
+    metadata = {field.name: getattr(manifest, field.name) for field in fields(VersionMetadata)}
     with store.staging_folder("encoder") as staging:
         for file in manifest.files:
             shutil.copy2(folder / file, staging / file)
-        return store.publish(staging, VersionMetadata(**{**known, "name": name})).version
+        return store.publish(staging, VersionMetadata(**{**metadata, "name": name})).version
 
 
-def throughput(
+def compare_throughput(
     servers: Sequence[Server], tagger: DirectTagger, data: Path, seconds: float
 ) -> Iterator[str]:
-    """Servers in turn, with more and more clients, and the tagger with all texts at once."""
-    texts = [one.text for one in read_documents(data / "BC5CDR" / "test.jsonl")][:AT_ONCE]
+    """Compare servers in turn with more and more clients, and the tagger with all texts at once."""
+    documents = read_documents(data / "BC5CDR" / "test.jsonl")[:AT_ONCE]
+    texts = [document.text for document in documents]
     tagger.predict_all(texts)
     names = [server.name for server in servers]
     ours, theirs = names
@@ -266,64 +278,72 @@ def throughput(
     for clients in CLIENTS:
         rates: dict[str, list[float]] = {name: [] for name in names}
         times: dict[str, list[float]] = {name: [] for name in names}
-        best: list[float] = []
+        tagger_rates: list[float] = []
         for turn in range(ROUNDS):
-            alone = tagger.predict_all(texts)
+            tagger_seconds = tagger.predict_all(texts)
             for server in servers if turn % 2 else reversed(servers):
                 options = ["--clients", str(clients), "--seconds", str(seconds)]
                 options += ["--first", str(AT_ONCE)]  # the same texts, since others are shorter
-                found = generate_load(server, data, *options)
-                if found["predict"]["errors"]:
-                    raise SystemExit(f"{server.name}: {found['predict']['errors']}")
-                rates[server.name].append(len(found["predict"]["seconds"]) / found["seconds"])
-                times[server.name] += found["predict"]["seconds"]
-            best.append(2 * len(texts) / (alone + tagger.predict_all(texts)))
+                measurements = generate_load(server, data, *options)
+                if measurements["predict"]["errors"]:
+                    raise SystemExit(f"{server.name}: {measurements['predict']['errors']}")
+                rates[server.name].append(
+                    len(measurements["predict"]["seconds"]) / measurements["seconds"]
+                )
+                times[server.name] += measurements["predict"]["seconds"]
+            tagger_rates.append(2 * len(texts) / (tagger_seconds + tagger.predict_all(texts)))
         cells = [str(clients)]
         for name in names:
             cells.append(f"{median(rates[name]):.1f}")
             cells += [milliseconds(percentile(times[name], percent)) for percent in (50, 95)]
-        ratios = [one / other for one, other in zip(rates[ours], rates[theirs], strict=True)]
+        ratios = [
+            rate / reference for rate, reference in zip(rates[ours], rates[theirs], strict=True)
+        ]
         cells.append(f"**{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})")
-        shares = [one / other for one, other in zip(rates[ours], best, strict=True)]
+        shares = [
+            rate / reference for rate, reference in zip(rates[ours], tagger_rates, strict=True)
+        ]
         cells.append(f"**{median(shares):.2f}** ({min(shares):.2f} to {max(shares):.2f})")
         yield f"| {' | '.join(cells)} |"
 
 
-def memory(server: Server, data: Path, requests: int) -> Iterator[str]:
-    """Resident memory over many requests, and its growth after the first fifth of them.
+def measure_memory(server: Server, data: Path, requests: int) -> Iterator[str]:
+    """Measure resident memory over many requests, and its growth after the first fifth.
 
     Memory fluctuates with the current work. So medians of many samples are compared too: of the
     second fifth of the requests and of the last.
 
     """
     pids = [str(pid) for pid in (server.pid, *server.workers)]
-    found = generate_load(server, data, "--soak", str(requests), "--pids", *pids)
-    samples = found["samples"]
+    measurements = generate_load(server, data, "--soak", str(requests), "--pids", *pids)
+    samples = measurements["samples"]
     yield "| requests | master, MiB | worker, MiB | both, MiB |"
     yield "|---:|---:|---:|---:|"
     for sample in samples[:: max(1, len(samples) // 20)]:
         master, worker = (kib / 1024 for kib in sample["kib"])
         yield f"| {sample['requests']:,} | {master:.1f} | {worker:.1f} | {master + worker:.1f} |"
-    part = requests / PARTS
-    settled = [one for one in samples if part <= one["requests"] <= 2 * part]
-    last = [one for one in samples if one["requests"] >= requests - part]
+    fifth = requests / PARTS
+    second_fifth = [sample for sample in samples if fifth <= sample["requests"] <= 2 * fifth]
+    last_fifth = [sample for sample in samples if sample["requests"] >= requests - fifth]
     yield ""
     yield "| growth | from one sample to the other | from median to median |"
     yield "|---|---:|---:|"
     for name, first in (("both", 0), ("worker", 1)):
-        before, after = ([sum(one["kib"][first:]) for one in part] for part in (settled, last))
+        before, after = (
+            [sum(sample["kib"][first:]) for sample in fifth] for fifth in (second_fifth, last_fifth)
+        )
         yield (
             f"| {name} | {after[-1] / before[0] - 1:+.1%} "
             f"| **{median(after) / median(before) - 1:+.1%}** |"
         )
-    errors = found["predict"]["errors"]
+    errors = measurements["predict"]["errors"]
     yield ""
     yield f"{requests:,} requests for predictions; errors: {errors or 'none'}."
 
 
 @contextmanager
 def rival_model() -> Iterator[Path]:
-    """The bundled version as a plain model: its adapter merged into the base model."""
+    """Save the bundled version as a plain model: its adapter merged into the base model."""
     tagger = load_tagger(
         ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
@@ -336,8 +356,8 @@ def rival_model() -> Iterator[Path]:
         yield Path(folder)
 
 
-def measure(options: argparse.Namespace) -> Iterator[str]:
-    """Yield the lines of the requested parts."""
+def run_parts(options: argparse.Namespace) -> Iterator[str]:
+    """Run the requested parts; yields the lines of their tables."""
     threads, only = options.threads, options.only
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as models:
         os.environ["XDG_CACHE_HOME"] = cache  # the compiled model of all servers
@@ -346,11 +366,11 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
         compile_version(bundled, quantization_documents=samples, check_documents=samples)
         texts = [one.text for one in read_documents(options.data / "BC5CDR" / "test.jsonl")]
         if only in (None, "start"):
-            yield from starting(Path(models), texts[0], threads=threads)
+            yield from compare_start_times(Path(models), texts[0], threads=threads)
             yield ""
         if only in (None, "latency"):
             with start_server(Path(models), threads=threads) as server:
-                yield from latency(server, texts, pairs=options.pairs, threads=threads)
+                yield from compare_latency(server, texts, pairs=options.pairs, threads=threads)
             yield ""
         if only in (None, "load"):
             with (
@@ -361,16 +381,20 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
             ):
                 for warmed in (server, rival):
                     generate_load(warmed, options.data, "--clients", "2", "--seconds", "5")
-                yield from throughput((server, rival), tagger, options.data, options.seconds / 6)
+                yield from compare_throughput(
+                    (server, rival), tagger, options.data, options.seconds / 6
+                )
                 yield ""
-                yield from long_load(server, options.data, options.seconds)
+                yield from run_long_load(server, options.data, options.seconds)
             yield ""
         if only in (None, "busy"):
-            yield from busy(Path(models) / "busy", options.data, options.seconds, threads=threads)
+            yield from run_busy(
+                Path(models) / "busy", options.data, options.seconds, threads=threads
+            )
             yield ""
         if only in (None, "memory"):
             with start_server(Path(models), threads=threads) as server:
-                yield from memory(server, options.data, options.requests)
+                yield from measure_memory(server, options.data, options.requests)
 
 
 def main() -> None:
@@ -381,7 +405,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    for line in measure(parser.parse_args()):
+    for line in run_parts(parser.parse_args()):
         print(line, flush=True)
 
 

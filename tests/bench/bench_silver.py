@@ -47,7 +47,7 @@ from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tests.bench.corpora import DATA, read_documents
 
 LABELS = ("Chemical", "Disease")
-GOLD, TEXTS, TAUGHT, SCHOOL, DEV, TEST = 50, 400, 200, 100, 150, 200  # documents
+GOLD, TEXTS, TEACHER_TRAIN, TEACHER_DEV, DEV, TEST = 50, 400, 200, 100, 150, 200  # documents
 WORDS = 100  # of a training document
 HEAD = (
     "| trained on | dev F1 | test F1 | 1 word | 2 words | 3+ words "
@@ -56,41 +56,46 @@ HEAD = (
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The documents of each role; no two share any."""
+class Samples:
+    """Documents of each role; no document has two."""
 
     gold: Sequence[Document]
     texts: Sequence[Document]
-    taught: Sequence[Document]
-    school: Sequence[Document]
+    teacher_train: Sequence[Document]
+    teacher_dev: Sequence[Document]
     dev: Sequence[Document]
     test: Sequence[Document]
 
 
-def draw(data: Path) -> Parts:
-    """Draw the documents of each role, always the same."""
+def sample_documents(data: Path) -> Samples:
+    """Sample the documents of each role, always the same."""
     train, dev, test = (
         Random(7).sample(documents, len(documents))
         for documents in (
             read_documents(data / f"{name}.jsonl") for name in ("train", "dev", "test")
         )
     )
-    train, dev = [list(map(shortened, documents)) for documents in (train, dev)]
+    train, dev = [list(map(shorten, documents)) for documents in (train, dev)]
     texts = [Document(one.id, one.text) for one in train[GOLD : GOLD + TEXTS]]
-    school, ours = TAUGHT + SCHOOL, TAUGHT + SCHOOL + DEV
-    return Parts(
-        train[:GOLD], texts, dev[:TAUGHT], dev[TAUGHT:school], dev[school:ours], test[:TEST]
+    teacher_end, dev_end = TEACHER_TRAIN + TEACHER_DEV, TEACHER_TRAIN + TEACHER_DEV + DEV
+    return Samples(
+        train[:GOLD],
+        texts,
+        dev[:TEACHER_TRAIN],
+        dev[TEACHER_TRAIN:teacher_end],
+        dev[teacher_end:dev_end],
+        test[:TEST],
     )
 
 
-def shortened(document: Document) -> Document:
-    """Its first words, up to the end of the last entity that starts in them."""
+def shorten(document: Document) -> Document:
+    """Cut a document after its first words, but not inside an entity."""
     ends = [end for _, end in word_offsets(document.text)[:WORDS]]
     end = ends[-1]
-    while inside := [span.end for span in document.spans if span.start < end < span.end]:
-        end = max(inside)
-    kept = tuple(span for span in document.spans if span.end <= end)
-    return Document(document.id, document.text[:end], kept)
+    while ends_inside := [span.end for span in document.spans if span.start < end < span.end]:
+        end = max(ends_inside)
+    spans = tuple(span for span in document.spans if span.end <= end)
+    return Document(document.id, document.text[:end], spans)
 
 
 def train(
@@ -102,58 +107,69 @@ def train(
     silver: SilverData | None = None,
 ) -> EncoderTagger:
     """Train an encoder with the default recipe, except its epochs."""
-    plain = EncoderRecipe()
-    schedule = replace(plain.schedule, epochs=epochs, patience=epochs, seed=seed)
+    recipe = EncoderRecipe()
+    schedule = replace(recipe.schedule, epochs=epochs, patience=epochs, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         return train_encoder(
             TrainDevSplit(documents, dev, LABELS, silver=silver),
-            recipe=replace(plain, schedule=schedule),
+            recipe=replace(recipe, schedule=schedule),
             state_path=Path(folder) / "state",
         ).tagger
 
 
-def teach(parts: Parts, *, seed: int, path: Path) -> None:
+def write_teacher_predictions(samples: Samples, *, seed: int, path: Path) -> None:
     """Train the teacher, label the texts, and write its predictions as a batch does."""
-    teacher = train(parts.taught, parts.school, epochs=8, seed=seed)
-    pairs = zip(parts.texts, teacher.predict(parts.texts), strict=True)
+    teacher = train(samples.teacher_train, samples.teacher_dev, epochs=8, seed=seed)
+    pairs = zip(samples.texts, teacher.predict(samples.texts), strict=True)
     lines = (json.dumps(prediction_to_json(*pair), ensure_ascii=False) + "\n" for pair in pairs)
     path.write_text("".join(lines), encoding="utf-8")
-    print(row("(the teacher)", teacher, parts)[0], flush=True)
+    print(evaluate_row("(the teacher)", teacher, samples)[0], flush=True)
 
 
 def without_scores(pair: PredictedDocument) -> PredictedDocument:
-    """A prediction without its scores."""
-    document, said = pair
-    spans = tuple(replace(span, score=None) for span in said.spans)
-    return document, replace(said, spans=spans, score=1.0)
+    """Remove the scores of a prediction."""
+    document, prediction = pair
+    spans = tuple(replace(span, score=None) for span in prediction.spans)
+    return document, replace(prediction, spans=spans, score=1.0)
 
 
-def row(
-    name: str, tagger: EncoderTagger, parts: Parts, rivals: Sequence[Sequence[Prediction]] = ()
+def evaluate_row(
+    name: str,
+    tagger: EncoderTagger,
+    samples: Samples,
+    baselines: Sequence[Sequence[Prediction]] = (),
 ) -> tuple[str, list[Prediction]]:
-    """One row of the table: F1 with its interval, by length, and against other systems."""
+    """Evaluate a tagger; returns a row of the table, and the predictions.
+
+    The row has F1 with its interval, by length, and compared with baselines.
+    """
     options = EvaluationOptions(labels=LABELS)
-    dev = evaluate(parts.dev, tagger.predict(parts.dev), options=options)
-    said = tagger.predict(parts.test)
-    report = evaluate(parts.test, said, options=options)
+    dev = evaluate(samples.dev, tagger.predict(samples.dev), options=options)
+    predictions = tagger.predict(samples.test)
+    report = evaluate(samples.test, predictions, options=options)
     cells = [name, f"{dev.overall.strict.counts.f1:.4f}"]
     for figures in (report.overall, *report.by_length.values()):
         low, high = figures.strict.interval
         cells.append(f"{figures.strict.counts.f1:.4f} ({low:.3f} to {high:.3f})")
-    cells += [gain(evaluate(parts.test, said, against=one, options=options)) for one in rivals]
+    cells += [
+        format_difference(evaluate(samples.test, predictions, against=baseline, options=options))
+        for baseline in baselines
+    ]
     cells += [""] * (HEAD.count(" | ") + 1 - len(cells))
-    return f"| {' | '.join(cells)} |", said
+    return f"| {' | '.join(cells)} |", predictions
 
 
-def gain(report: EvaluationReport) -> str:
-    """The paired difference, overall."""
+def format_difference(report: EvaluationReport) -> str:
+    """Format the paired difference in overall F1."""
     assert report.comparison
-    found = report.comparison.overall.strict
-    low, high = found.interval
-    return f"**{found.difference:+.4f}** ({low:+.3f} to {high:+.3f}), p {found.p_value:.3f}"
+    difference = report.comparison.overall.strict
+    low, high = difference.interval
+    return (
+        f"**{difference.difference:+.4f}** ({low:+.3f} to {high:+.3f}), p {difference.p_value:.3f}"
+    )
 
 
-def numbers(text: str) -> list[float]:
+def parse_numbers(text: str) -> list[float]:
     """Parse numbers between commas."""
     return [float(one) for one in text.split(",") if one]
 
@@ -162,8 +178,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--weights", type=numbers, default=[0.25, 0.5, 1.0])
-    parser.add_argument("--sure", type=numbers, default=[0.5])
+    parser.add_argument("--weights", type=parse_numbers, default=[0.25, 0.5, 1.0])
+    parser.add_argument("--sure", type=parse_numbers, default=[0.5])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument(
@@ -171,33 +187,42 @@ def main() -> None:
     )
     options = parser.parse_args()
     start = time.process_time()
-    parts = draw(options.data / "BC5CDR")
+    samples = sample_documents(options.data / "BC5CDR")
     print(HEAD, "|---" * HEAD.count(" | ") + "|---|", sep="\n", flush=True)
-    how = {"epochs": options.epochs, "seed": options.seed}
+    settings = {"epochs": options.epochs, "seed": options.seed}
     with tempfile.TemporaryDirectory() as folder:
         path = options.predictions or Path(folder) / "predictions.jsonl"
         if not path.exists():
-            teach(parts, seed=options.seed, path=path)
-        said = read_predictions(path)
-    longer = how | {"epochs": options.epochs * (GOLD + TEXTS) // GOLD}
-    rivals: list[Sequence[Prediction]] = []
-    for name, settings in (("gold alone", how), (f"gold alone, {longer['epochs']} epochs", longer)):
-        tagger = train(parts.gold, parts.dev, **settings)
-        line, predictions = row(name, tagger, parts, rivals)
-        rivals.append(predictions)
+            write_teacher_predictions(samples, seed=options.seed, path=path)
+        teacher_predictions = read_predictions(path)
+    longer_settings = settings | {"epochs": options.epochs * (GOLD + TEXTS) // GOLD}
+    baselines: list[Sequence[Prediction]] = []
+    for name, run_settings in (
+        ("gold alone", settings),
+        (f"gold alone, {longer_settings['epochs']} epochs", longer_settings),
+    ):
+        tagger = train(samples.gold, samples.dev, **run_settings)
+        line, predictions = evaluate_row(name, tagger, samples, baselines)
+        baselines.append(predictions)
         print(line, flush=True)
     reserved: ReservedDocuments = {
-        "text in dev": parts.dev,
-        "text held out": parts.test,
-        "text in gold": parts.gold,
+        "text in dev": samples.dev,
+        "text held out": samples.test,
+        "text in gold": samples.gold,
     }
-    trials = [("", weight, said) for weight in options.weights]
-    trials += [(", unweighted", weight, [*map(without_scores, said)]) for weight in options.sure]
+    trials = [("", weight, teacher_predictions) for weight in options.weights]
+    trials += [
+        (", unweighted", weight, [*map(without_scores, teacher_predictions)])
+        for weight in options.sure
+    ]
     for note, weight, pairs in trials:
         silver = select_silver(pairs, SilverOptions(weight=weight), reserved, LABELS)
-        tagger = train(parts.gold, parts.dev, silver=silver, **how)
+        tagger = train(samples.gold, samples.dev, silver=silver, **settings)
         print(
-            row(f"gold and silver, weight {weight:g}{note}", tagger, parts, rivals)[0], flush=True
+            evaluate_row(f"gold and silver, weight {weight:g}{note}", tagger, samples, baselines)[
+                0
+            ],
+            flush=True,
         )
     print(f"\n{(time.process_time() - start) / 60:.0f} minutes of one core.")
 

@@ -41,21 +41,23 @@ from tagalong.training.recipes.schedule import TrainingProgress
 LABELS = ("Chemical", "Disease")
 
 
-def ours(sentences: list[Document], folder: Path, *, precision: Precision = "auto") -> float:
-    """Tokens per second of our loop."""
-    plain = EncoderRecipe()
-    seen: list[TrainingProgress] = []
+def measure_tagalong(
+    sentences: list[Document], folder: Path, *, precision: Precision = "auto"
+) -> float:
+    """Measure tokens per second of our loop."""
+    recipe = EncoderRecipe()
+    progress: list[TrainingProgress] = []
     train_encoder(
         TrainDevSplit(sentences, sentences[:4], LABELS),
-        recipe=replace(plain, schedule=replace(plain.schedule, epochs=1, precision=precision)),
+        recipe=replace(recipe, schedule=replace(recipe.schedule, epochs=1, precision=precision)),
         state_path=folder / "state",
-        on_progress=seen.append,
+        on_progress=progress.append,
     )
-    return seen[-1].tokens_per_second
+    return progress[-1].tokens_per_second
 
 
-def theirs(sentences: list[Document], folder: Path) -> float:
-    """Tokens per second of the example's recipe, first sub-words labelled as in ours."""
+def measure_trainer(sentences: list[Document], folder: Path) -> float:
+    """Measure tokens per second of the example's recipe, first sub-words labelled as in ours."""
     tag_set = TagSet(LABELS)
     base = BaseModelRef(OFFLINE_BASE_MODEL)
     tokenizer = base.load_tokenizer()
@@ -63,13 +65,13 @@ def theirs(sentences: list[Document], folder: Path) -> float:
     for document in sentences:
         tagged = tag_set.encode(document)
         words = [document.text[start:end] for start, end in tagged.words]
-        row = tokenizer(words, is_split_into_words=True, truncation=True)
-        owners = [None, *row.word_ids()]
-        row["labels"] = [
-            -100 if owner is None or owner == before else tagged.tags[owner]
-            for before, owner in pairwise(owners)
+        encoded = tokenizer(words, is_split_into_words=True, truncation=True)
+        word_ids = [None, *encoded.word_ids()]
+        encoded["labels"] = [
+            -100 if word_id is None or word_id == previous else tagged.tags[word_id]
+            for previous, word_id in pairwise(word_ids)
         ]
-        rows.append(row)
+        rows.append(encoded)
     trainer = Trainer(
         model=base.load_token_classifier(tag_set.tag_names),
         args=TrainingArguments(
@@ -86,7 +88,7 @@ def theirs(sentences: list[Document], folder: Path) -> float:
     )
     trainer.remove_callback(PrinterCallback)  # only the table is printed
     seconds: float = trainer.train().metrics["train_runtime"]
-    return sum(len(row["input_ids"]) for row in rows) / seconds
+    return sum(len(encoded["input_ids"]) for encoded in rows) / seconds
 
 
 def main() -> None:
@@ -105,23 +107,23 @@ def main() -> None:
     sentences = list(corpus.documents[: options.sentences])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        turns = [
+        speeds = [
             (
-                ours(sentences, folder),
-                ours(sentences, folder, precision="fp32"),
-                theirs(sentences, folder),
+                measure_tagalong(sentences, folder),
+                measure_tagalong(sentences, folder, precision="fp32"),
+                measure_trainer(sentences, folder),
             )
             for _ in range(options.rounds)
         ]
     print("| sentences | ours / example recipe (min, max) | ours in fp32 / example recipe |")
     print("|---|---|---|")
-    print(f"| {len(sentences)} | {ratio(turns, 0)} | {ratio(turns, 1)} |")
+    print(f"| {len(sentences)} | {format_ratio(speeds, 0)} | {format_ratio(speeds, 1)} |")
 
 
-def ratio(turns: list[tuple[float, float, float]], column: int) -> str:
-    """Tokens per second over the example's, turn by turn."""
-    each = [turn[column] / turn[2] for turn in turns]
-    return f"**{statistics.median(each):.2f}** ({min(each):.2f} to {max(each):.2f})"
+def format_ratio(speeds: list[tuple[float, float, float]], column: int) -> str:
+    """Format the ratio of tokens per second to the example's, by rounds."""
+    ratios = [speed[column] / speed[2] for speed in speeds]
+    return f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 if __name__ == "__main__":

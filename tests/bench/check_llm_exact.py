@@ -51,11 +51,11 @@ MAX_WORDS = 300
 MAX_BATCH = 16
 SEED = 7  # of the first row; every row has its own documents
 KINDS = ("random", "trained")
-DRAFTS = ("encoder", "O", "hostile")
-LESSON = Schedule(epochs=12, patience=12, learning_rate=2e-3, batch_tokens=1024, precision="fp32")
+DRAFTS = ("encoder", "O", "adversarial")
+SCHEDULE = Schedule(epochs=12, patience=12, learning_rate=2e-3, batch_tokens=1024, precision="fp32")
 
 
-def trained(family: str, folder: Path) -> PreTrainedModel:
+def train_model(family: str, folder: Path) -> PreTrainedModel:
     """Train a model on some sentences with the tier's own training."""
     make_llm(family, spread=0.05).save_pretrained(folder / "base")
     tokenizer().save_pretrained(folder / "base")
@@ -65,30 +65,30 @@ def trained(family: str, folder: Path) -> PreTrainedModel:
         four_bit=False,
         window=2048,
         gradient_checkpointing=False,
-        schedule=LESSON,
+        schedule=SCHEDULE,
     )
-    lessons = sentences(40)
-    made = train_llm(
-        TrainDevSplit(lessons, lessons, TAGS.labels), recipe=recipe, state_path=folder / "state"
+    documents = sentences(40)
+    result = train_llm(
+        TrainDevSplit(documents, documents, TAGS.labels), recipe=recipe, state_path=folder / "state"
     )
-    return made.tagger.slot_decoder.scorer.model.eval()
+    return result.tagger.slot_decoder.scorer.model.eval()
 
 
-def batches(count: int, seed: int) -> Iterator[list[str]]:
-    """Random documents in batches of random size, with real words among them."""
-    chance = Random(seed)
-    real = [word for one in sentences(40) for word in one.text.split()]
+def random_batches(count: int, seed: int) -> Iterator[list[str]]:
+    """Yield batches of random size; every second document has real words."""
+    random = Random(seed)
+    real_words = [word for one in sentences(40) for word in one.text.split()]
     texts = random_texts(seed, count, longest=MAX_WORDS)
-    texts = [" ".join(chance.choices(real, k=len(text.split()))) if number % 2 else text
+    texts = [" ".join(random.choices(real_words, k=len(text.split()))) if number % 2 else text
              for number, text in enumerate(texts)]  # fmt: skip
     while texts:
-        size = chance.randint(1, MAX_BATCH)
+        size = random.randint(1, MAX_BATCH)
         yield texts[:size]
         texts = texts[size:]
 
 
 def encoder_drafts(tagger: DocumentTagger, texts: Sequence[str]) -> list[list[int]]:
-    """Drafts of the bundled encoder."""
+    """Make drafts with the bundled encoder."""
     drafts = []
     for text, prediction in zip(
         texts, tagger.predict([Document("", text) for text in texts]), strict=True
@@ -98,29 +98,31 @@ def encoder_drafts(tagger: DocumentTagger, texts: Sequence[str]) -> list[list[in
     return drafts
 
 
-def check(
-    rig: TinyLLM, tagger: DocumentTagger, count: int, seed: int
+def count_differences(
+    tiny_llm: TinyLLM, tagger: DocumentTagger, count: int, seed: int
 ) -> tuple[int, int, int, list[int]]:
-    """Documents, slots, entity tags, and differing documents for each kind of draft."""
-    documents = slots = inside = 0
+    """Count documents, slots, entity tags, and differing documents for each kind of draft."""
+    documents = slots = entity_tags = 0
     differing = [0] * len(DRAFTS)
-    for texts in batches(count, seed):
-        layouts = rig.planner.build(texts, words_of(texts))
+    for texts in random_batches(count, seed):
+        layouts = tiny_llm.planner.build(texts, words_of(texts))
         assert len(layouts) == len(texts)
-        reference = rig.decoder.decode(layouts, decoding_mode="sequential")
-        hostile = [random_draft(n, len(one.words)) for n, one in enumerate(layouts)]
-        for kind, drafts in enumerate((encoder_drafts(tagger, texts), None, hostile)):
-            found = rig.decoder.decode(layouts, drafts)
-            differing[kind] += different(found, reference)
+        reference = tiny_llm.decoder.decode(layouts, decoding_mode="sequential")
+        adversarial_drafts = [random_draft(n, len(one.words)) for n, one in enumerate(layouts)]
+        for kind, drafts in enumerate((encoder_drafts(tagger, texts), None, adversarial_drafts)):
+            verified = tiny_llm.decoder.decode(layouts, drafts)
+            differing[kind] += count_different_documents(verified, reference)
         documents += len(texts)
         slots += sum(len(entry.tags) for entry in reference)
-        inside += sum(tag != OUTSIDE for entry in reference for tag in entry.tags)
-    return documents, slots, inside, differing
+        entity_tags += sum(tag != OUTSIDE for entry in reference for tag in entry.tags)
+    return documents, slots, entity_tags, differing
 
 
-def different(found: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]) -> int:
-    """Number of documents with a different tag."""
-    return sum(one.tags != other.tags for one, other in zip(found, reference, strict=True))
+def count_different_documents(
+    verified: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]
+) -> int:
+    """Count documents with a different tag."""
+    return sum(one.tags != other.tags for one, other in zip(verified, reference, strict=True))
 
 
 def main() -> None:
@@ -136,22 +138,24 @@ def main() -> None:
     print("| model | documents | slots | tags other than O | documents that differ: encoder's "
           "drafts | all-O | adversarial |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---:|")
-    wrong = 0
+    n_wrong = 0
     for family in options.families:
         for kind in KINDS:
             with tempfile.TemporaryDirectory() as folder:
-                made = trained(family, Path(folder)) if kind == "trained" else make_llm(family)
+                model = train_model(family, Path(folder)) if kind == "trained" else make_llm(family)
             seed = SEED + len(KINDS) * FAMILIES.index(family) + KINDS.index(kind)
-            rig = make_tiny_llm(made)
-            documents, slots, inside, differing = check(rig, tagger, options.documents, seed)
-            wrong += sum(differing)
+            tiny_llm = make_tiny_llm(model)
+            documents, slots, entity_tags, differing = count_differences(
+                tiny_llm, tagger, options.documents, seed
+            )
+            n_wrong += sum(differing)
             cells = " | ".join(map(str, differing))
-            share = inside / slots
+            share = entity_tags / slots
             print(
                 f"| {family}, {kind} | {documents} | {slots} | {share:.0%} | {cells} |", flush=True
             )
-    if wrong:
-        raise SystemExit(f"{wrong} documents differ")
+    if n_wrong:
+        raise SystemExit(f"{n_wrong} documents differ")
 
 
 if __name__ == "__main__":

@@ -56,16 +56,23 @@ from tagalong.training.llm.dataset import LLMDataset, SlotModel, slot_loss
 from tagalong.training.loop.adapters import linear_layer_names, prepare_four_bit_model
 from tagalong.training.loop.optimizers import choose_optimizer
 from tests.bench.corpora import DATA, read_documents
-from tests.bench.llm_schemes import LABELS, Measured, Scheme, Schemes, at_once, measure
+from tests.bench.llm_schemes import (
+    LABELS,
+    Scheme,
+    SchemeCost,
+    Schemes,
+    encoder_scheme,
+    time_schemes,
+)
 from tests.tiny_bases import llama_tokenizer
 
 Size = Mapping[str, object]  # configuration settings
 TAGS = TagSet(LABELS)
 WINDOW = 4096
-ROWS, ACCUMULATED = 4, 4  # of an optimizer step, as in the study
+BATCH_SIZE, ACCUMULATION_STEPS = 4, 4  # of an optimizer step, as in the study
 STEPS = 5  # timed, after one warm-up step
 AGREEMENTS = (1.0, 0.98, 0.95, 0.9)
-ALONE, TOGETHER = 8, 64  # texts at batch 1, and in the batch that fills the device
+SINGLE_TEXTS, BATCH_TEXTS = 8, 64  # texts at batch 1, and in the batch that fills the device
 PADDED = 512  # length of every encoder input in the study
 MISTRAL = {
     "vocab_size": 32768,
@@ -94,35 +101,35 @@ TINY = {
 }
 
 
-def on(
-    device: torch.device, make: type[PreTrainedModel], config: object, dtype: torch.dtype
+def create_model(
+    device: torch.device, model_class: type[PreTrainedModel], config: object, dtype: torch.dtype
 ) -> PreTrainedModel:
     """Create a random model on a device."""
     torch.manual_seed(0)
-    before = torch.get_default_dtype()
+    default_dtype = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            return make(config).eval()
+            return model_class(config).eval()
     finally:
-        torch.set_default_dtype(before)
+        torch.set_default_dtype(default_dtype)
 
 
-def mistral(size: Size) -> MistralConfig:
-    """Configuration of the decoder; a wide initialisation makes tags depend on earlier tags."""
+def mistral_config(size: Size) -> MistralConfig:
+    """Configure the decoder; a wide initialisation makes tags depend on earlier tags."""
     return MistralConfig(
         **size, initializer_range=0.05, pad_token_id=0, bos_token_id=1, eos_token_id=2
     )
 
 
-def in_four_bits(model: PreTrainedModel) -> PreTrainedModel:
+def quantize_to_four_bits(model: PreTrainedModel) -> PreTrainedModel:
     """Quantize a loaded model, as `from_pretrained` does while loading."""
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     for name, layer in list(model.named_modules()):
         if not isinstance(layer, nn.Linear) or name == "lm_head":
             continue
-        small = Linear4bit(
+        quantized = Linear4bit(
             layer.in_features,
             layer.out_features,
             bias=False,
@@ -132,26 +139,28 @@ def in_four_bits(model: PreTrainedModel) -> PreTrainedModel:
             device="meta",
         )
         device = layer.weight.device
-        small.weight = Params4bit(
+        quantized.weight = Params4bit(
             layer.weight.data.cpu(),
             requires_grad=False,
             compress_statistics=True,
             quant_type="nf4",
         ).to(device)
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, small)
+        setattr(model.get_submodule(parent), child, quantized)
     return model
 
 
-def training(
+def time_training(
     device: torch.device,
     tokenizer: PreTrainedTokenizerBase,
     documents: Sequence[Document],
     size: Size,
 ) -> Iterator[str]:
-    """Time of an optimizer step of QLoRA, and its peak memory."""
+    """Time optimizer steps of QLoRA; yields a table with the peak memory."""
     dtype = torch.bfloat16
-    model = in_four_bits(on(device, MistralForCausalLM, mistral(size), dtype))
+    model = quantize_to_four_bits(
+        create_model(device, MistralForCausalLM, mistral_config(size), dtype)
+    )
     model.config.use_cache = False
     model = prepare_four_bit_model(model)
     lora = LoraConfig(
@@ -161,71 +170,76 @@ def training(
         lora_dropout=0.05,
         target_modules=linear_layer_names(model),
     )
-    adapted = get_peft_model(model, lora).train()
+    lora_model = get_peft_model(model, lora).train()
     verbalizers = choose_verbalizers(tokenizer, TAGS)
-    planner = PromptBuilder(tokenizer, TAGS, verbalizers, window=WINDOW)
-    lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
+    prompt_builder = PromptBuilder(tokenizer, TAGS, verbalizers, window=WINDOW)
+    dataset = LLMDataset(documents, tag_set=TAGS, prompt_builder=prompt_builder, pad_token_id=0)
     tag_ids = torch.tensor(verbalizers.ids, device=device)
     loss = partial(slot_loss, tag_ids=tag_ids, noise_share=0.1)
-    slots = SlotModel(adapted, tag_ids)
-    weights = [weight for weight in adapted.parameters() if weight.requires_grad]
+    slot_model = SlotModel(lora_model, tag_ids)
+    weights = [weight for weight in lora_model.parameters() if weight.requires_grad]
     optimizer = choose_optimizer(device)([{"params": weights, "lr": 4e-5}])
     seconds, tokens = [], 0
     for step in range(STEPS + 1):
         start = time.perf_counter()
-        for part in range(ACCUMULATED):
-            first = (step * ACCUMULATED + part) * ROWS
+        for accumulation in range(ACCUMULATION_STEPS):
+            first = (step * ACCUMULATION_STEPS + accumulation) * BATCH_SIZE
             batch = {
                 name: tensor.to(device)
-                for name, tensor in lessons.collate(range(first, first + ROWS)).items()
+                for name, tensor in dataset.collate(range(first, first + BATCH_SIZE)).items()
             }
             tokens += int(batch["attention_mask"].sum()) if step else 0
             with torch.autocast(device.type, torch.bfloat16):
-                (loss(slots, batch) / ACCUMULATED).backward()
+                (loss(slot_model, batch) / ACCUMULATION_STEPS).backward()
         optimizer.step()
         optimizer.zero_grad()
         _wait(device)
         seconds.append(time.perf_counter() - start)
-    trained = sum(weight.numel() for weight in weights) / 1e6
+    trained_millions = sum(weight.numel() for weight in weights) / 1e6
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
     yield "| QLoRA | trained parameters | texts a step | tokens a step | s a step | peak, GiB |"
     yield "|---|---:|---:|---:|---:|---:|"
     yield (
-        f"| {type(optimizer).__name__} | {trained:.0f} M | {ROWS * ACCUMULATED} "
+        f"| {type(optimizer).__name__} | {trained_millions:.0f} M "
+        f"| {BATCH_SIZE * ACCUMULATION_STEPS} "
         f"| {tokens / STEPS:.0f} | {median(seconds[1:]):.2f} | {peak:.1f} |"
     )
 
 
-def decoders(
+def make_decoder_schemes(
     device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
 ) -> tuple[Schemes, dict[str, Scheme]]:
-    """The 7B model's decodings in bf16."""
-    model = on(device, MistralForCausalLM, mistral(size), torch.bfloat16)
+    """Make schemes of all decodings of the 7B model in bf16."""
+    model = create_model(device, MistralForCausalLM, mistral_config(size), torch.bfloat16)
     schemes = Schemes(model, tokenizer, window=WINDOW, precision="bf16")
-    ways = {
-        f"verified, {agreement:.0%} agree": schemes.slots("verified", agreement=agreement)
+    schemes_by_name = {
+        f"verified, {agreement:.0%} agree": schemes.slot_scheme("verified", agreement=agreement)
         for agreement in AGREEMENTS
     }
-    ways["single pass"] = schemes.slots("single_pass")
-    ways["sequential"] = schemes.slots("sequential")
-    ways["study's"] = schemes.generated
-    return schemes, ways
+    schemes_by_name["single pass"] = schemes.slot_scheme("single_pass")
+    schemes_by_name["sequential"] = schemes.slot_scheme("sequential")
+    schemes_by_name["study's"] = schemes.generation_scheme
+    return schemes, schemes_by_name
 
 
-def ablation(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTagger:
-    """The same decoder as an encoder: one bidirectional pass over the text alone."""
-    config = mistral(size)
+def make_ablation(
+    device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
+) -> EncoderTagger:
+    """Make the same decoder an encoder: one bidirectional pass over the text alone."""
+    config = mistral_config(size)
     config.is_causal, config.num_labels = False, len(TAGS)
-    model = on(device, MistralForTokenClassification, config, torch.bfloat16)
+    model = create_model(device, MistralForTokenClassification, config, torch.bfloat16)
     forward = TorchRunner(model, precision="bf16")
     windows = WindowEncoder(tokenizer, WindowConfig(window=WINDOW, context=0))
     return EncoderTagger(forward, windows, tag_set=TAGS, version="ablation")
 
 
-def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTagger:
-    """BERT-large's shape, as our tagger runs it."""
+def make_encoder(
+    device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
+) -> EncoderTagger:
+    """Make an encoder tagger of BERT-large's shape."""
     config = BertConfig(**size, num_labels=len(TAGS))
-    model = on(device, BertForTokenClassification, config, torch.float32)
+    model = create_model(device, BertForTokenClassification, config, torch.float32)
     forward = TorchRunner(model, precision="bf16")
     windows = WindowEncoder(
         tokenizer, WindowConfig(window=PADDED, context=48), max_positions=PADDED
@@ -233,15 +247,18 @@ def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
     return EncoderTagger(forward, windows, tag_set=TAGS, version="bert")
 
 
-def compiled(tagger: EncoderTagger) -> EncoderTagger:
-    """The same with compiled passes, for batches of any shape."""
+def compile_encoder(tagger: EncoderTagger) -> EncoderTagger:
+    """Compile the passes of an encoder, for batches of any shape."""
     assert isinstance(tagger.runner, TorchRunner)
     forward = TorchRunner(torch.compile(tagger.runner.model, dynamic=True), precision="bf16")
     return EncoderTagger(forward, tagger.window_encoder, tag_set=TAGS, version="compiled")
 
 
-def as_timed_by_the_study(tagger: EncoderTagger) -> Scheme:
-    """One text at a time, padded to 512, in fp32, with gradients; longer texts are cut."""
+def study_encoder_scheme(tagger: EncoderTagger) -> Scheme:
+    """Make a scheme timed as in the study.
+
+    One text at a time, padded or cut to 512 tokens, in fp32, with gradients.
+    """
     assert isinstance(tagger.runner, TorchRunner)
     model = tagger.runner.model
 
@@ -257,40 +274,42 @@ def as_timed_by_the_study(tagger: EncoderTagger) -> Scheme:
     return scheme
 
 
-def rows(found: Mapping[str, Measured]) -> Iterator[str]:
-    """Texts per second and passes of every scheme, and its time relative to the encoder's."""
+def format_rows(costs: Mapping[str, SchemeCost]) -> Iterator[str]:
+    """Format texts per second and passes of every scheme, and its time relative to others."""
     yield "| | texts/s | passes, mean | tokens run per word | time / encoder | paper / it |"
     yield "|---|---:|---:|---:|---:|---:|"
-    taken = {name: sum(one.seconds) for name, one in found.items()}
-    for name, one in found.items():
-        passes = sum(one.passes) / len(one.passes)
-        slower = taken[name] / taken["BERT-large, batched"]
-        faster = taken["study's"] / taken[name]
+    seconds = {name: sum(cost.seconds) for name, cost in costs.items()}
+    for name, cost in costs.items():
+        passes = sum(cost.passes) / len(cost.passes)
+        encoder_ratio = seconds[name] / seconds["BERT-large, batched"]
+        study_ratio = seconds["study's"] / seconds[name]
         yield (
-            f"| {name} | {one.documents / taken[name]:.2f} | {passes:.1f} "
-            f"| {one.tokens / one.words:.2f} | {slower:.1f} | {faster:.1f} |"
+            f"| {name} | {cost.documents / seconds[name]:.2f} | {passes:.1f} "
+            f"| {cost.tokens / cost.words:.2f} | {encoder_ratio:.1f} | {study_ratio:.1f} |"
         )
 
 
-def decoding(
+def time_decoding(
     device: torch.device,
     tokenizer: PreTrainedTokenizerBase,
     corpora: Mapping[str, Sequence[Document]],
     sizes: tuple[Size, Size],
 ) -> Iterator[str]:
-    """Every decoding, on texts of two lengths, one at a time and in batches."""
-    schemes, ways = decoders(device, tokenizer, sizes[0])
-    bert = encoder(device, tokenizer, sizes[1])
-    ways["the same base model as an encoder"] = at_once(ablation(device, tokenizer, sizes[0]))
-    ways["BERT-large, batched"] = at_once(bert)
-    ways["BERT-large, batched and compiled"] = at_once(compiled(bert))
-    ways["BERT-large, timed as by the study"] = as_timed_by_the_study(bert)
+    """Time every decoding on texts of two lengths, one at a time and in batches."""
+    schemes, schemes_by_name = make_decoder_schemes(device, tokenizer, sizes[0])
+    bert = make_encoder(device, tokenizer, sizes[1])
+    schemes_by_name["the same base model as an encoder"] = encoder_scheme(
+        make_ablation(device, tokenizer, sizes[0])
+    )
+    schemes_by_name["BERT-large, batched"] = encoder_scheme(bert)
+    schemes_by_name["BERT-large, batched and compiled"] = encoder_scheme(compile_encoder(bert))
+    schemes_by_name["BERT-large, timed as by the study"] = study_encoder_scheme(bert)
     for name, texts in corpora.items():
-        schemes.prepare(texts[: max(ALONE, TOGETHER)])
-        measure(ways, [texts[:1]])  # warm-up
-        for batches in ([[text] for text in texts[:ALONE]], [texts[:TOGETHER]]):
+        schemes.prepare(texts[: max(SINGLE_TEXTS, BATCH_TEXTS)])
+        time_schemes(schemes_by_name, [texts[:1]])  # warm-up
+        for batches in ([[text] for text in texts[:SINGLE_TEXTS]], [texts[:BATCH_TEXTS]]):
             yield f"\n{name}, {len(batches[0])} at once, {sum(map(len, batches))} in all:\n"
-            yield from rows(measure(ways, batches))
+            yield from format_rows(time_schemes(schemes_by_name, batches))
 
 
 def _wait(device: torch.device) -> None:
@@ -299,8 +318,8 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def learnt_tokenizer(folder: Path, texts: Sequence[str]) -> PreTrainedTokenizerBase:
-    """Byte-level BPE of the corpus; runs of marks give it tokens for tags."""
+def train_tokenizer(folder: Path, texts: Sequence[str]) -> PreTrainedTokenizerBase:
+    """Train byte-level BPE on the corpus; runs of marks give it tokens for tags."""
     llama_tokenizer(folder, [*texts, *["(), ), ). ...)-"] * 50], size=8000)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.eos_token
@@ -323,8 +342,8 @@ def main() -> None:
     )
     corpus = options.data / "BC5CDR"
     corpora = {
-        "sentences": read_documents(corpus / "bio" / "test.jsonl")[:TOGETHER],
-        "abstracts": read_documents(corpus / "test.jsonl")[:TOGETHER],
+        "sentences": read_documents(corpus / "bio" / "test.jsonl")[:BATCH_TEXTS],
+        "abstracts": read_documents(corpus / "test.jsonl")[:BATCH_TEXTS],
     }
     if options.tiny:
         corpora = {name: texts[:4] for name, texts in corpora.items()}
@@ -332,14 +351,14 @@ def main() -> None:
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, transformers {transformers.__version__}\n")
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = learnt_tokenizer(Path(folder), [document.text for document in train])
+        tokenizer = train_tokenizer(Path(folder), [document.text for document in train])
     if options.only != "decode":
-        for line in training(device, tokenizer, train, decoder_size):
+        for line in time_training(device, tokenizer, train, decoder_size):
             print(line, flush=True)
         if device.type == "cuda":
             torch.cuda.empty_cache()
     if options.only != "train":
-        for line in decoding(device, tokenizer, corpora, (decoder_size, encoder_size)):
+        for line in time_decoding(device, tokenizer, corpora, (decoder_size, encoder_size)):
             print(line, flush=True)
 
 

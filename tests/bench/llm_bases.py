@@ -14,7 +14,7 @@ VOCABULARY = 8000
 
 
 def random_llama(folder: Path, texts: Iterable[str]) -> Path:
-    """About 60 M random parameters, and a tokenizer trained on the corpus.
+    """Save a Llama of about 60 M random parameters, and a tokenizer trained on the corpus.
 
     Weights have a wider spread than usual. Otherwise every slot would get the same tag whatever is
     before it, and a draft would be right or wrong as a whole.
@@ -43,7 +43,7 @@ def random_llama(folder: Path, texts: Iterable[str]) -> Path:
 
 
 def llama_from_minilm(folder: Path, *, layers: int = 4) -> Path:
-    """A Llama of MiniLM's width, initialised with MiniLM's vocabulary and embeddings."""
+    """Save a Llama of MiniLM's width, with MiniLM's vocabulary and embeddings."""
     base = BaseModelRef(OFFLINE_BASE_MODEL)
     tokenizer = base.load_tokenizer()
     embeddings = base.load_token_classifier(["O"]).get_input_embeddings().weight.detach()

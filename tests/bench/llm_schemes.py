@@ -1,4 +1,4 @@
-"""Every decoding of one decoder, and its cost: for benchmarks on a CPU and on a GPU."""
+"""Decodings of one model and their costs, for benchmarks on a CPU and on a GPU."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,53 +46,58 @@ class Schemes:
     ) -> None:
         self.tags = TagSet(LABELS)
         verbalizers = choose_verbalizers(tokenizer, self.tags)
-        self._planner = PromptBuilder(tokenizer, self.tags, verbalizers, window=window)
-        self._decoder = build_slot_decoder(model, self._planner, self.tags, precision=precision)
-        self._paper = PaperDecoder(model, tokenizer, self.tags)
-        self._own: dict[str, tuple[int, ...]] = {}
+        self._prompt_builder = PromptBuilder(tokenizer, self.tags, verbalizers, window=window)
+        self._decoder = build_slot_decoder(
+            model, self._prompt_builder, self.tags, precision=precision
+        )
+        self._paper_decoder = PaperDecoder(model, tokenizer, self.tags)
+        self._reference_tags: dict[str, tuple[int, ...]] = {}
 
     def prepare(self, documents: Sequence[Document]) -> None:
-        """Compute the decoder's own tags, as the source of drafts."""
+        """Compute the decoder's tags of documents, from which drafts are made."""
         for document in documents:
-            (decoded,) = self._decoder.decode(self._laid_out([document]))
-            self._own[document.id] = decoded.tags
+            (decoded,) = self._decoder.decode(self._build_windows([document]))
+            self._reference_tags[document.id] = decoded.tags
 
-    def slots(self, decoding: DecodingMode, *, agreement: float | None = None) -> Scheme:
-        """Fill slots from drafts: the decoder's own tags, of which some are replaced."""
+    def slot_scheme(self, decoding: DecodingMode, *, agreement: float | None = None) -> Scheme:
+        """Make a scheme that fills slots.
+
+        With an agreement, drafts are the reference tags, of which the other share is replaced.
+        """
 
         def scheme(documents: Sequence[Document]) -> Cost:
             drafts = None
             if agreement is not None:
-                drafts = [self._draft_of(document, agreement) for document in documents]
-            found: list[DecodedWindow] = self._decoder.decode(
-                self._laid_out(documents), drafts, decoding_mode=decoding
+                drafts = [self._make_draft(document, agreement) for document in documents]
+            decoded: list[DecodedWindow] = self._decoder.decode(
+                self._build_windows(documents), drafts, decoding_mode=decoding
             )
-            return [entry.passes for entry in found], sum(entry.tokens for entry in found)
+            return [entry.passes for entry in decoded], sum(entry.tokens for entry in decoded)
 
         return scheme
 
-    def generated(self, documents: Sequence[Document]) -> Cost:
+    def generation_scheme(self, documents: Sequence[Document]) -> Cost:
         """Generate words and tags, as the study did."""
-        found = self._paper.decode(documents)
-        return [entry.steps for entry in found], sum(entry.tokens for entry in found)
+        answers = self._paper_decoder.decode(documents)
+        return [entry.steps for entry in answers], sum(entry.tokens for entry in answers)
 
-    def _draft_of(self, document: Document, agreement: float) -> list[int]:
-        chance = Random(f"{SEED}{document.id}")
+    def _make_draft(self, document: Document, agreement: float) -> list[int]:
+        random = Random(f"{SEED}{document.id}")
         return [
-            tag if chance.random() < agreement else chance.randrange(len(self.tags))
-            for tag in self._own[document.id]
+            tag if random.random() < agreement else random.randrange(len(self.tags))
+            for tag in self._reference_tags[document.id]
         ]
 
-    def _laid_out(self, documents: Sequence[Document]) -> list[PromptWindow]:
-        """One window a document: none is longer."""
+    def _build_windows(self, documents: Sequence[Document]) -> list[PromptWindow]:
+        """Build one window for each document: none is longer."""
         words = [word_offsets(document.text) for document in documents]
-        layouts = self._planner.build([document.text for document in documents], words)
+        layouts = self._prompt_builder.build([document.text for document in documents], words)
         assert len(layouts) == len(documents)
         return layouts
 
 
-def at_once(tagger: EncoderTagger) -> Scheme:
-    """Tag with an encoder."""
+def encoder_scheme(tagger: EncoderTagger) -> Scheme:
+    """Make a scheme that tags with an encoder."""
 
     def scheme(documents: Sequence[Document]) -> Cost:
         tagger.predict(documents)
@@ -104,7 +109,7 @@ def at_once(tagger: EncoderTagger) -> Scheme:
 
 
 @dataclass(slots=True)
-class Measured:
+class SchemeCost:
     """Cost of a scheme.
 
     Attributes:
@@ -123,9 +128,9 @@ class Measured:
     documents: int = 0
 
 
-def measure(
+def time_schemes(
     schemes: Mapping[str, Scheme], batches: Sequence[Sequence[Document]], *, rounds: int = 1
-) -> dict[str, Measured]:
+) -> dict[str, SchemeCost]:
     """Run every scheme on every batch, in a different order each time.
 
     Args:
@@ -137,7 +142,7 @@ def measure(
         The cost of each scheme.
 
     """
-    found = {name: Measured() for name in schemes}
+    costs = {name: SchemeCost() for name in schemes}
     for turn in range(rounds):
         for number, batch in enumerate(batches):
             names = list(schemes)
@@ -145,32 +150,34 @@ def measure(
             for name in names:
                 start = time.perf_counter()
                 passes, tokens = schemes[name](batch)
-                found[name].seconds.append(time.perf_counter() - start)
+                costs[name].seconds.append(time.perf_counter() - start)
                 if turn == 0:
-                    found[name].passes += passes
-                    found[name].tokens += tokens
-                    found[name].words += sum(len(word_offsets(one.text)) for one in batch)
-                    found[name].documents += len(batch)
-    return found
+                    costs[name].passes += passes
+                    costs[name].tokens += tokens
+                    costs[name].words += sum(len(word_offsets(one.text)) for one in batch)
+                    costs[name].documents += len(batch)
+    return costs
 
 
-def ratios(found: Mapping[str, Measured], *, to: str) -> Iterator[str]:
-    """Rows of a Markdown table, without absolute times, which depend on the machine.
+def format_ratios(costs: Mapping[str, SchemeCost], *, reference: str) -> Iterator[str]:
+    """Format a Markdown table of relative times; absolute ones depend on the machine.
 
     Args:
-        found: Result of `measure`.
-        to: Scheme that all are divided by, turn by turn.
+        costs: Result of `time_schemes`.
+        reference: Name of the scheme whose times all others are divided by, batch by batch.
 
     Yields:
         Lines.
 
     """
-    yield f"| decoding | passes, mean (max) | tokens run per word | time / {to} (min to max) |"
+    heading = f"time / {reference} (min to max)"
+    yield f"| decoding | passes, mean (max) | tokens run per word | {heading} |"
     yield "|---|---:|---:|---:|"
-    for name, one in found.items():
-        each = [mine / its for mine, its in zip(one.seconds, found[to].seconds, strict=True)]
-        mean = sum(one.passes) / len(one.passes)
+    for name, cost in costs.items():
+        pairs = zip(cost.seconds, costs[reference].seconds, strict=True)
+        time_ratios = [seconds / reference_seconds for seconds, reference_seconds in pairs]
+        mean_passes = sum(cost.passes) / len(cost.passes)
         yield (
-            f"| {name} | {mean:.1f} ({max(one.passes)}) | {one.tokens / one.words:.2f} "
-            f"| **{median(each):.2f}** ({min(each):.2f} to {max(each):.2f}) |"
+            f"| {name} | {mean_passes:.1f} ({max(cost.passes)}) | {cost.tokens / cost.words:.2f} "
+            f"| **{median(time_ratios):.2f}** ({min(time_ratios):.2f} to {max(time_ratios):.2f}) |"
         )

@@ -5,14 +5,14 @@ from random import Random
 
 from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE
 
-DAMAGE = 0.08  # the share of tags replaced by any other, legal or not
+REPLACED_SHARE = 0.08  # of the tags, by any tag, legal or not
 
 
-def known(tags: Sequence[int]) -> list[int]:
-    """Tags with masked ones read as O."""
+def unmask(tags: Sequence[int]) -> list[int]:
+    """Replace masked tags by O."""
     return [OUTSIDE if tag == IGNORE_INDEX else tag for tag in tags]
 
 
-def noised(tags: list[int], *, n_tags: int, chance: Random) -> list[int]:
-    """Tags of which some are replaced, also by illegal I- tags."""
-    return [chance.randrange(n_tags) if chance.random() < DAMAGE else tag for tag in tags]
+def add_noise(tags: list[int], *, n_tags: int, random: Random) -> list[int]:
+    """Replace some tags at random, also by illegal I- tags."""
+    return [random.randrange(n_tags) if random.random() < REPLACED_SHARE else tag for tag in tags]

@@ -28,7 +28,7 @@ PROMPT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class GeneratedAnswer:
     """The generated answer for one text.
 
     Attributes:
@@ -58,14 +58,14 @@ class PaperDecoder:
     ) -> None:
         self._model, self._tokenizer, self._tag_set = model, tokenizer, tag_set
 
-    def answer_of(self, document: Document) -> str:
-        """The correct answer; its length is forced if the model was never trained."""
+    def format_answer(self, document: Document) -> str:
+        """Format the correct answer, whose length is forced on untrained models."""
         tagged = self._tag_set.encode(document)
         names = [self._tag_set.tag_names[max(tag, OUTSIDE)] for tag in tagged.tags]
         words = [document.text[start:end] for start, end in tagged.words]
         return "".join(f"{word}:{name}\n" for word, name in zip(words, names, strict=True))
 
-    def decode(self, documents: Sequence[Document]) -> list[Generated]:
+    def decode(self, documents: Sequence[Document]) -> list[GeneratedAnswer]:
         """Tag documents, in batches in their order.
 
         Args:
@@ -75,23 +75,23 @@ class PaperDecoder:
             One result each.
 
         """
-        found = []
+        answers = []
         for start in range(0, len(documents), ROWS):
-            found += self._batch(documents[start : start + ROWS])
-        return found
+            answers += self._decode_batch(documents[start : start + ROWS])
+        return answers
 
     @torch.inference_mode()
-    def _batch(self, documents: Sequence[Document]) -> list[Generated]:
+    def _decode_batch(self, documents: Sequence[Document]) -> list[GeneratedAnswer]:
         """Generate for all rows until the longest answer is complete, as `generate` does."""
         words = [
             [one.text[start:end] for start, end in word_offsets(one.text)] for one in documents
         ]
         types = ", ".join(self._tag_set.labels)
         prompts = [
-            self._ids(PROMPT.format(types=types, words=" ".join(of_document)))
-            for of_document in words
+            self._ids(PROMPT.format(types=types, words=" ".join(document_words)))
+            for document_words in words
         ]
-        lengths = [len(self._ids(self.answer_of(document))) for document in documents]
+        lengths = [len(self._ids(self.format_answer(document))) for document in documents]
         longest = max(map(len, prompts))
         pad = int(self._tokenizer.pad_token_id)
         device = self._model.device
@@ -99,7 +99,7 @@ class PaperDecoder:
         mask = torch.tensor(
             [[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=device
         )
-        written = self._model.generate(
+        generated_ids = self._model.generate(
             input_ids=ids,
             attention_mask=mask,
             do_sample=False,
@@ -108,16 +108,16 @@ class PaperDecoder:
             pad_token_id=pad,
         )[:, longest:]
         texts = self._tokenizer.batch_decode(
-            [row[:length] for row, length in zip(written.tolist(), lengths, strict=True)]
+            [row[:length] for row, length in zip(generated_ids.tolist(), lengths, strict=True)]
         )
         return [
-            Generated(self.read(text, of_document), length, len(prompt) + length)
-            for text, of_document, prompt, length in zip(
+            GeneratedAnswer(self.parse_answer(text, document_words), length, len(prompt) + length)
+            for text, document_words, prompt, length in zip(
                 texts, words, prompts, lengths, strict=True
             )
         ]
 
-    def read(self, answer: str, words: Sequence[str]) -> list[int]:
+    def parse_answer(self, answer: str, words: Sequence[str]) -> list[int]:
         """Parse an answer.
 
         Args:
@@ -130,14 +130,14 @@ class PaperDecoder:
         """
         ids = {name: tag for tag, name in enumerate(self._tag_set.tag_names)}
         lines = [line.rpartition(":") for line in answer.splitlines()]
-        spoken = [word for word, _, _ in lines]
+        answered_words = [word for word, _, _ in lines]
         tags = [OUTSIDE] * len(words)
-        matcher = SequenceMatcher(a=spoken, b=list(words), autojunk=False)
+        matcher = SequenceMatcher(a=answered_words, b=list(words), autojunk=False)
         for first, second, size in matcher.get_matching_blocks():
             for offset in range(size):
                 tags[second + offset] = ids.get(lines[first + offset][2].strip(), OUTSIDE)
         return tags
 
     def _ids(self, text: str) -> list[int]:
-        """Tokens of a text without special tokens, as for all compared schemes."""
+        """Tokenize a text without special tokens, as for all compared schemes."""
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -25,7 +25,7 @@ WINDOW, STRIDE = 320, 224  # sub-words
 ARCHITECTURES = "spacy-curated-transformers."
 
 
-def of_spacy(base: Path, learnt: Sequence[Document]) -> Callable[[int], System]:
+def train_spacy(base: Path, training_documents: Sequence[Document]) -> Callable[[int], System]:
     """Train a pipeline with the weights in a folder.
 
     Args:
@@ -77,9 +77,9 @@ def of_spacy(base: Path, learnt: Sequence[Document]) -> Callable[[int], System]:
             }
         },
     )
-    for label in sorted({span.label for document in learnt for span in document.spans}):
+    for label in sorted({span.label for document in training_documents for span in document.spans}):
         head.add_label(label)
-    examples = [example(nlp, document) for document in learnt]
+    examples = [make_example(nlp, document) for document in training_documents]
     encoder.initialize(
         lambda: examples,
         nlp=nlp,
@@ -94,20 +94,20 @@ def of_spacy(base: Path, learnt: Sequence[Document]) -> Callable[[int], System]:
         for first in range(0, len(examples), 4):
             nlp.update(examples[first : first + 4], sgd=optimizer)
 
-    def batched(size: int) -> System:
+    def make_system(size: int) -> System:
         def find(documents: Sequence[Document]) -> list[list[Span]]:
             texts = [document.text for document in documents]
             return [
-                [Span(one.start_char, one.end_char, one.label_) for one in found.ents]
-                for found in nlp.pipe(texts, batch_size=size)
+                [Span(entity.start_char, entity.end_char, entity.label_) for entity in parsed.ents]
+                for parsed in nlp.pipe(texts, batch_size=size)
             ]
 
         return find
 
-    return batched
+    return make_system
 
 
-def example(nlp: Language, document: Document) -> Example:
+def make_example(nlp: Language, document: Document) -> Example:
     """A training document; spans that cut spaCy's tokens are left out."""
     text = nlp.make_doc(document.text)
     entities = [

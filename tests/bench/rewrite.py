@@ -24,44 +24,46 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(ROOT / "docs" / name for name in ("benchmarks.md", "experiments.md"))
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
-PLACE = re.compile(
+OUTPUT = re.compile(
     r"(?<=^<!-- printed -->\n)(?P<printed>.*?)(?=^<!-- /printed -->$)", re.MULTILINE | re.DOTALL
 )
 VARIABLE = re.compile(r"[A-Z_]+=")
 LIBRARIES = ("torch", "transformers", "peft", "openvino")
 
 
-def benchmarks(page: str) -> Iterator[tuple[str, re.Match[str]]]:
-    """The commands of each benchmark, and the place of their output."""
+def find_benchmarks(page: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Find the commands of each benchmark, and the match of their output."""
     blocks = list(BLOCK.finditer(page))
     ends = [block.start() for block in blocks[1:]] + [len(page)]
     for block, end in zip(blocks, ends, strict=True):
-        place = PLACE.search(page, block.end(), end)
-        if place and not block["kind"]:
-            yield block["commands"], place
+        output = OUTPUT.search(page, block.end(), end)
+        if output and not block["kind"]:
+            yield block["commands"], output
 
 
-def under(printed: str) -> str:
-    """Printed output with the day, the machine and the versions."""
-    found = [f"Python {platform.python_version()}"]
+def add_environment(printed: str) -> str:
+    """Add the day, the machine and the versions to printed output."""
+    versions = [f"Python {platform.python_version()}"]
     for library in LIBRARIES:
         try:
-            found.append(f"{library} {version(library)}")
+            versions.append(f"{library} {version(library)}")
         except PackageNotFoundError:
             continue
     day, cpus = datetime.now(UTC).date(), len(os.sched_getaffinity(0))
-    return f"*{day}, {cpus} CPUs of {processor()}; {', '.join(found)}*\n\n{printed.strip()}\n"
+    return (
+        f"*{day}, {cpus} CPUs of {read_cpu_name()}; {', '.join(versions)}*\n\n{printed.strip()}\n"
+    )
 
 
-def processor() -> str:
-    """Name of the processor."""
-    known = Path("/proc/cpuinfo")
-    text = known.read_text(encoding="utf-8") if known.is_file() else ""
-    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return name[1] if name else platform.machine()
+def read_cpu_name() -> str:
+    """Read the name of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1] if match else platform.machine()
 
 
-def output_of(command: str) -> str:
+def run_command(command: str) -> str:
     """Run a command in the repository and return its output.
 
     Raises:
@@ -69,18 +71,18 @@ def output_of(command: str) -> str:
 
     """
     words = shlex.split(command)
-    count = next(place for place, word in enumerate(words) if not VARIABLE.match(word))
+    count = next(index for index, word in enumerate(words) if not VARIABLE.match(word))
     variables, program = words[:count], words[count:]
     if program[0] == "python":
         program[0] = sys.executable
     print(f"== {command}", file=sys.stderr, flush=True)
-    environment = {**os.environ, **dict(one.split("=", 1) for one in variables)}
+    environment = {**os.environ, **dict(variable.split("=", 1) for variable in variables)}
     return subprocess.run(
         program, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
     ).stdout
 
 
-def renew(page: Path, *, only: str) -> list[str]:
+def renew_page(page: Path, *, only: str) -> list[str]:
     """Run the benchmarks whose commands contain a word, and write each result at once.
 
     Returns:
@@ -88,19 +90,24 @@ def renew(page: Path, *, only: str) -> list[str]:
 
     """
     failed = []
-    for commands, _ in list(benchmarks(page.read_text(encoding="utf-8"))):
+    for commands, _ in list(find_benchmarks(page.read_text(encoding="utf-8"))):
         if only not in commands:
             continue
         try:
-            printed = "\n".join(output_of(one) for one in commands.splitlines() if one)
+            printed = "\n".join(
+                run_command(command) for command in commands.splitlines() if command
+            )
         except (OSError, subprocess.CalledProcessError) as error:
             failed.append(f"{commands.strip()}: {error}")
             continue
         text = page.read_text(encoding="utf-8")  # it may have been edited during the run
-        places = [place for found, place in benchmarks(text) if found == commands]
-        for place in places[:1]:
+        outputs = [
+            output for other_commands, output in find_benchmarks(text) if other_commands == commands
+        ]
+        for output in outputs[:1]:
             page.write_text(
-                text[: place.start()] + under(printed) + text[place.end() :], encoding="utf-8"
+                text[: output.start()] + add_environment(printed) + text[output.end() :],
+                encoding="utf-8",
             )
     return failed
 
@@ -115,10 +122,10 @@ def main() -> None:
     failed = []
     for page in options.page:
         if options.list:
-            found = benchmarks(page.read_text(encoding="utf-8"))
-            print("".join(commands for commands, _ in found if options.only in commands), end="")
+            blocks = find_benchmarks(page.read_text(encoding="utf-8"))
+            print("".join(commands for commands, _ in blocks if options.only in commands), end="")
         else:
-            failed += renew(page, only=options.only)
+            failed += renew_page(page, only=options.only)
     if failed:
         raise SystemExit(
             "\n".join(["the old output stays for these commands, which failed:", *failed])

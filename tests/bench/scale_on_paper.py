@@ -58,13 +58,15 @@ def main() -> None:
     options = parser.parse_args()
     flops = options.tflops * 1e12
     gpu = GPU(options.used * flops, options.used * options.bandwidth * 1e12)
-    small = GPU(ENCODER_USED * flops, options.used * options.bandwidth * 1e12)
+    encoder_gpu = GPU(ENCODER_USED * flops, options.used * options.bandwidth * 1e12)
     llm, words = options.parameters * 1e9, options.words
-    encoder = small.seconds(ENCODER_PARAMETERS * 1e9, ENCODER_TOKENS * words * BATCH, 1) / BATCH
+    encoder = (
+        encoder_gpu.seconds(ENCODER_PARAMETERS * 1e9, ENCODER_TOKENS * words * BATCH, 1) / BATCH
+    )
     verified = gpu.seconds(llm, TOKENS * VERIFYING * words * BATCH, PASSES) / BATCH
     steps = STUDY_STEPS * words
     study = gpu.seconds(llm, STUDY_TOKENS * words * STUDY_BATCH, steps) / STUDY_BATCH
-    each = {
+    seconds_by_tier = {
         "encoder": encoder,
         f"cascade, {options.llm_share:.0%} by the LLM": encoder + options.llm_share * verified,
         "LLM, verified": verified,
@@ -73,7 +75,7 @@ def main() -> None:
     print("| tier | abstracts/s on a GPU | 1 M, 8 GPUs | 1 M, 64 | 100 M, 8 | 100 M, 64 "
           "| dollars for 1 M |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---:|")
-    for name, seconds in each.items():
+    for name, seconds in seconds_by_tier.items():
         times = [
             format_time(millions * 1e6 * seconds / gpus)
             for millions in (1, 100)

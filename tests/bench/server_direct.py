@@ -22,30 +22,30 @@ from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
 
 
-class Timed:
+class TimedRunner:
     """Runs the passes of a tagger, and measures their seconds."""
 
-    def __init__(self, forward: ModelRunner) -> None:
-        self._forward = forward
+    def __init__(self, runner: ModelRunner) -> None:
+        self._runner = runner
         self.seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._forward, name)
+        return getattr(self._runner, name)
 
     def compute_logits(self, batch: ModelInputs) -> FloatArray:
         start = time.perf_counter()
-        found = self._forward.compute_logits(batch)
+        logits = self._runner.compute_logits(batch)
         self.seconds += time.perf_counter() - start
-        return found
+        return logits
 
 
 def answer(tagger: EncoderTagger, texts: Sequence[str]) -> dict[str, object]:
     """Predict, and return times and spans."""
     documents = [Document(str(number), text) for number, text in enumerate(texts)]
-    assert isinstance(tagger.runner, Timed)
-    before, start = tagger.runner.seconds, time.perf_counter()
+    assert isinstance(tagger.runner, TimedRunner)
+    previous_seconds, start = tagger.runner.seconds, time.perf_counter()
     predictions = tagger.predict(documents)
-    seconds, passes = time.perf_counter() - start, tagger.runner.seconds - before
+    seconds, passes = time.perf_counter() - start, tagger.runner.seconds - previous_seconds
     spans = [(span.start, span.end, span.label) for one in predictions for span in one.spans]
     return {"seconds": seconds, "bare": passes, "spans": spans}
 
@@ -54,7 +54,7 @@ def main() -> None:
     folder = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     tagger = load_tagger(folder, use_openvino=True)
     assert isinstance(tagger, EncoderTagger)
-    tagger.runner = Timed(tagger.runner)
+    tagger.runner = TimedRunner(tagger.runner)
     for line in sys.stdin:
         texts = json.loads(line)
         print(json.dumps(answer(tagger, [texts] if isinstance(texts, str) else texts)), flush=True)

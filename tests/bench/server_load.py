@@ -36,7 +36,7 @@ EVENT_EVERY, PAGE_EVERY = 20, 50
 
 
 @dataclass(slots=True)
-class Seen:
+class ClientStats:
     """Measurements of clients of one kind.
 
     Attributes:
@@ -49,7 +49,10 @@ class Seen:
     errors: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:
-        return {"seconds": [round(one, 5) for one in self.seconds], "errors": dict(self.errors)}
+        return {
+            "seconds": [round(seconds, 5) for seconds in self.seconds],
+            "errors": dict(self.errors),
+        }
 
 
 class Client:
@@ -61,11 +64,11 @@ class Client:
 
     """
 
-    def __init__(self, port: int, seen: Seen) -> None:
+    def __init__(self, port: int, stats: ClientStats) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
-        self.seen = seen
+        self.stats = stats
 
-    def ask(
+    def request(
         self, method: str, path: str, body: bytes | None = None, *, due: float | None = None
     ) -> Any:
         """Send a request and record the time since it was due; None for a failure or no JSON."""
@@ -77,112 +80,133 @@ class Client:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            self.seen.errors[type(error).__name__] += 1
+            self.stats.errors[type(error).__name__] += 1
             return None
-        self.seen.seconds.append(time.perf_counter() - start)
+        self.stats.seconds.append(time.perf_counter() - start)
         if response.status not in (200, 201):
-            self.seen.errors[f"{path} {response.status}"] += 1
+            self.stats.errors[f"{path} {response.status}"] += 1
             return None
         is_json = response.headers.get_content_type() == "application/json"
         return json.loads(content) if is_json else None
 
     def predict(self, body: bytes, tasks: int) -> None:
         """Request predictions, and check that there is one for every task."""
-        answer = self.ask("POST", "/predict", body)
+        answer = self.request("POST", "/predict", body)
         if answer is not None and len(answer["results"]) != tasks:
-            self.seen.errors["results missing"] += 1
+            self.stats.errors["results missing"] += 1
 
 
-def steady(port: int, texts: list[str], *, clients: int, seconds: float, poll: bool) -> Any:
-    """Request predictions all the time."""
-    predicting, health, setup, webhook = Seen(), Seen(), Seen(), Seen()
+def run_steady_load(
+    port: int, texts: list[str], *, clients: int, seconds: float, poll: bool
+) -> Any:
+    """Request predictions continuously."""
+    predict_stats, health_stats, setup_stats, webhook_stats = (
+        ClientStats(),
+        ClientStats(),
+        ClientStats(),
+        ClientStats(),
+    )
     numbers = count(1)
     start = time.perf_counter()
     end = start + seconds
 
     def predict(number: int) -> None:
-        client, chance = Client(port, predicting), Random(number)
+        client, random = Client(port, predict_stats), Random(number)
         while time.perf_counter() < end:
-            client.predict(predict_body([chance.choice(texts)], CONFIGS[0]), 1)
+            client.predict(predict_body([random.choice(texts)], CONFIGS[0]), 1)
 
-    def poll_route(seen: Seen, every: float, ask: Callable[[Client, float], object]) -> None:
-        client = Client(port, seen)
+    def poll_route(
+        stats: ClientStats, interval: float, request: Callable[[Client, float], object]
+    ) -> None:
+        client = Client(port, stats)
         for turn in count():
-            due = start + turn * every
+            due = start + turn * interval
             if due >= end:
                 return
             time.sleep(max(0.0, due - time.perf_counter()))
-            ask(client, due)
+            request(client, due)
 
     threads = [threading.Thread(target=predict, args=(number,)) for number in range(clients)]
 
     def send_event(client: Client, due: float) -> None:
         number = next(numbers)
         body = event_body(texts[number % len(texts)], CONFIGS[0], number)
-        client.ask("POST", "/webhook", body, due=due)
+        client.request("POST", "/webhook", body, due=due)
 
     if poll:
         body = setup_body(CONFIGS[0])
-        asks: tuple[tuple[Seen, float, Callable[[Client, float], object]], ...] = (
-            (health, HEALTH_EVERY, lambda client, due: client.ask("GET", "/health", due=due)),
-            (setup, SETUP_EVERY, lambda client, due: client.ask("POST", "/setup", body, due=due)),
-            (webhook, WEBHOOK_EVERY, send_event),
+        routes: tuple[tuple[ClientStats, float, Callable[[Client, float], object]], ...] = (
+            (
+                health_stats,
+                HEALTH_EVERY,
+                lambda client, due: client.request("GET", "/health", due=due),
+            ),
+            (
+                setup_stats,
+                SETUP_EVERY,
+                lambda client, due: client.request("POST", "/setup", body, due=due),
+            ),
+            (webhook_stats, WEBHOOK_EVERY, send_event),
         )
-        threads += [threading.Thread(target=poll_route, args=one) for one in asks]
-    run(threads)
-    took = time.perf_counter() - start
+        threads += [threading.Thread(target=poll_route, args=route) for route in routes]
+    run_threads(threads)
+    duration = time.perf_counter() - start
     return {
-        "seconds": took,
-        "cpu": time.process_time() / took,
-        "predict": predicting.as_json(),
-        "health": health.as_json(),
-        "setup": setup.as_json(),
-        "webhook": webhook.as_json(),
+        "seconds": duration,
+        "cpu": time.process_time() / duration,
+        "predict": predict_stats.as_json(),
+        "health": health_stats.as_json(),
+        "setup": setup_stats.as_json(),
+        "webhook": webhook_stats.as_json(),
     }
 
 
-def soak(port: int, texts: list[str], *, requests: int, pids: list[int]) -> Any:
-    """Request as several projects do, and read the memory from time to time."""
-    seen, numbers, lock = Seen(), count(1), threading.Lock()
-    every = max(1, requests // SAMPLES)
-    samples: list[dict[str, Any]] = [{"requests": 0, "kib": [resident(pid) for pid in pids]}]
+def run_soak(port: int, texts: list[str], *, requests: int, pids: list[int]) -> Any:
+    """Request predictions for several projects, and read the memory regularly."""
+    stats, numbers, lock = ClientStats(), count(1), threading.Lock()
+    interval = max(1, requests // SAMPLES)
+    samples: list[dict[str, Any]] = [
+        {"requests": 0, "kib": [read_resident_kib(pid) for pid in pids]}
+    ]
 
-    def client_of_all() -> None:
-        client = Client(port, seen)
+    def run_client() -> None:
+        client = Client(port, stats)
         while True:
             with lock:
                 number = next(numbers)
             if number > requests:
                 return
-            one_request(client, texts, number)
-            if number % every == 0:
-                samples.append({"requests": number, "kib": [resident(pid) for pid in pids]})
+            send_request(client, texts, number)
+            if number % interval == 0:
+                samples.append(
+                    {"requests": number, "kib": [read_resident_kib(pid) for pid in pids]}
+                )
 
-    run([threading.Thread(target=client_of_all) for _ in range(SOAK_CLIENTS)])
+    run_threads([threading.Thread(target=run_client) for _ in range(SOAK_CLIENTS)])
     samples.sort(key=lambda sample: sample["requests"])
-    return {"samples": samples, "predict": seen.as_json()}
+    return {"samples": samples, "predict": stats.as_json()}
 
 
-def one_request(client: Client, texts: list[str], number: int) -> None:
-    """The request of this number for predictions, and its event."""
-    chance, config = Random(number), CONFIGS[number % len(CONFIGS)]
+def send_request(client: Client, texts: list[str], number: int) -> None:
+    """Send the request of this number, and its event."""
+    random, config = Random(number), CONFIGS[number % len(CONFIGS)]
     tasks = BATCH if number % BATCH_EVERY == 0 else 1
-    client.predict(predict_body(chance.sample(texts, tasks), config, first=number), tasks)
+    client.predict(predict_body(random.sample(texts, tasks), config, first=number), tasks)
     if number % EVENT_EVERY == 0:
-        client.ask("POST", "/webhook", event_body(chance.choice(texts), config, number))
-        client.ask("POST", "/setup", setup_body(config))
+        client.request("POST", "/webhook", event_body(random.choice(texts), config, number))
+        client.request("POST", "/setup", setup_body(config))
     if number % PAGE_EVERY == 0:
-        client.ask("GET", "/metrics")
-        client.ask("GET", "/health")
+        client.request("GET", "/metrics")
+        client.request("GET", "/health")
 
 
-def resident(pid: int) -> int:
-    """Resident memory of a process, KiB."""
+def read_resident_kib(pid: int) -> int:
+    """Read the resident memory of a process, in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
-def run(threads: list[threading.Thread]) -> None:
+def run_threads(threads: list[threading.Thread]) -> None:
     """Run threads until they end."""
     for thread in threads:
         thread.start()
@@ -206,18 +230,18 @@ def main() -> None:
         for part in (("test",) if options.first else ("train", "dev", "test"))
         for document in read_documents(options.data / "BC5CDR" / f"{part}.jsonl")
     ][: options.first]
-    found: Mapping[str, Any]
+    measurements: Mapping[str, Any]
     if options.soak:
-        found = soak(options.port, texts, requests=options.soak, pids=options.pids)
+        measurements = run_soak(options.port, texts, requests=options.soak, pids=options.pids)
     else:
-        found = steady(
+        measurements = run_steady_load(
             options.port,
             texts,
             clients=options.clients,
             seconds=options.seconds,
             poll=options.poll,
         )
-    print(json.dumps(found))
+    print(json.dumps(measurements))
 
 
 if __name__ == "__main__":

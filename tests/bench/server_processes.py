@@ -1,4 +1,4 @@
-"""Processes of the server benchmarks: our server, its rival, and the tagger without a server."""
+"""Processes of the server benchmarks: our server, a plain server, and the tagger alone."""
 
 import http.client
 import json
@@ -16,8 +16,8 @@ from typing import Any
 
 from urllib3 import HTTPConnectionPool
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+BENCH_FOLDER = Path(__file__).parent
+ROOT = BENCH_FOLDER.parents[1]
 READY_TIMEOUT_SECONDS = 180.0  # on a machine with other work
 RIVAL_THREADS = 8  # gunicorn's threads in label-studio-ml's examples
 
@@ -53,15 +53,15 @@ class Server:
         return time.perf_counter() - start, content
 
 
-def environment(threads: int, **more: str) -> dict[str, str]:
-    """Environment of every measured process: the same compute threads, no hub, our code."""
+def environment(threads: int, **extra: str) -> dict[str, str]:
+    """Build the environment of a measured process: compute threads, no hub, our code."""
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONPATH": str(ROOT),
-        **more,
+        **extra,
     }
 
 
@@ -74,12 +74,12 @@ def start_server(models: Path, *, threads: int, loaded: bool = True) -> Iterator
     """
     port = free_port()
     command = ["-m", "tagalong", "serve", "--port", str(port), "--models", str(models)]
-    with _started("tagalong", command, port, environment(threads), loaded=loaded) as server:
+    with _run_server("tagalong", command, port, environment(threads), loaded=loaded) as server:
         yield server
 
 
 @contextmanager
-def a_training(*, threads: int) -> Iterator[None]:
+def run_training(*, threads: int) -> Iterator[None]:
     """Train an encoder continuously, on the sample abstracts of the tests."""
     with tempfile.TemporaryDirectory() as models:
         export = str(ROOT / "tests" / "samples" / "bc5cdr.jsonl")
@@ -95,7 +95,7 @@ def a_training(*, threads: int) -> Iterator[None]:
             if process.poll() is not None:
                 raise SystemExit("the training ended before the measurement did")
         finally:
-            _end(process)
+            _stop(process)
 
 
 @contextmanager
@@ -103,12 +103,12 @@ def rival_server(model: Path, *, threads: int) -> Iterator[Server]:
     """Run the plain server under gunicorn, as Label Studio's example containers do."""
     port = free_port()
     command = [
-        *("-m", "gunicorn", "--chdir", str(HERE), "--bind", f"127.0.0.1:{port}"),
+        *("-m", "gunicorn", "--chdir", str(BENCH_FOLDER), "--bind", f"127.0.0.1:{port}"),
         *("--workers", "1", "--threads", str(RIVAL_THREADS), "--timeout", "0"),
         *("--log-level", "warning", "server_rival:app"),
     ]
-    more = {"RIVAL_MODEL": str(model)}
-    with _started("Flask + pipeline", command, port, environment(threads, **more)) as server:
+    extra = {"RIVAL_MODEL": str(model)}
+    with _run_server("Flask + pipeline", command, port, environment(threads, **extra)) as server:
         yield server
 
 
@@ -116,7 +116,7 @@ def rival_server(model: Path, *, threads: int) -> Iterator[Server]:
 def direct_tagger(*, threads: int) -> Iterator["DirectTagger"]:
     """Run the bundled version in its own process."""
     process = subprocess.Popen(
-        [sys.executable, str(HERE / "server_direct.py")],
+        [sys.executable, str(BENCH_FOLDER / "server_direct.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -126,7 +126,7 @@ def direct_tagger(*, threads: int) -> Iterator["DirectTagger"]:
     try:
         yield DirectTagger(process)
     finally:
-        _end(process)
+        _stop(process)
 
 
 class DirectTagger:
@@ -136,17 +136,17 @@ class DirectTagger:
         self._process = process
 
     def predict(self, text: str) -> tuple[float, float, list[tuple[int, int, str]]]:
-        """Seconds of `DocumentTagger.predict` and of its passes, measured inside, and the spans."""
-        answer = self._ask(text)
+        """Seconds of `Tagger.predict` and of its passes, measured inside, and the spans."""
+        answer = self._request(text)
         spans = [(start, end, label) for start, end, label in answer["spans"]]
         return answer["seconds"], answer["bare"], spans
 
     def predict_all(self, texts: Sequence[str]) -> float:
-        """Seconds of `DocumentTagger.predict` for all texts at once."""
-        seconds: float = self._ask(list(texts))["seconds"]
+        """Seconds of `Tagger.predict` for all texts at once."""
+        seconds: float = self._request(list(texts))["seconds"]
         return seconds
 
-    def _ask(self, texts: str | list[str]) -> dict[str, Any]:
+    def _request(self, texts: str | list[str]) -> dict[str, Any]:
         """Write a line, read a line."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -158,19 +158,19 @@ class DirectTagger:
 
 def generate_load(server: Server, data: Path, *options: str) -> dict[str, Any]:
     """Run the load generator against a server, in its own process."""
-    command = [sys.executable, str(HERE / "server_load.py"), "--port", str(server.port)]
-    done = subprocess.run(
+    command = [sys.executable, str(BENCH_FOLDER / "server_load.py"), "--port", str(server.port)]
+    process = subprocess.run(
         [*command, "--data", str(data), *options],
         stdout=subprocess.PIPE,
         env=environment(1),
         check=True,
     )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    measurements: dict[str, Any] = json.loads(process.stdout)
+    return measurements
 
 
 def free_port() -> int:
-    """A port that is free just now."""
+    """Find a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -178,7 +178,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def _started(
+def _run_server(
     name: str,
     command: Sequence[str],
     port: int,
@@ -192,30 +192,30 @@ def _started(
     )
     try:
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        while not _ready(port, loaded=loaded):
+        while not _is_ready(port, loaded=loaded):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{name} did not start: {' '.join(command)}")
             time.sleep(0.2)
         with HTTPConnectionPool("127.0.0.1", port, timeout=READY_TIMEOUT_SECONDS) as pool:
             yield Server(name, port, process.pid, pool)
     finally:
-        _end(process)
+        _stop(process)
 
 
-def _ready(port: int, *, loaded: bool) -> bool:
-    """Whether a server answers and reports a version."""
+def _is_ready(port: int, *, loaded: bool) -> bool:
+    """Check that a server answers and, if `loaded`, reports a version."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health")
-        said = json.loads(connection.getresponse().read())
-        return bool(said.get("version")) or not loaded
+        health = json.loads(connection.getresponse().read())
+        return bool(health.get("version")) or not loaded
     except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
 
 
-def _end(process: "subprocess.Popen[Any]") -> None:
+def _stop(process: "subprocess.Popen[Any]") -> None:
     """Stop a process that was started here."""
     process.terminate()
     try:

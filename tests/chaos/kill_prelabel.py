@@ -57,13 +57,13 @@ def main() -> None:
     parser.add_argument("--program", type=Path, help="label-studio 1.23.2 in its own environment")
     options = parser.parse_args()
     program = options.program or installation.install_label_studio(ROOT / "tagalong-demo")
-    some = [document.text for document in sentences(40)]
-    texts = [f"{some[number % 40]} {number}" for number in range(options.tasks)]
+    sample = [document.text for document in sentences(40)]
+    texts = [f"{sample[number % 40]} {number}" for number in range(options.tasks)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with start_label_studio(program, folder / "studio") as running:
-            wrong = run_all(program, folder, running, texts, options)
-    sys.exit(wrong > 0)
+            n_failed = run_all(program, folder, running, texts, options)
+    sys.exit(n_failed > 0)
 
 
 def run_all(
@@ -80,26 +80,26 @@ def run_all(
     print(
         f"{len(texts)} tasks, undisturbed: {sum(len(one[1]) for one in expected.answers)} regions"
     )
-    wrong = 0
-    studios, timers = [running], list[threading.Timer]()
+    n_failed = 0
+    label_studios, timers = [running], list[threading.Timer]()
 
     def restart() -> None:
         """Kill Label Studio, and restart it at the same address."""
-        os.killpg(studios[-1].process.pid, signal.SIGKILL)
-        studios[-1].process.stop()
+        os.killpg(label_studios[-1].process.pid, signal.SIGKILL)
+        label_studios[-1].process.stop()
         while not is_port_free(port):  # its child processes end a moment later
             time.sleep(0.1)
-        studios.append(start_label_studio(program, folder / "studio", port=port))
+        label_studios.append(start_label_studio(program, folder / "studio", port=port))
 
     def join_timers() -> None:
         for timer in timers:
             timer.join()
 
-    done = 0
+    n_killed = 0
     for number in count():
-        if done == options.runs:
+        if n_killed == options.runs:
             break
-        with_studio = done % 4 == 3
+        with_studio = n_killed % 4 == 3
 
         def restart_later(kill: int, *, enabled: bool = with_studio) -> None:
             if enabled and kill == 1:
@@ -109,7 +109,7 @@ def run_all(
         worker_killer = WorkerKiller()
         if options.engine == "ray":
             worker_killer.start()
-        found = run_with_kills(
+        result = run_with_kills(
             running,
             texts,
             folder / f"run-{number}",
@@ -121,20 +121,20 @@ def run_all(
             before_check=join_timers,
         )
         worker_killer.ended.set()
-        right = found.is_like(expected)
-        wrong += not right
-        if not found.kills and not worker_killer.killed:  # it ended before the first kill
+        is_correct = result.equals(expected)
+        n_failed += not is_correct
+        if not result.kills and not worker_killer.killed:  # it ended before the first kill
             continue
-        done += 1
+        n_killed += 1
         print(
-            f"run {done}: killed {found.kills} times"
-            f"{', Label Studio once' if with_studio and found.kills else ''}"
+            f"run {n_killed}: killed {result.kills} times"
+            f"{', Label Studio once' if with_studio and result.kills else ''}"
             f"{f', {worker_killer.killed} workers' if worker_killer.killed else ''}: "
-            f"{'as undisturbed' if right else 'WRONG'}",
+            f"{'as undisturbed' if is_correct else 'WRONG'}",
             flush=True,
         )
-    studios[-1].process.stop()
-    return wrong
+    label_studios[-1].process.stop()
+    return n_failed
 
 
 if __name__ == "__main__":

@@ -62,37 +62,38 @@ def main() -> None:
                 home = folder / f"run-{number}"
                 shutil.copytree(folder / "first", home / "models")
                 chance = random.Random(options.seed * 1000 + number)
-                found = retrain_with_kills(
+                result = retrain_with_kills(
                     home, project, environment, chance=chance, seconds=seconds, kills=kills
                 )
                 shutil.rmtree(home)
-                return found
+                return result
 
-            began = time.monotonic()
+            start = time.monotonic()
             expected = run(0, 1.0, 0)
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - start
             print(f"undisturbed: {expected.current} in {seconds:.0f} s, {expected.job.state}")
-            done = wrong = number = 0
-            while done < options.runs:
+            n_killed = n_failed = number = 0
+            while n_killed < options.runs:
                 number += 1
-                found = run(number, seconds, 2)
-                right = (
-                    found.job.state is JobState.PROMOTED
-                    and found.current == expected.current
-                    and found.recorded == found.accepted
-                    and not found.left
+                result = run(number, seconds, 2)
+                is_correct = (
+                    result.job.state is JobState.PROMOTED
+                    and result.current == expected.current
+                    and result.recorded == result.accepted
+                    and not result.left
                 )
-                wrong += not right
-                if not found.kills:  # it ended before the first kill
+                n_failed += not is_correct
+                if not result.kills:  # it ended before the first kill
                     continue
-                done += 1
+                n_killed += 1
                 print(
-                    f"run {done}: killed {', '.join(found.kills)}; "
-                    f"{found.job.attempts} attempts, {found.recorded} of {found.accepted} events: "
-                    f"{'as undisturbed' if right else f'WRONG: {found}'}",
+                    f"run {n_killed}: killed {', '.join(result.kills)}; "
+                    f"{result.job.attempts} attempts, "
+                    f"{result.recorded} of {result.accepted} events: "
+                    f"{'as undisturbed' if is_correct else f'WRONG: {result}'}",
                     flush=True,
                 )
-    sys.exit(wrong > 0)
+    sys.exit(n_failed > 0)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class PrelabelResult:
     count: Counter[int]
     kills: int
 
-    def is_like(self, other: "PrelabelResult") -> bool:
+    def equals(self, other: "PrelabelResult") -> bool:
         """Whether each task has one prediction, equal to that of the other run."""
         return set(self.count.values()) == {1} and self.answers == other.answers
 
@@ -43,8 +43,8 @@ def create_project_with_tasks(client: LabelStudioClient, texts: Sequence[str]) -
     """Create a project with a task for each text."""
     project = client.create_project("Prelabelled", read_demo_label_config()).id
     for start in range(0, len(texts), 250):
-        some = texts[start : start + 250]
-        client.tasks.add(project, [{"data": {"text": text}} for text in some])
+        chunk = texts[start : start + 250]
+        client.tasks.add(project, [{"data": {"text": text}} for text in chunk])
     return project
 
 
@@ -96,21 +96,21 @@ def read_predictions(client: LabelStudioClient, project: int, kills: int) -> Pre
     """Read the predictions of a project."""
     tasks = sorted(task.id for task in client.tasks.iterate_for_project(project))
     stored = client.predictions.list_for_project(project)
-    by_task = {one.task: one for one in stored}
+    by_task = {prediction.task: prediction for prediction in stored}
     answers = []
     for task in tasks:
-        one = by_task.get(task)
+        prediction = by_task.get(task)
         regions = (
             ()
-            if one is None
+            if prediction is None
             else tuple(
                 (region["value"]["start"], region["value"]["end"], *region["value"]["labels"])
-                for region in one.result
+                for region in prediction.result
             )
         )
-        answers.append((None if one is None else one.score, regions))
+        answers.append((None if prediction is None else prediction.score, regions))
     count = Counter(dict.fromkeys(tasks, 0))
-    count.update(one.task for one in stored)
+    count.update(prediction.task for prediction in stored)
     return PrelabelResult(tuple(answers), count, kills)
 
 
@@ -120,11 +120,11 @@ def run_undisturbed(
     """Run without kills; also returns the seconds."""
     with running.connect() as client:
         project = create_project_with_tasks(client, texts)
-        began = time.monotonic()
+        start = time.monotonic()
         process = start_prelabel(running, project, folder, *options)
-        _, said = process.communicate()
-        assert process.returncode == 0, said
-        return read_predictions(client, project, 0), time.monotonic() - began
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr
+        return read_predictions(client, project, 0), time.monotonic() - start
 
 
 def run_with_kills(
@@ -154,24 +154,24 @@ def run_with_kills(
     Returns:
         The predictions at the end.
     """
-    done = 0
+    n_kills = 0
     with running.connect() as client:
         project = create_project_with_tasks(client, texts)
         while True:
             process = start_prelabel(running, project, folder, *options)
             try:
-                _, said = process.communicate(
-                    timeout=chance.uniform(0, seconds) if done < kills else None
+                _, stderr = process.communicate(
+                    timeout=chance.uniform(0, seconds) if n_kills < kills else None
                 )
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
-                done += 1
-                after_kill(done)
+                n_kills += 1
+                after_kill(n_kills)
                 continue
-            if process.returncode == 1 and UNREACHABLE in said:
+            if process.returncode == 1 and UNREACHABLE in stderr:
                 time.sleep(1)  # it was started while Label Studio was down
                 continue
-            assert process.returncode == 0, said
+            assert process.returncode == 0, stderr
             before_check()
-            return read_predictions(client, project, done)
+            return read_predictions(client, project, n_kills)

@@ -37,12 +37,12 @@ CONFIG = parse_label_config(read_demo_label_config())
 
 def publish_weak_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
     """Publish and promote a weak version: few documents, with a recipe that does well on more."""
-    first = toy_documents(6, seed=1)
-    sides = TrainDevSplit(first[:4], first[4:], LABELS, ("first",))
+    documents = toy_documents(6, seed=1)
+    split = TrainDevSplit(documents[:4], documents[4:], LABELS, ("first",))
     recipe = EncoderRecipe(base=BaseModelRef(str(base)), adapter=None, schedule=schedule)
     state_path = store.root / ".state"
-    trained = train_encoder(sides, recipe=recipe, state_path=state_path)
-    manifest = publish(trained, sides, store=store, tier="encoder", name="first")
+    trained = train_encoder(split, recipe=recipe, state_path=state_path)
+    manifest = publish(trained, split, store=store, tier="encoder", name="first")
     store.promote("encoder", manifest.version)
     return manifest.version
 
@@ -75,13 +75,13 @@ def add_annotated_tasks(
 
 def send_event(server: ServerProcess, **event: object) -> bool:
     """Send an event as Label Studio does; returns whether it was accepted."""
-    asked = urllib.request.Request(
+    request = urllib.request.Request(
         f"{server.url}/webhook",
         data=json.dumps(event).encode(),
         headers={"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(asked, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return bool(answer.status == 201)
     except OSError:
         return False
@@ -133,16 +133,16 @@ def retrain_with_kills(
         The result.
     """
     store, jobs = ModelStore(folder / "models"), JobStore(folder / "models")
-    done: list[str] = []
-    accepted = pressed = 0
+    killed_processes: list[str] = []
+    accepted, is_started = 0, False
     while True:
         with start_server(folder, **environment) as server:
-            while not pressed:
-                pressed = send_event(server, action="START_TRAINING", project={"id": project})
-            moment = time.monotonic() + chance.uniform(0, seconds)
+            while not is_started:
+                is_started = send_event(server, action="START_TRAINING", project={"id": project})
+            kill_time = time.monotonic() + chance.uniform(0, seconds)
             killed = ""
             while not killed:
-                number = 1000 * len(done) + accepted
+                number = 1000 * len(killed_processes) + accepted
                 annotation = {"id": number, "updated_at": "2026-11-22T20:13:55Z"}
                 action = "ANNOTATION_CREATED"
                 accepted += send_event(
@@ -150,7 +150,7 @@ def retrain_with_kills(
                 )
                 [job] = jobs.list_latest(limit=1)
                 if job.state.is_finished:
-                    left = tuple(
+                    leftover_files = tuple(
                         path.name
                         for path in (folder / "models").rglob("*")
                         if path.name.startswith((".staging-", ".training-", "training-"))
@@ -159,17 +159,19 @@ def retrain_with_kills(
                     recorded = _recorded(server, project + 1)
                     current = store.promoted_version("encoder")
                     jobs.close()
-                    return RetrainingResult(job, tuple(done), accepted, recorded, current, left)
-                if len(done) < kills and job.pid and time.monotonic() >= moment:
+                    return RetrainingResult(
+                        job, tuple(killed_processes), accepted, recorded, current, leftover_files
+                    )
+                if len(killed_processes) < kills and job.pid and time.monotonic() >= kill_time:
                     killed = chance.choice(victims)
                     if killed != "server":
                         _kill(job.pid)
                     if killed != "trainer":
                         os.killpg(server.group, signal.SIGKILL)
-                    done.append(killed)
+                    killed_processes.append(killed)
                     _verify(store)
                     if killed == "trainer":
-                        killed, moment = "", time.monotonic() + chance.uniform(0, seconds)
+                        killed, kill_time = "", time.monotonic() + chance.uniform(0, seconds)
                 time.sleep(0.1)
 
 

@@ -182,7 +182,7 @@ def test_killed_and_restarted_batch_has_the_same_predictions(
         kills=3,
     )
     assert found.kills > 0
-    assert found.is_like(expected)
+    assert found.equals(expected)
 
 
 def test_label_studio_outage_is_survived(
