@@ -50,13 +50,13 @@ def test_nothing_missing_installs_nothing(run) -> None:
 
 def test_missing_packages_are_installed(run) -> None:
     brings_make = f'{TELL}; ln -sf apt-get "$(dirname "$0")/make"'
-    told = [UPDATE, install("make", "python3-venv"), MAKE]
-    assert run(apt_get=brings_make, python3="exit 1") == (0, told)
+    expected_commands = [UPDATE, install("make", "python3-venv"), MAKE]
+    assert run(apt_get=brings_make, python3="exit 1") == (0, expected_commands)
 
 
 def test_only_missing_packages_are_installed(run) -> None:
-    told = [UPDATE, install("python3-venv"), MAKE]
-    assert run(make=TELL, apt_get=TELL, python3="exit 1") == (0, told)
+    expected_commands = [UPDATE, install("python3-venv"), MAKE]
+    assert run(make=TELL, apt_get=TELL, python3="exit 1") == (0, expected_commands)
 
 
 def test_browser_is_installed_with_fonts(run) -> None:

@@ -26,7 +26,7 @@ def test_tests_that_share_fixtures_run_in_one_worker(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text((TESTS / "workers.py").read_text(encoding="utf-8"))
     for place in places:
         (tmp_path / "tests" / place).write_text(TEST)
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-n", "2", "-p", "no:cacheprovider", "tests"],
         cwd=tmp_path,
         capture_output=True,
@@ -34,7 +34,7 @@ def test_tests_that_share_fixtures_run_in_one_worker(tmp_path: Path) -> None:
         check=True,
     )
     workers = defaultdict(set)
-    passed = [line for line in told.stdout.splitlines() if " PASSED " in line]
+    passed = [line for line in result.stdout.splitlines() if " PASSED " in line]
     for line in passed:
         worker, place = line.split()[0], line.split(" PASSED ")[1].partition("::")[0]
         workers[place].add(worker)

@@ -36,10 +36,10 @@ def test_format_latency() -> None:
 
 def test_durations_in_words() -> None:
     start = datetime(2026, 11, 22, tzinfo=UTC)
-    said = {
+    formatted = {
         seconds: format_duration(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS
     }
-    assert said == DURATIONS
+    assert formatted == DURATIONS
 
 
 def contrast(first: str, second: str) -> float:
@@ -67,6 +67,6 @@ def test_text_colours_have_enough_contrast() -> None:
 
 def test_numbers_and_names_in_sentences() -> None:
     numbers = (0, 1, 2, 2_000)
-    said = ["no tasks", "1 task", "2 tasks", "2,000 tasks"]
-    assert [format_count(number, "task") for number in numbers] == said
+    formatted = ["no tasks", "1 task", "2 tasks", "2,000 tasks"]
+    assert [format_count(number, "task") for number in numbers] == formatted
     assert [join_names(["A", "B", "C"][:n]) for n in range(4)] == ["", "A", "A and B", "A, B and C"]

@@ -50,8 +50,8 @@ class Handler(BaseHTTPRequestHandler):
             page.write(self)
             return
         self.send_response(page.status)
-        said = len(page.content) if page.length is None else page.length
-        for name, value in {"Content-Length": str(said), **page.headers}.items():
+        content_length = len(page.content) if page.length is None else page.length
+        for name, value in {"Content-Length": str(content_length), **page.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(page.content)

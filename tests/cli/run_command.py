@@ -21,7 +21,7 @@ def run_failing(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])
     assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    [sentence] = [line for line in said.splitlines() if line.startswith("Error: ")]
+    stderr = capsys.readouterr().err
+    assert "Traceback" not in stderr
+    [sentence] = [line for line in stderr.splitlines() if line.startswith("Error: ")]
     return sentence

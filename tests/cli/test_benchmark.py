@@ -43,7 +43,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     report = tmp_path / "report"
     evaluated = run("evaluate", "bundled", SAMPLE, "--report", tmp_path, "--json")
-    said = run(
+    output = run(
         *(
             "benchmark",
             SAMPLE,
@@ -57,8 +57,8 @@ def test_laptop_gets_a_recommendation(tmp_path: Path) -> None:
         ),
         *("--evaluation", tmp_path / "report.json", "--report", report),
     ).stdout
-    assert "minilm-bc5cdr-" in said
-    assert "5,000" in said
+    assert "minilm-bc5cdr-" in output
+    assert "5,000" in output
     report_json = json.loads((report / "report.json").read_text())
     assert {one["tier"] for one in report_json["timings"]} == {"encoder"}
     assert report_json["documents"] == 5
@@ -108,8 +108,8 @@ def test_evaluation_by_the_paper_protocol_is_refused(
     "arguments", [("--cost-per-hour", "inf"), ("--latency-budget-ms", "inf"), ("--seconds", "inf")]
 )
 def test_infinite_options_are_refused(arguments: tuple[str, ...]) -> None:
-    said = " ".join(run("benchmark", *arguments, code=2).stderr.replace("│", " ").split())
-    assert f"Invalid value for '{arguments[0]}': inf is not a finite number" in said
+    output = " ".join(run("benchmark", *arguments, code=2).stderr.replace("│", " ").split())
+    assert f"Invalid value for '{arguments[0]}': inf is not a finite number" in output
 
 
 @pytest.mark.usefixtures("older_cpu")

@@ -46,8 +46,8 @@ def start_synchronized_training(meeting: Path, command: Command) -> Iterator[For
 
 
 def published_by(training: ForkedProcess) -> str:
-    output, said = training.communicate(timeout=240)
-    assert training.returncode == 0, said
+    output, stderr = training.communicate(timeout=240)
+    assert training.returncode == 0, stderr
     return json.loads(output)["version"]
 
 
@@ -72,8 +72,8 @@ def test_different_trainings_publish_concurrently_and_identical_one_is_refused(
         with pytest.raises(SystemExit) as ended:
             main([*command, "--name", "twin"])
         assert ended.value.code == 1
-        said = capsys.readouterr().err.splitlines()
-        [sentence] = [line for line in said if line.startswith("Error: ")]
+        stderr = capsys.readouterr().err.splitlines()
+        [sentence] = [line for line in stderr if line.startswith("Error: ")]
         assert_wording(sentence.removeprefix("Error: "), "training-in-progress")
         assert len(states(store)) == 1  # its state is kept for resuming
         with start_synchronized_training(meeting, [*command, "--seed", "7"]) as other:

@@ -28,15 +28,15 @@ def run_json(*arguments: str | Path) -> dict:
 
 
 def test_check_reports_dropped_annotations() -> None:
-    said = run_json("check", EXPORT, "--label-config", CONFIG)
-    assert said["labels"] == ["Chemical", "Disease"]
-    assert said["documents"] == 6
-    assert said["entities"] == said["kept"] + 3
-    assert {reason: one["count"] for reason, one in said["lost"].items()} == {
+    report = run_json("check", EXPORT, "--label-config", CONFIG)
+    assert report["labels"] == ["Chemical", "Disease"]
+    assert report["documents"] == 6
+    assert report["entities"] == report["kept"] + 3
+    assert {reason: one["count"] for reason, one in report["lost"].items()} == {
         "overlap": 1,
         "outvoted": 2,
     }
-    assert {one["kind"]: one["count"] for one in said["warnings"]}["draft"] == 1
+    assert {one["kind"]: one["count"] for one in report["warnings"]}["draft"] == 1
 
 
 def test_check_tables_equal_the_json() -> None:
@@ -69,9 +69,9 @@ def test_annotator_strategy_is_used() -> None:
 
 
 def test_stats_add_up() -> None:
-    said = run_json("stats", CORPUS, EXPORT)
-    assert sum(one["entities"] for one in said["by_label"].values()) == said["entities"]
-    assert sum(said["by_length"].values()) == said["entities"]
+    report = run_json("stats", CORPUS, EXPORT)
+    assert sum(one["entities"] for one in report["by_label"].values()) == report["entities"]
+    assert sum(report["by_length"].values()) == report["entities"]
     shown = run("stats", CORPUS).stdout
     assert "5 documents" in shown
     for part in ("Chemical", "Disease", "1 word ", "2 words", "3+ words", "All"):
@@ -81,19 +81,19 @@ def test_stats_add_up() -> None:
 @pytest.mark.parametrize("target", ["jsonl", "label-studio"])
 def test_convert_keeps_everything(tmp_path: Path, target: str) -> None:
     out = tmp_path / "out"
-    said = run_json("convert", CORPUS, "--to", target, "--out", out, "--label-config", CONFIG)
+    report = run_json("convert", CORPUS, "--to", target, "--out", out, "--label-config", CONFIG)
     counts = {"lost": {}, "masked_ranges_lost": 0, "replaced_characters": 0}
-    assert said == {"file": str(out), "documents": 5, **counts}
+    assert report == {"file": str(out), "documents": 5, **counts}
     assert read_corpus([out]).documents == read_corpus([CORPUS]).documents
 
 
 def test_convert_counts_dropped_content(tmp_path: Path) -> None:
     out = tmp_path / "out.conll"
-    said = run_json("convert", EXPORT, "--to", "conll", "--out", out)
-    assert said["lost"] == {"outvoted": 2, "overlap": 1}
+    report = run_json("convert", EXPORT, "--to", "conll", "--out", out)
+    assert report["lost"] == {"outvoted": 2, "overlap": 1}
     shown = run("convert", EXPORT, "--to", "conll", "--out", out, "--force").stdout
     assert "2 entities lost: outvoted" in shown
-    assert said["masked_ranges_lost"] == 2
+    assert report["masked_ranges_lost"] == 2
     assert "2 unlabelled spans" in shown
     assert len(read_corpus([out]).documents) == 6
 
@@ -120,14 +120,14 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
 
 
 def test_split_writes_each_document_once(tmp_path: Path) -> None:
-    said = run_json(
+    report = run_json(
         "split", CORPUS, EXPORT, "--out", tmp_path / "parts", "--shares", "0.5,0.25,0.25"
     )
     files = {path.stem: path for path in (tmp_path / "parts").iterdir()}
-    assert said["lost"] == {"outvoted": 2}
+    assert report["lost"] == {"outvoted": 2}
     assert sorted(files) == ["dev", "test", "train"]
     counts = {side: len(path.read_text().splitlines()) for side, path in files.items()}
-    assert counts == said["documents"]
+    assert counts == report["documents"]
     assert sum(counts.values()) == 11
     shown = run("split", CORPUS, "--out", tmp_path / "two", "--shares", "0.5,0.5").stdout
     assert "train.jsonl" in shown

@@ -86,8 +86,8 @@ def test_taken_port_is_one_sentence(
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        code, said, wrong = run([*arguments, option, port], capsys)
-    assert (code, said) == (1, "")
+        code, stdout, wrong = run([*arguments, option, port], capsys)
+    assert (code, stdout) == (1, "")
     failed(wrong, "port-taken")
     assert f"port {port} " in wrong
 
@@ -99,8 +99,8 @@ def test_early_exit_of_label_studio_is_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     broken = script("echo 'django.db.utils.OperationalError: disk I/O error'; exit 1")
-    code, said, wrong = run([*arguments, "--label-studio", str(broken)], capsys)
-    assert (code, said) == (1, "")
+    code, stdout, wrong = run([*arguments, "--label-studio", str(broken)], capsys)
+    assert (code, stdout) == (1, "")
     failed(wrong, "process-ended")
     assert "I/O" in wrong
 
@@ -153,10 +153,10 @@ def test_every_way_of_stopping_leaves_no_processes(
         demo.send_signal(number)
         assert demo.wait(60) == code
     assert not any(map(is_running, children))
-    said = shown.read_text()
-    assert "Traceback" not in said
+    stdout = shown.read_text()
+    assert "Traceback" not in stdout
     for word in ("Open", "/projects/1/data", "Log in as", "demo@localhost", "Password", "Submit"):
-        assert word in said
+        assert word in stdout
 
 
 def children_of(pid: int) -> list[str]:

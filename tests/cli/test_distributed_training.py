@@ -31,7 +31,7 @@ ENVIRONMENT = os.environ | {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("launcher", "tier", "told"),
+    ("launcher", "tier", "environment"),
     [
         ("torchrun", "encoder", {}),
         ("as torchrun does", "encoder", {"ACCELERATE_USE_CPU": "true"}),
@@ -39,7 +39,11 @@ ENVIRONMENT = os.environ | {
     ],
 )
 def test_two_processes_publish_one_version(
-    tiny_base: Callable[[str], Path], tmp_path: Path, launcher: str, tier: str, told: dict[str, str]
+    tiny_base: Callable[[str], Path],
+    tmp_path: Path,
+    launcher: str,
+    tier: str,
+    environment: dict[str, str],
 ) -> None:
     export, store = tmp_path / "export.jsonl", ModelStore(tmp_path / "models")
     documents = toy_documents(24)
@@ -58,12 +62,12 @@ def test_two_processes_publish_one_version(
             check=False,
             capture_output=True,
             text=True,
-            env=ENVIRONMENT | told,
+            env=ENVIRONMENT | environment,
             cwd=ROOT,
         )
         assert done.returncode == 0, done.stderr
     else:
-        done = run_ranks(*command, env=ENVIRONMENT | told)
+        done = run_ranks(*command, env=ENVIRONMENT | environment)
     [version] = store.version_names(tier)
     assert store.promoted_version(tier) == version
     manifest = read_manifest(store.resolve(version))

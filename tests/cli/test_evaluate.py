@@ -73,11 +73,15 @@ def refusal(*arguments: str) -> TagalongError:
 
 
 def test_json_is_one_object_with_scores(gold, predictions):
-    found = run_json(predictions, gold)
-    assert (found["documents"], found["model"], found["gold"]) == (3, "tagger-1", gold)
-    assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [2, 1, 1]
-    assert found["by_label"]["Disease"]["strict"]["recall"] == 0.0
-    assert found["bootstrap"]["resamples"] == 20
+    evaluation = run_json(predictions, gold)
+    assert (evaluation["documents"], evaluation["model"], evaluation["gold"]) == (
+        3,
+        "tagger-1",
+        gold,
+    )
+    assert [evaluation["strict"][key] for key in ("tp", "fp", "fn")] == [2, 1, 1]
+    assert evaluation["by_label"]["Disease"]["strict"]["recall"] == 0.0
+    assert evaluation["bootstrap"]["resamples"] == 20
 
 
 def test_tables_fit_80_columns_and_are_plain_in_a_pipe(gold, predictions):
@@ -90,9 +94,9 @@ def test_tables_fit_80_columns_and_are_plain_in_a_pipe(gold, predictions):
 
 
 def test_report_is_written_besides_the_output(tmp_path, gold, predictions):
-    found = run_json(predictions, gold, "--report", str(tmp_path / "report"))
+    evaluation = run_json(predictions, gold, "--report", str(tmp_path / "report"))
     written = (tmp_path / "report" / "report.json").read_text(encoding="utf-8")
-    assert json.loads(written) == found
+    assert json.loads(written) == evaluation
     markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert markdown.startswith("# Evaluation of tagger-1")
 
@@ -110,8 +114,8 @@ def test_html_is_rendered_only_for_a_report(tmp_path, gold, predictions, monkeyp
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are no bytes elsewhere")
 def test_gold_file_with_non_utf8_name(tmp_path, gold, predictions):
     odd = Path(gold).rename(os.fsdecode(os.fsencode(tmp_path) + b"/gold-\xe9.jsonl"))
-    found = run_json(predictions, str(odd), "--report", str(tmp_path / "report"))
-    assert found["gold"] == str(tmp_path / "gold-\\udce9.jsonl")
+    evaluation = run_json(predictions, str(odd), "--report", str(tmp_path / "report"))
+    assert evaluation["gold"] == str(tmp_path / "gold-\\udce9.jsonl")
     for name in ("report.md", "report.html", "report.json"):
         text = (tmp_path / "report" / name).read_text(encoding="utf-8")
         assert "udce9.jsonl" in text
@@ -137,18 +141,18 @@ def test_two_systems_are_compared(tmp_path, gold, predictions):
 
 
 def test_paper_protocol_mode(gold, predictions):
-    found = run_json(predictions, gold, "--protocol", "paper")
-    assert found["protocol"] == "paper"
-    assert found["partial"]["correct"] == 2
+    evaluation = run_json(predictions, gold, "--protocol", "paper")
+    assert evaluation["protocol"] == "paper"
+    assert evaluation["partial"]["correct"] == 2
     result = run(predictions, gold, "--protocol", "paper", "--against", predictions)
     assert result.exit_code == 2
 
 
 def test_labels_option(gold, predictions):
-    found = run_json(predictions, gold, "--labels", "Disease")
-    assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [0, 1, 1]
-    assert found["lost"]["import"]["by_reason"] == {"label unknown": 2}
-    assert found["lost"]["predicted"]["by_reason"] == {"label unknown": 2}
+    evaluation = run_json(predictions, gold, "--labels", "Disease")
+    assert [evaluation["strict"][key] for key in ("tp", "fp", "fn")] == [0, 1, 1]
+    assert evaluation["lost"]["import"]["by_reason"] == {"label unknown": 2}
+    assert evaluation["lost"]["predicted"]["by_reason"] == {"label unknown": 2}
     assert isinstance(refusal(predictions, gold, "--labels", "Disaese"), LabelError)
     assert run(predictions, gold, "--labels", " , ").exit_code == 2
     assert run("absent", gold, "--labels", " , ").exit_code == 2  # before a system is read
@@ -158,26 +162,26 @@ def test_labels_option(gold, predictions):
 def test_common_only_option(tmp_path, gold):
     fewer = write(tmp_path / "fewer.jsonl", [CHEMICAL], [], version="v")
     assert_error(refusal(fewer, gold), "documents-differ")
-    found = run_json(fewer, gold, "--only-common")
-    assert found["documents"] == 2
-    assert found["warnings"][0].startswith("1 ")
+    evaluation = run_json(fewer, gold, "--only-common")
+    assert evaluation["documents"] == 2
+    assert evaluation["warnings"][0].startswith("1 ")
 
 
 def test_predictions_without_scores_or_version_are_evaluated(tmp_path, gold):
     plain = write(tmp_path / "plain.jsonl", [CHEMICAL], [], [])
-    found = run_json(plain, gold)
-    assert found["strict"]["tp"] == 1
-    assert found["calibration"] is None
+    evaluation = run_json(plain, gold)
+    assert evaluation["strict"]["tp"] == 1
+    assert evaluation["calibration"] is None
 
 
 def test_predicted_overlaps_are_counted_and_outside_entities_reported(tmp_path, gold):
     longer = CHEMICAL | {"end": 21}
     outside = CHEMICAL | {"end": 1000}
     odd = write(tmp_path / "odd.jsonl", [CHEMICAL, longer, outside], [], [], version="v")
-    found = run_json(odd, gold)
-    assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [1, 1, 2]
-    assert found["lost"]["predicted"]["by_reason"] == {"offset outside the text": 1}
-    assert any("outside" in warning for warning in found["warnings"])
+    evaluation = run_json(odd, gold)
+    assert [evaluation["strict"][key] for key in ("tp", "fp", "fn")] == [1, 1, 2]
+    assert evaluation["lost"]["predicted"]["by_reason"] == {"offset outside the text": 1}
+    assert any("outside" in warning for warning in evaluation["warnings"])
 
 
 @pytest.mark.parametrize("protocol", ["exact", "paper"])
@@ -185,27 +189,27 @@ def test_predicted_gold_has_a_warning_everywhere(tmp_path, predictions, protocol
     wide = {**DISEASE, "start": 21}  # with a space at its end, for a warning
     gold = write(tmp_path / "gold.jsonl", [CHEMICAL, wide], [], [], version="tagger-0")
     report = tmp_path / "report"
-    found = run_json(predictions, gold, "--protocol", protocol, "--report", str(report))
-    assert found["warnings"][0].startswith("Reading gold: made by a model, 3 times; ")
-    assert "not what a person annotated" in found["warnings"][0]
-    assert found["warnings"][0] in (report / "report.md").read_text(encoding="utf-8")
+    evaluation = run_json(predictions, gold, "--protocol", protocol, "--report", str(report))
+    assert evaluation["warnings"][0].startswith("Reading gold: made by a model, 3 times; ")
+    assert "not what a person annotated" in evaluation["warnings"][0]
+    assert evaluation["warnings"][0] in (report / "report.md").read_text(encoding="utf-8")
     shown = " ".join(
         run(predictions, gold, "--protocol", protocol, "--resamples", "5").stdout.split()
     )
-    assert f"Note: {found['warnings'][0]}" in shown
+    assert f"Note: {evaluation['warnings'][0]}" in shown
 
 
 def test_warnings_of_reading_gold_are_shown(tmp_path, predictions):
     wide = {**DISEASE, "start": 21}
-    found = run_json(predictions, write(tmp_path / "gold.jsonl", [wide], [], []))
-    assert found["warnings"][0].startswith("Reading gold: white space trimmed, 1 time; kept: ")
+    evaluation = run_json(predictions, write(tmp_path / "gold.jsonl", [wide], [], []))
+    assert evaluation["warnings"][0].startswith("Reading gold: white space trimmed, 1 time; kept: ")
 
 
 def test_gold_without_entities_gives_zeros_and_a_warning(tmp_path):
     nothing = write(tmp_path / "nothing.jsonl", [])
-    found = run_json(write(tmp_path / "p.jsonl", [CHEMICAL], version="v"), nothing)
-    assert found["strict"]["f1"] == 0.0
-    assert "entities" in found["warnings"][0]
+    evaluation = run_json(write(tmp_path / "p.jsonl", [CHEMICAL], version="v"), nothing)
+    assert evaluation["strict"]["f1"] == 0.0
+    assert "entities" in evaluation["warnings"][0]
 
 
 def test_invalid_evaluations_are_refused_and_nothing_is_written(tmp_path, gold):
@@ -251,11 +255,11 @@ def untrained(tmp_path: Path, tiny_base) -> tuple[ModelStore, str]:
 
 def test_model_and_its_predictions_have_equal_scores(tmp_path, gold, untrained):
     store, version = untrained
-    found = run_json(version, gold, "--models", str(store.root))
-    assert found["model"] == version
-    assert found["unknown_labels"] == {"Chemical": 2}
-    assert list(found["by_label"]) == ["Disease", "Gene", "Chemical"]
-    assert found["strict"]["predicted"] > 0  # random weights predict many entities
+    evaluation = run_json(version, gold, "--models", str(store.root))
+    assert evaluation["model"] == version
+    assert evaluation["unknown_labels"] == {"Chemical": 2}
+    assert list(evaluation["by_label"]) == ["Disease", "Gene", "Chemical"]
+    assert evaluation["strict"]["predicted"] > 0  # random weights predict many entities
 
     documents = [Document(f"{number}", TEXT) for number in range(3)]
     answers = load_tagger(store.resolve(version)).predict(documents)
@@ -264,17 +268,17 @@ def test_model_and_its_predictions_have_equal_scores(tmp_path, gold, untrained):
     saved.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     again = run_json(str(saved), gold)
     for part in ("strict", "relaxed", "by_length", "errors", "calibration"):
-        assert again[part] == found[part]
+        assert again[part] == evaluation[part]
 
 
 def test_model_is_compared_with_predictions_on_chosen_labels(gold, predictions, untrained):
     store, version = untrained
-    found = run_json(
+    evaluation = run_json(
         version, gold, "--against", predictions, "--labels", "Disease", "--models", str(store.root)
     )
-    assert list(found["by_label"]) == ["Disease"]
-    assert found["against"]["model"] == "tagger-1"
-    assert found["unknown_labels"] == {}
+    assert list(evaluation["by_label"]) == ["Disease"]
+    assert evaluation["against"]["model"] == "tagger-1"
+    assert evaluation["unknown_labels"] == {}
 
 
 def test_control_characters_of_predictions_are_escaped(tmp_path, gold):

@@ -40,11 +40,11 @@ def test_full_disk_fails_in_one_sentence_and_keeps_the_store(
     export.write_text("\n".join(lines), encoding="utf-8")
     command = ["train", "encoder", export, "--base", tiny_base(family), "--models", store.root]
     done = run_forked(PROGRAM, size, *command, *SETTINGS, *options)
-    said = done.stderr.splitlines()
+    error_lines = done.stderr.splitlines()
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert [line for line in said if line.startswith("Error: ")] == said[-1:]
-    assert "File too large" in said[-1]
+    assert [line for line in error_lines if line.startswith("Error: ")] == error_lines[-1:]
+    assert "File too large" in error_lines[-1]
     assert store.promoted_version("encoder") == current
     assert store.version_names("encoder") == [current]
     assert not list(store.tier_folder("encoder").glob(f"{SCRATCH_PREFIX}*"))

@@ -92,19 +92,19 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
     "arguments", [["sing"], ["models", "show", "a", "b"], ["--tune", "3"], *SEEDS]
 )
 def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    code, shown, said = run(capsys, *arguments)
+    code, shown, errors = run(capsys, *arguments)
     assert (code, shown) == (2, "")
-    assert "Usage" in said
+    assert "Usage" in errors
 
 
 def test_failure_exits_with_1_and_one_line_on_stderr(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     odd = "[red]not[/red] markup " + "long " * 60
-    code, shown, said = run(capsys, "models", "show", odd, "--models", str(tmp_path))
+    code, shown, errors = run(capsys, "models", "show", odd, "--models", str(tmp_path))
     assert (code, shown) == (1, "")
-    assert said.count("\n") == 1
-    assert said.startswith(f"Error: no model version is called {odd!r}")
+    assert errors.count("\n") == 1
+    assert errors.startswith(f"Error: no model version is called {odd!r}")
 
 
 def test_system_errors_are_one_line(

@@ -132,15 +132,15 @@ def test_damaged_versions_are_marked_and_others_listed(store: ModelStore, publis
 def test_missing_or_unreadable_current_version_is_noted(
     store: ModelStore, publish: Publish
 ) -> None:
-    gone, left = publish(1), publish(2)
-    store.promote("encoder", gone.version)
-    store.resolve(gone.version).rename(store.root.parent / "elsewhere")
+    removed, remaining = publish(1), publish(2)
+    store.promote("encoder", removed.version)
+    store.resolve(removed.version).rename(store.root.parent / "elsewhere")
     [note] = answer(store, "list")["notes"]
-    assert gone.version in note
+    assert removed.version in note
     (store.tier_folder("encoder") / "current").write_text("{")
     listed = answer(store, "list")
     assert listed["notes"][0].endswith(": promote a version")
-    assert [row["version"] for row in listed["versions"]] == [left.version]
+    assert [row["version"] for row in listed["versions"]] == [remaining.version]
 
 
 def test_empty_store_is_reported(store: ModelStore) -> None:

@@ -21,9 +21,9 @@ TEXT = "Naloxone reverses the antihypertensive effect of clonidine."  # BC5CDR (
 
 def drawn(document: Document, *spans: Span) -> str:
     out = io.StringIO()
-    said = Prediction(spans, 1.0, "v")
+    prediction = Prediction(spans, 1.0, "v")
     console = Console(file=out, force_terminal=True, color_system=None)
-    console.print(render_prediction(document, said, ("Chemical",)), soft_wrap=True)
+    console.print(render_prediction(document, prediction, ("Chemical",)), soft_wrap=True)
     return out.getvalue()
 
 

@@ -67,16 +67,16 @@ def kill_after_a_state(command, models):
 @pytest.mark.slow
 def test_killed_and_resumed_training_publishes_the_same_version(command, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    version, said = train(command, whole)
-    told = [(int(epoch), int(epochs)) for epoch, epochs in EPOCH.findall(said)]
-    assert told == [(epoch, EPOCHS) for epoch in range(1, EPOCHS + 1)]
+    version, stderr = train(command, whole)
+    reported = [(int(epoch), int(epochs)) for epoch, epochs in EPOCH.findall(stderr)]
+    assert reported == [(epoch, EPOCHS) for epoch in range(1, EPOCHS + 1)]
 
     kill_after_a_state(command, cut)
     assert ModelStore(cut).version_names("encoder") == []
-    resumed, said = train(command, cut, "--resume")
-    told = [int(epoch) for epoch, _ in EPOCH.findall(said)]
-    assert told == list(range(told[0], EPOCHS + 1))
-    assert told[0] > 1  # it did not start again
+    resumed, stderr = train(command, cut, "--resume")
+    reported = [int(epoch) for epoch, _ in EPOCH.findall(stderr)]
+    assert reported == list(range(reported[0], EPOCHS + 1))
+    assert reported[0] > 1  # it did not start again
     assert resumed == version  # the name has the content hash
     one, other = (ModelStore(models).resolve(version) for models in (whole, cut))
     assert read_manifest(other).scores == read_manifest(one).scores

@@ -63,16 +63,16 @@ def test_taken_port_is_one_sentence(tmp_path: Path) -> None:
 @contextmanager
 def slow_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Start the server; yields the process and its URL after loading."""
-    port, said = find_free_port(), tmp_path / "said"
+    port, log = find_free_port(), tmp_path / "serve_log"
     options = [tmp_path / "begun", SECONDS, "--port", port, "--models", tmp_path / "models"]
     command = [sys.executable, SLOWLY, *options]
-    with said.open("w") as out:
+    with log.open("w") as out:
         process = subprocess.Popen(
             list(map(str, command)), env=ENVIRONMENT, cwd=tmp_path, stdout=out, stderr=out
         )
 
     def has_loaded() -> bool:
-        assert process.poll() is None, said.read_text()
+        assert process.poll() is None, log.read_text()
         try:
             return httpx.get(f"{url}/health").json()["version"] is not None
         except httpx.TransportError:
@@ -80,7 +80,7 @@ def slow_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]
 
     url = f"http://127.0.0.1:{port}"
     try:
-        assert wait_until(has_loaded), said.read_text()
+        assert wait_until(has_loaded), log.read_text()
         yield process, url
     finally:
         process.kill()
@@ -106,18 +106,18 @@ def test_large_bodies_are_refused_and_running_requests_finished(tmp_path: Path) 
     assert answer.status_code == 200
     assert [len(found) for found in regions(answer.json())] == [2]
     assert_valid(answer.json())
-    assert "Traceback" not in (tmp_path / "said").read_text()
+    assert "Traceback" not in (tmp_path / "serve_log").read_text()
 
 
 def descendants(pid: int) -> list[tuple[int, str]]:
     """Running descendants of a process: id and command."""
-    found = []
+    processes = []
     with suppress(FileNotFoundError, ProcessLookupError):  # it may end in between
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(int, children.read_text().split()):
-                said = Path(f"/proc/{child}/cmdline").read_bytes()
-                found += [(child, said.replace(b"\0", b" ").decode()), *descendants(child)]
-    return found
+                command = Path(f"/proc/{child}/cmdline").read_bytes()
+                processes += [(child, command.replace(b"\0", b" ").decode()), *descendants(child)]
+    return processes
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_stop_ends_child_processes_and_leaves_no_files(tmp_path: Path) -> None:
     scraps.mkdir()
     places = {"TMPDIR": str(scraps), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "tagalong", "serve", "--port", str(port), "--openvino"]
-    with (tmp_path / "said").open("w") as out:
+    with (tmp_path / "serve_log").open("w") as out:
         process = subprocess.Popen(
             [*command, "--models", str(tmp_path / "models")],
             env=ENVIRONMENT | places,
@@ -138,7 +138,7 @@ def test_stop_ends_child_processes_and_leaves_no_files(tmp_path: Path) -> None:
         )
 
     def making() -> list[int]:
-        assert process.poll() is None, (tmp_path / "said").read_text()
+        assert process.poll() is None, (tmp_path / "serve_log").read_text()
         return [pid for pid, command in descendants(process.pid) if "models compile" in command]
 
     try:
@@ -168,14 +168,14 @@ def test_secret_without_password_warns_about_the_train_button(
 ) -> None:
     served: list[Any] = []
     monkeypatch.setattr(
-        tagalong.backend.server.run, "serve", lambda *told, **_: served.extend(told)
+        tagalong.backend.server.run, "serve", lambda *arguments, **_: served.extend(arguments)
     )
     for name, given in (("WEBHOOK_SECRET", secret), ("USERNAME", login), ("PASSWORD", login)):
         monkeypatch.setenv(f"TAGALONG_{name}", "s3cret" if given else "")
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--port", str(find_free_port()), "--models", str(tmp_path)])
     assert not ended.value.code
-    said = " ".join(capsys.readouterr().err.split())
+    stderr = " ".join(capsys.readouterr().err.split())
     assert len(served) == 1
-    assert ("TAGALONG_WEBHOOK_SECRET" in said) == warned
-    assert "s3cret" not in said
+    assert ("TAGALONG_WEBHOOK_SECRET" in stderr) == warned
+    assert "s3cret" not in stderr

@@ -147,7 +147,7 @@ def test_status_page(chromium: Any, project: BackendProject, bundled_server: Ser
     context = chromium.new_context(viewport={"width": 1000, "height": 1240}, color_scheme="light")
     try:
         page = context.new_page()
-        page.on("console", lambda said: failures.append(said.text))
+        page.on("console", lambda message: failures.append(message.text))
         page.goto(bundled_server.url)
         assert project.backend.model_version in page.inner_text("body")
         page.screenshot(path=SCREENSHOTS / "status.png")

@@ -172,12 +172,12 @@ def test_path_to_folder_without_version_is_refused(store: ModelStore, tmp_path: 
 
 
 def test_deleted_current_version_is_an_error(store: ModelStore, publish: Publish) -> None:
-    gone, left = publish(1), publish(2)
-    store.promote("encoder", gone.version)
-    store.resolve(gone.version).rename(store.root / "elsewhere")
+    removed, remaining = publish(1), publish(2)
+    store.promote("encoder", removed.version)
+    store.resolve(removed.version).rename(store.root / "elsewhere")
     with raises(VersionNotFound, "version-not-in-tier") as caught:
         store.resolve("encoder")
-    assert left.version in str(caught.value)
+    assert remaining.version in str(caught.value)
 
 
 @pytest.mark.parametrize("name", UNSAFE)

@@ -62,7 +62,7 @@ def test_two_processes_train_one_adapter(base, run_undisturbed, tmp_path):
     first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
     assert_same(first, second)
     alone, steps = run_undisturbed
-    told = [int(line) for line in done.stdout.split()]
-    assert told == sorted(told)  # only one process reports
-    assert steps / 2 <= told[-1] < steps
+    steps_reported = [int(line) for line in done.stdout.split()]
+    assert steps_reported == sorted(steps_reported)  # only one process reports
+    assert steps / 2 <= steps_reported[-1] < steps
     assert any(not torch.equal(first[name], alone[name]) for name in alone)

@@ -79,14 +79,14 @@ def test_killed_training_resumes_to_the_same_weights(base, run_undisturbed, tmp_
 
 def train_half(monkeypatch, base, state):
     """Train one process on the batches of the first of two; returns its weights and steps."""
-    whole, told = tagalong.training.loop.trainer.plan_epoch_batches, []
+    whole, reported_steps = tagalong.training.loop.trainer.plan_epoch_batches, []
 
     def half(*arguments, **options):
         return whole(*arguments, **options | {"num_processes": 2})[::2]
 
     monkeypatch.setattr(tagalong.training.loop.trainer, "plan_epoch_batches", half)
-    trained = train(base, state, report=lambda now: told.append(now.step))
-    return weights_of(trained), told
+    trained = train(base, state, report=lambda now: reported_steps.append(now.step))
+    return weights_of(trained), reported_steps
 
 
 def test_two_processes_train_one_model(base, run_undisturbed, tmp_path, monkeypatch):

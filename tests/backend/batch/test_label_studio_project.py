@@ -165,8 +165,10 @@ def test_permanent_errors_end_the_batch_at_once(tmp_path: Path, problem: Any) ->
 
 
 def test_outages_are_retried_up_to_a_limit() -> None:
-    told: list[str] = []
-    polite = RateLimitedRetry(requests_per_second=1e6, max_outage_seconds=0.05, notify=told.append)
+    notices: list[str] = []
+    polite = RateLimitedRetry(
+        requests_per_second=1e6, max_outage_seconds=0.05, notify=notices.append
+    )
     answers: Iterator[Any] = iter([LabelStudioError("away", "unreachable"), 7])
 
     def ask() -> Any:
@@ -176,7 +178,7 @@ def test_outages_are_retried_up_to_a_limit() -> None:
         return answer
 
     assert polite.call(ask) == 7
-    assert told == ["away; asking again for up to 0 s."]
+    assert notices == ["away; asking again for up to 0 s."]
 
     def never() -> int:
         raise LabelStudioError("away", "slow")

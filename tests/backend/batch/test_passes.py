@@ -282,18 +282,18 @@ def test_document_removed_before_the_second_pass_is_forgotten(path: Path) -> Non
 
 
 def test_progress_is_reported(path: Path) -> None:
-    told: list[BatchProgress] = []
+    reports: list[BatchProgress] = []
     with BatchJournal(path) as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTagger("v"))
         )
         engine = make_local_engine(LexiconTagger("v"))
         BatchPasses(journal, JournalSink()).predict(
-            make_items(DOCUMENTS), engine, on_progress=told.append
+            make_items(DOCUMENTS), engine, on_progress=reports.append
         )
-    assert [now.finished for now in told] == [64, 128, 192, 197]
-    assert [now.finished_before for now in told] == [64] * 4
-    assert told[-1].entities > 0
+    assert [now.finished for now in reports] == [64, 128, 192, 197]
+    assert [now.finished_before for now in reports] == [64] * 4
+    assert reports[-1].entities > 0
 
 
 def test_source_is_read_lazily(path: Path) -> None:

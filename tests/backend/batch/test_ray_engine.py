@@ -56,14 +56,14 @@ def run_in_process(scenario: Callable[..., Any], *arguments: Any) -> Any:
 
 @pytest.mark.slow
 def test_two_nodes_predict_the_same_in_the_same_order(two_nodes: str) -> None:
-    found = run_in_process(predict_on_ray, two_nodes, lexicon)
-    assert found == list(make_local_engine(lexicon())(chunks()))
+    result = run_in_process(predict_on_ray, two_nodes, lexicon)
+    assert result == list(make_local_engine(lexicon())(chunks()))
 
 
 @pytest.mark.slow
 def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
-    found = run_in_process(predict_on_ray, two_nodes, partial(TwoNodeTagger, tmp_path))
-    versions = {one.version for chunk in found for one in chunk}
+    result = run_in_process(predict_on_ray, two_nodes, partial(TwoNodeTagger, tmp_path))
+    versions = {one.version for chunk in result for one in chunk}
     assert versions == {f"lexicon on {path.name}" for path in tmp_path.iterdir()}
     assert len(versions) == 2
 
@@ -71,29 +71,29 @@ def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_crashed_worker_is_replaced(two_nodes: str, tmp_path: Path) -> None:
     marker = tmp_path / "died"
-    found = run_in_process(predict_on_ray, two_nodes, partial(CrashingTagger, marker))
+    result = run_in_process(predict_on_ray, two_nodes, partial(CrashingTagger, marker))
     assert marker.exists()
-    assert found == list(make_local_engine(CrashingTagger(marker))(chunks()))
+    assert result == list(make_local_engine(CrashingTagger(marker))(chunks()))
     assert [
-        entry for chunk in found for entry in chunk if isinstance(entry, PredictionFailure)
+        entry for chunk in result for entry in chunk if isinstance(entry, PredictionFailure)
     ] == [PredictionFailure("the model failed on it 3 times (ValueError: no)")]
 
 
 @pytest.mark.slow
 def test_errors_of_the_source_are_raised(two_nodes: str) -> None:
-    found = run_in_process(predict_until_source_fails, two_nodes)
-    assert found == (3, "the source is gone")
+    result = run_in_process(predict_until_source_fails, two_nodes)
+    assert result == (3, "the source is gone")
 
 
 @pytest.mark.slow
 def test_batch_equals_local_batch(two_nodes: str, tmp_path: Path) -> None:
-    found = run_in_process(batch_on_ray, two_nodes, tmp_path / "ray")
+    result = run_in_process(batch_on_ray, two_nodes, tmp_path / "ray")
     with BatchJournal(tmp_path / "local") as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), make_local_engine(lexicon())
         )
-        assert found == [(entry.key, entry.payload) for entry in journal.iterate_entries()]
-    assert len(found) == len(DOCUMENTS)
+        assert result == [(entry.key, entry.payload) for entry in journal.iterate_entries()]
+    assert len(result) == len(DOCUMENTS)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "somewhere", "ray://:x", "127.0.0.1:99999"])

@@ -31,12 +31,12 @@ def python(script: Script, *, venv: str = "", pip: str = "") -> str:
 
 
 def test_label_studio_is_installed_once(script: Script, tmp_path: Path) -> None:
-    told: list[str] = []
+    output_lines: list[str] = []
     used = python(script)
-    program = install_label_studio(tmp_path, python=used, on_output=told.append)
+    program = install_label_studio(tmp_path, python=used, on_output=output_lines.append)
     assert program == tmp_path / f"label-studio-{LABEL_STUDIO_VERSION}" / "bin" / "label-studio"
     assert program.is_file()
-    assert [line.partition(" ")[0] for line in told].count("Collecting") == 1
+    assert [line.partition(" ")[0] for line in output_lines].count("Collecting") == 1
     asked = (program.parent / "asked").read_text()
     assert f"label-studio=={LABEL_STUDIO_VERSION}" in asked
     assert "http" not in asked  # the package index is the user's choice
@@ -72,8 +72,8 @@ def test_installation_errors_are_reported(
 
 
 def test_interruption_stops_pip(script: Script, tmp_path: Path) -> None:
-    def interrupt(said: str) -> None:
-        if said.startswith("Collecting"):
+    def interrupt(output_line: str) -> None:
+        if output_line.startswith("Collecting"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

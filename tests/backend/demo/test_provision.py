@@ -164,7 +164,7 @@ def test_valid_region_has_no_findings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"from_name": "other"}, "names"),
         ({"to_name": None}, "names"),
@@ -176,13 +176,13 @@ def test_valid_region_has_no_findings() -> None:
         ({"score": True}, "score"),
     ],
 )
-def test_invalid_regions_are_found(change: dict[str, Any], said: str) -> None:
+def test_invalid_regions_are_found(change: dict[str, Any], expected: str) -> None:
     (problem,) = check_region(REGION | change, TEXT, CONFIG)
-    assert said in problem
+    assert expected in problem
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"start": 21}, "text"),  # as in UTF-16 units
         ({"text": "Clonidine"}, "text"),
@@ -196,10 +196,10 @@ def test_invalid_regions_are_found(change: dict[str, Any], said: str) -> None:
         ({"labels": [{}]}, "labels"),
     ],
 )
-def test_invalid_region_values_are_found(change: dict[str, Any], said: str) -> None:
+def test_invalid_region_values_are_found(change: dict[str, Any], expected: str) -> None:
     region = REGION | {"value": REGION["value"] | change}  # type: ignore[operator]
     (problem,) = check_region(region, TEXT, CONFIG)
-    assert said in problem
+    assert expected in problem
     assert "clonidine" not in problem
 
 

@@ -27,10 +27,10 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status = 500 if FAULT == "broken" and self.path == "/predict" else 200
-        said: dict[str, Any] = {"status": "UP", "model_version": VERSION}
+        payload: dict[str, Any] = {"status": "UP", "model_version": VERSION}
         if self.path == "/predict":
-            said = {"results": [prediction(task) for task in json.loads(body)["tasks"]]}
-        content = json.dumps(said).encode()
+            payload = {"results": [prediction(task) for task in json.loads(body)["tasks"]]}
+        content = json.dumps(payload).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -210,9 +210,9 @@ def handler_of(toy: Toy, token: str) -> type[BaseHTTPRequestHandler]:
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or "null")
-            status, said = self.decide(body)
+            status, payload = self.decide(body)
             toy.save()
-            content = b"" if said is None else json.dumps(said).encode()
+            content = b"" if payload is None else json.dumps(payload).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

@@ -89,7 +89,7 @@ def test_probing_the_settings_creates_nothing(servers: ScriptedServers, path: st
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"),
+    ("reason", "expected"),
     [
         (
             "HTTPConnectionPool(host='127.0.0.1', port=9): Max retries exceeded with url: "
@@ -101,14 +101,14 @@ def test_probing_the_settings_creates_nothing(servers: ScriptedServers, path: st
     ],
 )
 def test_label_studio_cannot_reach_the_backend(
-    servers: ScriptedServers, reason: str, said: str
+    servers: ScriptedServers, reason: str, expected: str
 ) -> None:
     servers.set_label_studio_answer(
         "GET /api/ml/", 200, [backend_row(servers.backend.url, state="DI")]
     )
     servers.set_label_studio_answer("GET /api/ml/3/versions", 500, {"error": reason})
     finding = only_finding(servers.run_doctor(), "state", "problem")
-    assert said in finding.sentence
+    assert expected in finding.sentence
     assert "0x7f1" not in finding.sentence
     assert finding.code == "backend-unreachable-from-label-studio"
 

@@ -68,7 +68,7 @@ def test_stored_predictions_would_be_refused(servers: ScriptedServers) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"score": 1.7}, "the score 1.7 is not between 0 and 1"),
         ({"result": [region() | {"from_name": "ner"}]}, "the control, the object or the type"),
@@ -77,12 +77,12 @@ def test_stored_predictions_would_be_refused(servers: ScriptedServers) -> None:
     ],
 )
 def test_invalid_prediction_is_described(
-    servers: ScriptedServers, changes: dict[str, Any], said: str
+    servers: ScriptedServers, changes: dict[str, Any], expected: str
 ) -> None:
     stored = {"id": 5, "model_version": VERSION, "score": 0.9, "result": [region()], **changes}
     servers.set_label_studio_answer(f"GET {PROJECT}tasks/", 200, [task(11, predictions=[stored])])
     finding = only_finding(servers.run_doctor(), "validation", "warning")
-    assert said in finding.sentence
+    assert expected in finding.sentence
 
 
 def test_queue_score_is_valid(servers: ScriptedServers) -> None:

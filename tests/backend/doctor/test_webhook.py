@@ -54,17 +54,18 @@ def require_secret(servers: ScriptedServers) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "said"), [({}, "no secret"), ({WEBHOOK_SECRET_HEADER: "wrong"}, "the wrong secret")]
+    ("headers", "expected"),
+    [({}, "no secret"), ({WEBHOOK_SECRET_HEADER: "wrong"}, "the wrong secret")],
 )
 def test_webhook_without_the_secret(
-    servers: ScriptedServers, headers: dict[str, str], said: str
+    servers: ScriptedServers, headers: dict[str, str], expected: str
 ) -> None:
     require_secret(servers)
     rows = [webhook(servers.backend.url, headers=headers)]
     servers.set_label_studio_answer("GET /api/webhooks/", 200, rows)
     finding = only_finding(servers.run_doctor(), "webhook", "problem")
     assert finding.code == "webhook-secret"
-    assert said in finding.sentence
+    assert expected in finding.sentence
     assert WEBHOOK_SECRET_HEADER in finding.remedy
 
 

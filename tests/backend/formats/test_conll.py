@@ -106,19 +106,19 @@ def test_rows_without_token_or_tag_are_refused_with_line_number(read, row: str) 
 def test_word_tags_round_trip(tmp_path_factory: pytest.TempPathFactory, document: Document) -> None:
     path = tmp_path_factory.mktemp("odd") / "x.conll"
     tags = TagSet(LABELS)
-    told = tags.encode(document)
+    tagged = tags.encode(document)
     written = write_documents([document], path, "conll")
-    assert written.dropped == told.dropped
-    assert written.document_count == bool(told.words)
+    assert written.dropped == tagged.dropped
+    assert written.document_count == bool(tagged.words)
     assert written.replaced_characters == document.text.count("\0")
-    if not told.words:
+    if not tagged.words:
         return  # nothing to read
     corpus = read_corpus([path])
     (back,) = corpus.documents
     again = tags.encode(back)
-    assert again.tags == tuple(max(tag, 0) for tag in told.tags)
+    assert again.tags == tuple(max(tag, 0) for tag in tagged.tags)
     assert [back.text[start:end] for start, end in again.words] == [
-        document.text[start:end].replace("\0", "\ufffd") for start, end in told.words
+        document.text[start:end].replace("\0", "\ufffd") for start, end in tagged.words
     ]
     assert corpus.warnings == ()
 

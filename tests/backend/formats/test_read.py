@@ -271,14 +271,17 @@ def test_predictions_are_read_with_a_warning(read, tmp_path: Path) -> None:
     corpus = read(lines(PREDICTED))
     assert corpus.documents[0].meta == {"model_version": "enc-1", "score": 0.9}
     assert judged(corpus) == {"made by a model": 1}
-    ((told, said),) = read_predictions(tmp_path / "0.txt")
-    assert (told, said.spans) == (Document("1", "Naloxone."), (Span(0, 8, "Chemical"),))
+    ((predicted_document, predicted),) = read_predictions(tmp_path / "0.txt")
+    assert (predicted_document, predicted.spans) == (
+        Document("1", "Naloxone."),
+        (Span(0, 8, "Chemical"),),
+    )
 
 
 def test_predictions_need_entities_but_no_version(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text(lines(LINE))
-    assert [said.version for _, said in read_predictions(path)] == ["unknown"]
+    assert [predicted.version for _, predicted in read_predictions(path)] == ["unknown"]
     path.write_text(json.dumps(EXPORTED))
     with raises(FormatError, "task-without-prediction"):
         read_predictions(path)
@@ -289,8 +292,8 @@ def test_queue_score_is_not_a_confidence(tmp_path: Path) -> None:
     prediction = {"model_version": "enc-1", "score": -0.05, "result": result}
     path = tmp_path / "p.json"
     path.write_text(json.dumps([{"data": {"text": "Naloxone."}, "predictions": [prediction]}]))
-    ((_, said),) = read_predictions(path)
-    assert (said.version, said.score) == ("enc-1", 1.0)
+    ((_, predicted),) = read_predictions(path)
+    assert (predicted.version, predicted.score) == ("enc-1", 1.0)
 
 
 def test_duplicate_document_is_read_once(read) -> None:

@@ -107,7 +107,9 @@ def test_written_files_are_read_by_every_reader(tmp_path: Path, option: str) -> 
         with raises(FormatError, "task-without-prediction"):
             read_predictions(path)
         return
-    assert [said.spans for _, said in read_predictions(path)] == [one.spans for one in DOCUMENTS]
+    assert [predicted.spans for _, predicted in read_predictions(path)] == [
+        one.spans for one in DOCUMENTS
+    ]
 
 
 @pytest.mark.parametrize(("name", "option"), [("p.json", "label-studio"), ("p.jsonl", "jsonl")])

@@ -47,9 +47,9 @@ def run_supervisor(
     jobs, journal = JobStore(models), EventStore(event_store_path(models))
     command = (sys.executable, "-m", "tests.backend.retraining.fake_trainer", str(models), how)
     environment = {"PYTHONPATH": str(ROOT)}
-    told = RetrainSettings(command, environment, min_annotations=min_annotations)
+    settings = RetrainSettings(command, environment, min_annotations=min_annotations)
     log = server_state_dir(models) / "training.log"
-    watcher = Supervisor(jobs, journal, told, tier="encoder", log_path=log, on_finished=note)
+    watcher = Supervisor(jobs, journal, settings, tier="encoder", log_path=log, on_finished=note)
     watcher.start()
     try:
         yield jobs, journal
@@ -173,10 +173,10 @@ def test_end_of_a_job_is_reported_once(tmp_path: Path) -> None:
     jobs = JobStore(tmp_path)
     number = jobs.enqueue(7, "encoder", reason="x")
     jobs.mark_running(number)
-    told: list[tuple[int, JobState]] = []
+    reported: list[tuple[int, JobState]] = []
     with (
         jobs.lock(7, "encoder"),
-        run_supervisor(tmp_path, "ends", note=lambda job: told.append((job.id, job.state))) as (
+        run_supervisor(tmp_path, "ends", note=lambda job: reported.append((job.id, job.state))) as (
             other,
             _,
         ),
@@ -184,10 +184,10 @@ def test_end_of_a_job_is_reported_once(tmp_path: Path) -> None:
         after = other.enqueue(8, "encoder", reason="x")
         time.sleep(0.5)
         jobs.finish(number, JobState.PROMOTED, JobResult("it is better"))
-        until(lambda: len(told) == 2)
+        until(lambda: len(reported) == 2)
         time.sleep(0.3)
     jobs.close()
-    assert told == [(number, JobState.PROMOTED), (after, JobState.REJECTED)]
+    assert reported == [(number, JobState.PROMOTED), (after, JobState.REJECTED)]
 
 
 @pytest.mark.parametrize("state", list(JobState)[:2])
@@ -235,8 +235,8 @@ def test_only_the_cancelled_training_is_stopped(
 
 def test_missing_key_is_reported(tmp_path: Path) -> None:
     jobs, journal = JobStore(tmp_path), EventStore(event_store_path(tmp_path))
-    told = RetrainSettings(unavailable_reason="there is no key")
-    watcher = Supervisor(jobs, journal, told, tier="encoder", log_path=tmp_path / "log")
+    settings = RetrainSettings(unavailable_reason="there is no key")
+    watcher = Supervisor(jobs, journal, settings, tier="encoder", log_path=tmp_path / "log")
     number = jobs.enqueue(7, "encoder", reason="x")
     watcher.poll()
     outcome = read_job(jobs, number).result

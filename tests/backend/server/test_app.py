@@ -265,13 +265,13 @@ def test_odd_texts_are_predicted(client: FlaskClient, text: str) -> None:
 def test_label_studio_files_are_fetched_with_the_key(tmp_path: Path) -> None:
     xml = CONFIG.replace("<Text", '<Text valueType="url"')
     with serve_pages({"/data/upload/1/a.txt": Page(b"Naloxone")}) as web:
-        told = settings_in(
+        server_settings = settings_in(
             tmp_path,
             allowed_hosts=frozenset({web.host}),
             label_studio_url=f"http://{web.host}",
             label_studio_key="legacy-token",
         )
-        with serve_app(told) as client:
+        with serve_app(server_settings) as client:
             body = request_for("/data/upload/1/a.txt", xml=xml)
             answer = post_json(client, "/predict", body).get_json()
         assert regions(answer) == [[("Naloxone", "Chemical")]]

@@ -94,7 +94,7 @@ def test_promoted_adapter_is_served_on_the_same_base_model(
     before = service.model_holders["llm"].tagger
     assert before is not None
     asked = [Document("1", ABSTRACT)]
-    said = before.predict(asked)
+    predictions = before.predict(asked)
     _, second = (folder / "versions").read_text().split()
     store = ModelStore(folder / "models")
     store.promote("llm", second)
@@ -108,7 +108,7 @@ def test_promoted_adapter_is_served_on_the_same_base_model(
             for loaded in (before, after)
         ]
         assert weights[0] is weights[1]
-        assert before.predict(asked) == said
+        assert before.predict(asked) == predictions
     finally:
         store.rollback("llm")
 

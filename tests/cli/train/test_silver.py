@@ -44,17 +44,17 @@ def places(tiny_base, tmp_path_factory):
     """Files of gold, dev and silver, and the options of a training without silver and store."""
     folder = tmp_path_factory.mktemp("silver")
     gold, dev = write_gold(folder / "gold.jsonl", GOLD), write_gold(folder / "dev.jsonl", DEV)
-    said = write_predictions(folder / "said.jsonl", [*OTHERS, *GOLD[:1], *DEV[:2]])
+    silver_path = write_predictions(folder / "said.jsonl", [*OTHERS, *GOLD[:1], *DEV[:2]])
     command = ["train", "encoder", gold, "--dev", dev, "--base", tiny_base("bert-uncased")]
-    return folder, said, [*map(str, command), *SETTINGS]
+    return folder, silver_path, [*map(str, command), *SETTINGS]
 
 
 @pytest.fixture(scope="module")
 def made(places, tmp_path_factory):
     """A version of gold and silver as JSON, its store, and the output."""
-    _, said, command = places
+    _, silver_path, command = places
     models = tmp_path_factory.mktemp("models")
-    result = run(*command, "--silver", said, "--models", models, "--json")
+    result = run(*command, "--silver", silver_path, "--models", models, "--json")
     return json.loads(result.stdout), models, result.stderr
 
 
@@ -85,8 +85,8 @@ def test_manifest_describes_the_silver(made):
 
 def test_same_version_is_published_without_baseline(made, places, tmp_path):
     version, _, _ = made
-    _, said, command = places
-    result = run(*command, "--silver", said, "--models", tmp_path, "--no-baseline", "--json")
+    _, silver_path, command = places
+    result = run(*command, "--silver", silver_path, "--models", tmp_path, "--no-baseline", "--json")
     other = json.loads(result.stdout)
     assert other["version"] == version["version"]  # named by weights and data
     assert other["report"] is None
@@ -94,8 +94,8 @@ def test_same_version_is_published_without_baseline(made, places, tmp_path):
 
 def test_terminal_shows_f1_overall_and_by_length(places, tmp_path):
     folder, _, command = places
-    said = write_predictions(folder / "few.jsonl", OTHERS[:8])
-    shown = run(*command, "--silver", said, "--models", tmp_path, "--epochs", "1").stdout
+    silver_path = write_predictions(folder / "few.jsonl", OTHERS[:8])
+    shown = run(*command, "--silver", silver_path, "--models", tmp_path, "--epochs", "1").stdout
     assert "gold alone" in shown
     for spans in ("All", "1 word", "2 words", "3+"):
         assert spans in shown
@@ -124,8 +124,8 @@ def test_stopped_training_resumes_in_either_phase(
     made, places, tmp_path, monkeypatch, training, again
 ):
     version, _, _ = made
-    _, said, command = places
-    command = [*command, "--silver", said, "--models", tmp_path]
+    _, silver_path, command = places
+    command = [*command, "--silver", silver_path, "--models", tmp_path]
     bar = tagalong.cli.train.messages.training_progress_bar
     first_steps = []
 
@@ -154,7 +154,7 @@ def test_stopped_training_resumes_in_either_phase(
 
 
 def test_state_depends_on_silver_and_its_weight(places, tmp_path, monkeypatch):
-    _, said, command = places
+    _, silver_path, command = places
     seen = []
 
     def locked(path):
@@ -162,12 +162,16 @@ def test_state_depends_on_silver_and_its_weight(places, tmp_path, monkeypatch):
         raise Stop
 
     monkeypatch.setattr("tagalong.training.jobs.train_version.lock_training", locked)
-    for options in ([], ["--silver", said], ["--silver", said, "--silver-weight", "0.1"]):
+    for options in (
+        [],
+        ["--silver", silver_path],
+        ["--silver", silver_path, "--silver-weight", "0.1"],
+    ):
         with pytest.raises(Stop):
             run(*command, "--models", tmp_path, *options, *["--no-baseline"] * bool(options))
     assert len(set(seen)) == 3
     with pytest.raises(Stop):
-        run(*command, "--models", tmp_path, "--silver", said)
+        run(*command, "--models", tmp_path, "--silver", silver_path)
     assert seen[3] == seen[0]  # the baseline equals a training on gold alone
 
 
@@ -188,16 +192,26 @@ def test_unusable_silver_is_refused(places, tmp_path, capsys, write, code):
 
 
 def test_excluded_texts_are_not_in_silver(places, tmp_path, capsys):
-    _, said, command = places
+    _, silver_path, command = places
     held_out = write_gold(tmp_path / "test.jsonl", OTHERS)
-    options = ("--silver", said, "--exclude", held_out, "--models", tmp_path / "models")
+    options = ("--silver", silver_path, "--exclude", held_out, "--models", tmp_path / "models")
     failed(run_failing(capsys, *command, *options), "no-silver-documents")
 
 
 def test_gold_without_entities_is_reported_first(places, tmp_path, capsys):
-    _, said, _ = places
+    _, silver_path, _ = places
     bare = write_gold(tmp_path / "bare.jsonl", [Document("d", "nothing here")])
-    command = ("train", "encoder", bare, "--dev", bare, "--silver", said, "--models", tmp_path)
+    command = (
+        "train",
+        "encoder",
+        bare,
+        "--dev",
+        bare,
+        "--silver",
+        silver_path,
+        "--models",
+        tmp_path,
+    )
     failed(run_failing(capsys, *command), "train-without-spans")
 
 

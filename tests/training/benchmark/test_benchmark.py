@@ -320,9 +320,9 @@ def test_no_significance_without_paired_interval() -> None:
     assert "unknown" in recommend_tiers([ENCODER, LLM], known, NEED)[2]
     # An interval on other documents than the scores is not used.
     elsewhere = replace(BETTER, documents=48, paired_intervals={"small": (-0.01, 0.07)})
-    said = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": elsewhere}, NEED)
-    assert "guess" in said[2]
-    assert "noise" not in " ".join(said)
+    advice = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": elsewhere}, NEED)
+    assert "guess" in advice[2]
+    assert "noise" not in " ".join(advice)
 
 
 @pytest.mark.parametrize(("gold", "is_used"), [(29, False), (30, True)])
@@ -333,11 +333,11 @@ def test_few_gold_entities_are_ignored(gold: int, is_used: bool) -> None:
         "small": replace(FOUND, documents=2, support=few),
         "large": replace(BETTER, documents=2, support=few, paired_intervals=paired),
     }
-    said = recommend_tiers([ENCODER, LLM], known, LONG_BUDGET)
-    assert ("serve the LLM" in said[0]) == is_used
-    assert ("For batches that matter: the LLM" in said[2]) == is_used
+    advice = recommend_tiers([ENCODER, LLM], known, LONG_BUDGET)
+    assert ("serve the LLM" in advice[0]) == is_used
+    assert ("For batches that matter: the LLM" in advice[2]) == is_used
     if not is_used:
-        assert said[2] == (
+        assert advice[2] == (
             "Scores on fewer than 30 gold entities are too uncertain: with more of "
             f"them, {COMPARE} give its result with `--evaluation DIR/report.json`."
         )
@@ -345,27 +345,27 @@ def test_few_gold_entities_are_ignored(gold: int, is_used: bool) -> None:
 
 def test_failed_measurement_is_not_reported_as_missing() -> None:
     failed = [BenchmarkConfig("large", FOLDER, "llm")]
-    *_, said = recommend_tiers([ENCODER], {}, NEED, failed=failed)
-    assert said == "The LLM large could not be measured: see the note."
+    *_, advice = recommend_tiers([ENCODER], {}, NEED, failed=failed)
+    assert advice == "The LLM large could not be measured: see the note."
     failed = [
         BenchmarkConfig("small", FOLDER, "openvino"),
         BenchmarkConfig("small", FOLDER, "torch"),
     ]
-    *_, said = recommend_tiers([LLM], {}, NEED, failed=failed)
-    assert said == "The encoder small could not be measured: see the note."
-    *_, said = recommend_tiers([TORCH], {}, NEED, failed=failed[:1])  # one of two runtimes
-    assert said.startswith("There is no LLM")
+    *_, advice = recommend_tiers([LLM], {}, NEED, failed=failed)
+    assert advice == "The encoder small could not be measured: see the note."
+    *_, advice = recommend_tiers([TORCH], {}, NEED, failed=failed[:1])  # one of two runtimes
+    assert advice.startswith("There is no LLM")
 
 
 def test_recommended_commands_use_the_models_folder() -> None:
     need = replace(NEED, models_dir="my models")
     known = {"small": FOUND, "large": BETTER}
-    said = [
+    advice = [
         *recommend_tiers([ENCODER, LLM], known, need),
         *recommend_tiers([ENCODER, LLM], {}, need),
         *recommend_tiers([ENCODER], {}, replace(need, latency_budget_seconds=0.01)),
     ]
-    quoted = [part for sentence in said for part in sentence.split("`")[1::2]]
+    quoted = [part for sentence in advice for part in sentence.split("`")[1::2]]
     commands = [part for part in quoted if part.startswith("tagalong ")]
     assert {command.split()[1] for command in commands} == {"evaluate", "prelabel", "train"}
     assert [command for command in commands if "cascade" in command]
@@ -376,9 +376,9 @@ def test_recommended_commands_use_the_models_folder() -> None:
 def test_unavailable_runtimes_are_not_recommended() -> None:
     fast = replace(FP32, p95_seconds=0.01, documents_per_second=500.0)
     assert deployable_results([TORCH, fast]) == [TORCH]
-    said = " ".join(recommend_tiers([TORCH, fast, LLM], {}, NEED))
-    assert "fp32" not in said
-    assert "bf16" in said
+    advice = " ".join(recommend_tiers([TORCH, fast, LLM], {}, NEED))
+    assert "fp32" not in advice
+    assert "bf16" in advice
     hasty = replace(NEED, latency_budget_seconds=0.03)
     assert served_version(recommend_tiers([TORCH, fast, LLM], {}, hasty)[0]) is None
 
@@ -387,8 +387,8 @@ def test_default_runtime_is_recommended_if_fast_enough() -> None:
     fast = replace(TORCH, p95_seconds=0.03)
     assert "OpenVINO" in recommend_tiers([ENCODER, fast], {}, NEED)[0]
     hasty = replace(NEED, latency_budget_seconds=0.035)
-    said = recommend_tiers([ENCODER, fast], {}, hasty)[0]
-    assert "`TAGALONG_OPENVINO=false`" in said
+    advice = recommend_tiers([ENCODER, fast], {}, hasty)[0]
+    assert "`TAGALONG_OPENVINO=false`" in advice
     assert "TAGALONG_OPENVINO" not in recommend_tiers([fast], {}, hasty)[0]
 
 
@@ -398,14 +398,14 @@ def test_batch_runtime_differs_only_if_much_faster() -> None:
         (500.0, "3.3 minutes on PyTorch, bf16 (with `TAGALONG_OPENVINO=false`)"),
     ):
         fast = replace(TORCH, documents_per_second=per_second)
-        said = recommend_tiers([ENCODER, fast, LLM], {}, NEED)
-        assert f"documents takes the encoder {took}, and the LLM 2.3 days, " in said[1]
+        advice = recommend_tiers([ENCODER, fast, LLM], {}, NEED)
+        assert f"documents takes the encoder {took}, and the LLM 2.3 days, " in advice[1]
         assert recommend_tiers([ENCODER, fast], {}, NEED)[1].endswith(f"documents takes {took}.")
 
 
 def test_few_documents_are_noted() -> None:
-    said = recommend_tiers([replace(ENCODER, timed_documents=7)], {}, NEED)[0]
-    assert re.search(r"\b7 .*\b40 ms", said)
+    advice = recommend_tiers([replace(ENCODER, timed_documents=7)], {}, NEED)[0]
+    assert re.search(r"\b7 .*\b40 ms", advice)
     for asked in (7, 100):
         report = report_of(replace(ENCODER, timed_documents=asked))
         page = " ".join(benchmark_to_html(report).split())
@@ -425,16 +425,16 @@ def test_few_documents_are_noted() -> None:
     ("p95", "least"), [(0.1004, "101 ms"), (0.9999, "1.00 s"), (4.0, "4.00 s"), (4.001, "4.01 s")]
 )
 def test_suggested_latency_budget_suffices(p95: float, least: str) -> None:
-    said = recommend_tiers([replace(ENCODER, p95_seconds=p95)], {}, NEED)[0]
-    assert f"takes {least}: allow that much" in said
+    advice = recommend_tiers([replace(ENCODER, p95_seconds=p95)], {}, NEED)[0]
+    assert f"takes {least}: allow that much" in advice
     number, unit = least.split()
     assert float(number) / (1000 if unit == "ms" else 1) >= p95
 
 
 def test_short_batch_has_no_zero_duration() -> None:
     need = replace(NEED, batch_documents=1, cost_per_hour=0.8)
-    said = recommend_tiers([ENCODER], {}, need)[1]
-    assert said.startswith("A batch of 1 document takes less than a second (at a cost of under ")
+    advice = recommend_tiers([ENCODER], {}, need)[1]
+    assert advice.startswith("A batch of 1 document takes less than a second (at a cost of under ")
     (_, _, batch, *_) = benchmark_tables(report_of(ENCODER, requirements=need))
     assert batch.title == "A batch of 1 document"
     assert batch.rows == (("encoder", "OpenVINO, int8", "under 0.01", "under 0.01"),)
@@ -460,8 +460,8 @@ def test_short_batch_has_no_zero_duration() -> None:
     ],
 )
 def test_speed_ratio_in_words(per_second: float, words: str) -> None:
-    said = recommend_tiers([ENCODER, replace(LLM, documents_per_second=per_second)], {}, NEED)[1]
-    assert said.endswith(f"{words}.")
+    advice = recommend_tiers([ENCODER, replace(LLM, documents_per_second=per_second)], {}, NEED)[1]
+    assert advice.endswith(f"{words}.")
 
 
 def test_no_cascade_if_long_entities_are_a_small_part_of_the_gain() -> None:
@@ -490,10 +490,10 @@ def test_cascade_is_recommended_for_gains_in_long_entities(
     few = replace(FOUND, support=dict(zip(lengths, support, strict=True)))
     more = {name: few.by_length[name] + gain for name, gain in zip(lengths, gains, strict=True)}
     better = replace(few, f1=0.88, by_length=more)
-    said = " ".join(recommend_tiers([ENCODER, LLM], {"small": few, "large": better}, NEED))
-    assert "For batches that matter: the LLM" in said
-    assert ("Most of that is in long entities" in said) == is_long
-    assert ("--tier cascade" in said) == is_long
+    advice = " ".join(recommend_tiers([ENCODER, LLM], {"small": few, "large": better}, NEED))
+    assert "For batches that matter: the LLM" in advice
+    assert ("Most of that is in long entities" in advice) == is_long
+    assert ("--tier cascade" in advice) == is_long
 
 
 def test_batch_recommendation_weighs_gain_and_time() -> None:
@@ -511,11 +511,11 @@ def test_batch_recommendation_weighs_gain_and_time() -> None:
 
 
 def test_unknown_scores_are_not_used_as_reasons() -> None:
-    *_, said = recommend_tiers([ENCODER, LLM], {"small": FOUND}, NEED)
-    assert "unknown" in said
+    *_, advice = recommend_tiers([ENCODER, LLM], {"small": FOUND}, NEED)
+    assert "unknown" in advice
     other = replace(BETTER, documents=48)
-    said = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": other}, NEED)
-    assert any("different documents" in sentence for sentence in said)
+    advice = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": other}, NEED)
+    assert any("different documents" in sentence for sentence in advice)
     few = replace(BETTER, support={"1": 99, "2": 80, "3+": 7})
     text = " ".join(recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": few}, NEED))
     assert "at 2 words" in text
@@ -525,10 +525,12 @@ def test_unknown_scores_are_not_used_as_reasons() -> None:
 
 
 def test_long_durations_in_words() -> None:
-    said = [format_duration(seconds) for seconds in (0.4, 0.6, 1.4, 1.6)]
-    assert said == ["less than a second", "1 second", "1 second", "2 seconds"]
-    said = [format_duration(seconds) for seconds in (30, 150, 600, 3 * 3600, 86400 * 9, 86400 * 90)]
-    assert said == [
+    formatted = [format_duration(seconds) for seconds in (0.4, 0.6, 1.4, 1.6)]
+    assert formatted == ["less than a second", "1 second", "1 second", "2 seconds"]
+    formatted = [
+        format_duration(seconds) for seconds in (30, 150, 600, 3 * 3600, 86400 * 9, 86400 * 90)
+    ]
+    assert formatted == [
         *("30 seconds", "2.5 minutes", "10 minutes", "3.0 hours", "9.0 days", "90 days")
     ]
     assert batch_hours(ENCODER, 180_000) == 1.0
@@ -549,9 +551,9 @@ def test_scores_are_read_from_manifests_and_evaluations() -> None:
 
 def test_evaluation_has_scores_of_both_systems() -> None:
     gold = [Document(str(n), TEXTS[0], (Span(0, 8, "Chemical"),)) for n in range(3)]
-    said = [Prediction((Span(0, 8, "Chemical"),), 1.0, "good")] * 3
+    predictions = [Prediction((Span(0, 8, "Chemical"),), 1.0, "good")] * 3
     silent = [Prediction((), 1.0, "bad")] * 3
-    figures = report_to_json(evaluate(gold, said, source="gold", against=silent))
+    figures = report_to_json(evaluate(gold, predictions, source="gold", against=silent))
     found = scores_from_report(json.loads(json.dumps(figures)))
     assert (found["good"].f1, found["bad"].f1) == (1.0, 0.0)
     assert found["good"].by_length["1"] == 1.0
@@ -560,9 +562,9 @@ def test_evaluation_has_scores_of_both_systems() -> None:
         {"bad": (1, 1)},
         {"good": (-1, -1)},
     )
-    half = [*silent[:1], *said[1:]]
+    half = [*silent[:1], *predictions[1:]]
     figures = report_to_json(
-        evaluate(gold, said, against=[replace(p, version="half") for p in half])
+        evaluate(gold, predictions, against=[replace(p, version="half") for p in half])
     )
     found = scores_from_report(json.loads(json.dumps(figures)))
     low, high = figures["against"]["strict"]["interval"]
@@ -571,7 +573,7 @@ def test_evaluation_has_scores_of_both_systems() -> None:
         {"half": (low, high)},
         {"good": (-high, -low)},
     )
-    alone = scores_from_report(report_to_json(evaluate(gold, said)))
+    alone = scores_from_report(report_to_json(evaluate(gold, predictions)))
     assert alone.keys() == {"good"}
     assert alone["good"].paired_intervals == {}
 

@@ -33,16 +33,18 @@ def test_check_reports_dropped_spans_with_reasons() -> None:
         "edge inside a word": ["Ca"],
         "outvoted": ["after"],
     }
-    said = json.loads(json.dumps(check.to_json()))
-    assert said["entities"] == said["kept"] + sum(one["count"] for one in said["lost"].values())
-    assert said["lost"]["outvoted"] == {
+    report = json.loads(json.dumps(check.to_json()))
+    assert report["entities"] == report["kept"] + sum(
+        one["count"] for one in report["lost"].values()
+    )
+    assert report["lost"]["outvoted"] == {
         "count": 1,
         "by_label": {"Disease": 1},
         "examples": [
             {"document": "1", "label": "Disease", "text": "after", "start": 20, "end": 25}
         ],
     }
-    assert said["fingerprint"] == CORPUS.fingerprint
+    assert report["fingerprint"] == CORPUS.fingerprint
 
 
 @given(st.lists(odd_documents(), max_size=4), st.sets(st.sampled_from(LABELS), min_size=1))
@@ -62,9 +64,9 @@ def test_counts_by_label_and_length() -> None:
     assert stats.count_by_length("Disease") == [0, 2, 1]
     assert stats.count_by_length("Gene") == [0, 0, 0]
     assert stats.count_by_length() == [1, 2, 1]
-    said = json.loads(json.dumps(stats.to_json()))
-    assert said["by_label"]["Chemical"] == {"entities": 1, "by_length": {"1": 1, "2": 0, "3+": 0}}
-    assert said["entities"] == 4
+    report = json.loads(json.dumps(stats.to_json()))
+    assert report["by_label"]["Chemical"] == {"entities": 1, "by_length": {"1": 1, "2": 0, "3+": 0}}
+    assert report["entities"] == 4
 
 
 @given(st.lists(odd_documents(), max_size=4))

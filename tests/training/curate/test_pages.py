@@ -104,8 +104,8 @@ def test_agreement_page_shows_both_sides_of_disagreements() -> None:
         ("missed", "antihypertensive effect"),
         ("spurious", "clonidine"),
     ]
-    for said in ("ada only", "ben only", "0.667"):
-        assert said in page.text
+    for excerpt in ("ada only", "ben only", "0.667"):
+        assert excerpt in page.text
     assert "| All | 6 | 0.667 | 0.667 |" in agreement_to_markdown(agreement)
 
 

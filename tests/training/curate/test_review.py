@@ -106,9 +106,9 @@ def test_each_difference_is_in_one_finding(drawn, read) -> None:
     document = Document("1", TEXT, tuple(laid_out(drawn)))
     tags = TAGS.encode(replace(document, spans=tuple(laid_out(read)))).tags
     found = find_differences(document, TAGS.encode(document), tags, TAGS)
-    gold, said = set(laid_out(drawn)), set(laid_out(read))
-    assert Counter(one.predicted for one in found if one.predicted) == Counter(gold - said)
-    assert Counter(one.gold for one in found if one.gold) == Counter(said - gold)
+    gold, predictions = set(laid_out(drawn)), set(laid_out(read))
+    assert Counter(one.predicted for one in found if one.predicted) == Counter(gold - predictions)
+    assert Counter(one.gold for one in found if one.gold) == Counter(predictions - gold)
 
 
 @given(pieces, pieces, st.integers(0, 5), st.integers(1, 3))
@@ -143,8 +143,11 @@ def test_masked_ranges_have_no_findings(drawn, read, first: int, length: int) ->
 def test_finding_kinds(drawn, read, kinds) -> None:
     document = Document("1", TEXT, tuple(chunk(*one) for one in drawn))
     others = [Document("2", "gamma", (Span(0, 5, "Disease"),))]
-    said = [opinion(document, [chunk(*one) for one in read]), opinion(others[0], others[0].spans)]
-    found = review_annotations([document, *others], said, TAGS)
+    predictions = [
+        opinion(document, [chunk(*one) for one in read]),
+        opinion(others[0], others[0].spans),
+    ]
+    found = review_annotations([document, *others], predictions, TAGS)
     assert sorted(finding.kind for finding in found.findings) == kinds
     for finding in found.findings:
         for span in (finding.gold, finding.suggested):
@@ -155,12 +158,12 @@ def test_quality_is_relative_to_the_class_mean() -> None:
     document = Document("1", "alpha beta", (Span(0, 5, "Disease"),), masked_ranges=((6, 10),))
     others = [Document("2", "beta", (Span(0, 4, "Disease"),)), Document("3", "")]
     documents = [document, *others]
-    said = [
+    predictions = [
         opinion(document, document.spans, sure=0.2),
         opinion(others[0], others[0].spans, sure=0.8),
         opinion(others[1], ()),
     ]
-    ratings = rate_word_labels([TAGS.encode(one) for one in documents], said)
+    ratings = rate_word_labels([TAGS.encode(one) for one in documents], predictions)
     assert np.exp(ratings[0]) == pytest.approx([0.2 / 0.5, np.nan], nan_ok=True)
     assert np.exp(ratings[1]) == pytest.approx([0.8 / 0.5])
     assert ratings[2].shape == (0,)
@@ -168,9 +171,9 @@ def test_quality_is_relative_to_the_class_mean() -> None:
 
 def test_quality_has_a_minimum() -> None:
     document = Document("1", "alpha beta")
-    said = opinion(document, ())
-    said.log_probs[:, 0] = np.log([0.001, 0.999])
-    [ratings] = rate_word_labels([TAGS.encode(document)], [said])
+    prediction = opinion(document, ())
+    prediction.log_probs[:, 0] = np.log([0.001, 0.999])
+    [ratings] = rate_word_labels([TAGS.encode(document)], [prediction])
     # The mean probability of O is 0.5; 0.02 is the minimum.
     assert np.exp(ratings) == pytest.approx([0.02 / 0.5, 0.999 / 0.5])
 
@@ -178,8 +181,8 @@ def test_quality_has_a_minimum() -> None:
 def test_only_differing_words_lower_the_quality() -> None:
     """Annotated "alpha beta", predicted "alpha beta gamma": only "gamma" has another tag."""
     document = Document("1", TEXT, (chunk(0, 2, "Disease"),))
-    said = opinion(document, [chunk(0, 3, "Disease")], sure=0.6)
-    [finding] = review_annotations([document], [said], TAGS).findings
+    prediction = opinion(document, [chunk(0, 3, "Disease")], sure=0.6)
+    [finding] = review_annotations([document], [prediction], TAGS).findings
     # "gamma", annotated O, has probability 0.1; three other O have 0.6: a mean of 1.9 / 4. Without
     # phrase counts, the odds are 0.1 / 0.475 = 4 / 19, so the score is 4 / (4 + 19).
     assert (finding.kind, finding.score) == ("boundary", pytest.approx(4 / 23))
@@ -188,12 +191,12 @@ def test_only_differing_words_lower_the_quality() -> None:
 def test_document_suspicion_sums_its_findings() -> None:
     one, two = Document("one", "alpha"), Document("two", "beta gamma")
     right = Document("right", "delta epsilon zeta", (Span(0, 5, "Disease"),))
-    said = [
+    predictions = [
         opinion(one, [Span(0, 5, "Disease")], sure=0.6),  # and 0.1 for O and each other tag
         opinion(two, [Span(0, 4, "Disease"), Span(5, 10, "Disease")], sure=0.2),  # and 0.2 for O
         opinion(right, right.spans, sure=0.75),
     ]
-    found = review_annotations([one, two, right], said, TAGS)
+    found = review_annotations([one, two, right], predictions, TAGS)
     # The mean probability of O is (0.1 + 2 * 0.2 + 2 * 0.75) / 5 = 0.4.
     scores = {"one": 0.1 / (0.1 + 0.4), "two": 0.2 / (0.2 + 0.4)}  # 1/5 and 1/3
     for finding in found.findings:
@@ -235,11 +238,11 @@ def test_suspicion_rises_with_contrary_phrase_counts() -> None:
     forgotten = Document("1", "alpha beta")
     others = [Document(f"{i}", "alpha", (Span(0, 5, "Disease"),)) for i in range(2, 9)]
     documents = [forgotten, *others]
-    said = [
+    predictions = [
         opinion(forgotten, [Span(0, 5, "Disease"), Span(6, 10, "Disease")]),
         *(opinion(one, one.spans) for one in others),
     ]
-    first, second = review_annotations(documents, said, TAGS).findings
+    first, second = review_annotations(documents, predictions, TAGS).findings
     assert (first.text, second.text) == ("alpha", "beta")
     assert first.score < 0.1 < second.score
 
@@ -247,13 +250,15 @@ def test_suspicion_rises_with_contrary_phrase_counts() -> None:
 @given(st.randoms(use_true_random=False))
 def test_review_ignores_document_order(chance) -> None:
     documents = toy_documents(8, seed=3)
-    said = [
+    predictions = [
         opinion(one, chance.sample(one.spans, len(one.spans) // 2) if i % 2 else one.spans)
         for i, one in enumerate(documents)
     ]
     order = chance.sample(range(8), 8)
-    shuffled = review_annotations([documents[i] for i in order], [said[i] for i in order], TAGS)
-    assert shuffled.findings == (found := review_annotations(documents, said, TAGS)).findings
+    shuffled = review_annotations(
+        [documents[i] for i in order], [predictions[i] for i in order], TAGS
+    )
+    assert shuffled.findings == (found := review_annotations(documents, predictions, TAGS)).findings
     assert shuffled.suspect_documents == found.suspect_documents
     assert sum(suspect.finding_count for suspect in found.suspect_documents) == len(found.findings)
 
@@ -261,8 +266,8 @@ def test_review_ignores_document_order(chance) -> None:
 def test_agreeing_model_has_no_findings_and_dropped_spans_are_counted() -> None:
     documents = toy_documents(3)
     foreign = Document("x", "alpha beta", (Span(0, 5, "Drug"),))
-    said = [*(opinion(one, one.spans) for one in documents), opinion(foreign, ())]
-    found = review_annotations([*documents, foreign], said, TAGS)
+    predictions = [*(opinion(one, one.spans) for one in documents), opinion(foreign, ())]
+    found = review_annotations([*documents, foreign], predictions, TAGS)
     assert (found.findings, found.suspect_documents) == ((), ())
     assert [entry.reason for entry in found.dropped] == ["label unknown"]
     assert found.to_json()["annotations"] == sum(len(one.spans) for one in documents)
@@ -296,10 +301,10 @@ def test_planted_errors_are_found_by_cross_validation(crossing, tmp_path) -> Non
     documents[3] = replace(forgotten, spans=kept)
     documents[11] = replace(mistyped, spans=(retyped, *mistyped.spans[1:]))
     seen = []
-    said = cross_validate(
+    predictions = cross_validate(
         documents, labels=LABELS, config=crossing, cache_dir=tmp_path, on_progress=seen.append
     )
-    top = review_annotations(documents, said, TAGS).findings[:2]
+    top = review_annotations(documents, predictions, TAGS).findings[:2]
     assert {(finding.document, finding.kind) for finding in top} == {
         (forgotten.id, "missed"),
         (mistyped.id, "type"),
@@ -320,8 +325,8 @@ def test_planted_errors_are_found_by_cross_validation(crossing, tmp_path) -> Non
         on_progress=never,
     )
     for place, one in zip(order, again, strict=True):
-        assert np.array_equal(one.log_probs, said[place].log_probs)
-        assert np.array_equal(one.predicted_tags, said[place].predicted_tags)
+        assert np.array_equal(one.log_probs, predictions[place].log_probs)
+        assert np.array_equal(one.predicted_tags, predictions[place].predicted_tags)
 
 
 def test_folds_train_on_other_documents_only(monkeypatch, tmp_path) -> None:

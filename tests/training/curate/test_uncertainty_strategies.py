@@ -22,7 +22,7 @@ TEXT = "acute renal failure after lithium"  # five words
 LONG, DRUG = Span(0, 19, "Disease", 0.5), Span(26, 33, "Chemical", 0.9)
 
 
-def said(*spans: Span, sure: tuple[float, ...] = (), score: float = 0.5) -> Prediction:
+def predict(*spans: Span, sure: tuple[float, ...] = (), score: float = 0.5) -> Prediction:
     return Prediction(tuple(sorted(spans)), score, "v", tag_confidences=sure)
 
 
@@ -42,7 +42,7 @@ def test_uncertainty_measures_by_word_and_by_document() -> None:
     """Four words at 0.9 have a higher joint probability than eight at 0.93, but a lower mean."""
     pool = Pool(
         [Document("short", "a b c d"), Document("long", "a b c d e f g h")],
-        [said(score=0.9), said(score=0.93)],
+        [predict(score=0.9), predict(score=0.93)],
     )
     assert [one.document.id for one in pick_by_uncertainty(pool, 2)] == ["short", "long"]
     assert [one.document.id for one in pick_by_least_confidence(pool, 2)] == ["long", "short"]
@@ -63,12 +63,12 @@ def test_uncertainty_measures_by_word_and_by_document() -> None:
 )
 def test_disagreement_on_a_boundary_counts_half(one, other, far: float) -> None:
     document = Document("d", TEXT)
-    assert disagreement_score(document, said(*one), said(*other)) == pytest.approx(far)
-    assert disagreement_score(document, said(*other), said(*one)) == pytest.approx(far)
+    assert disagreement_score(document, predict(*one), predict(*other)) == pytest.approx(far)
+    assert disagreement_score(document, predict(*other), predict(*one)) == pytest.approx(far)
 
 
 def test_labels_of_only_one_model_are_no_disagreement() -> None:
-    ours, theirs = keep_labels([said(LONG, DRUG), said(LONG)], ["Disease"])
+    ours, theirs = keep_labels([predict(LONG, DRUG), predict(LONG)], ["Disease"])
     assert disagreement_score(Document("d", TEXT), ours, theirs) == 0.0
 
 
@@ -79,15 +79,18 @@ def per_100(doubt: float, words: int = 5) -> float:
 @pytest.mark.parametrize(
     ("prediction", "doubt"),
     [
-        (said(LONG, sure=(0.5, 0.5, 0.5, 1, 1)), 0.5),  # predicted with low confidence
-        (said(LONG, sure=(1, 1, 1, 1, 1)), 0.0),  # predicted with full confidence
-        (said(sure=(0.8, 0.8, 0.8, 1, 1)), 0.2),  # suspected: three words with probable entity tags
-        (said(Span(0, 11, "Disease"), sure=(0.9, 0.9, 0.729, 1, 1)), 1 - 0.590490 ** (1 / 3)),
-        (said(DRUG, sure=(1, 1, 1, 1, 0.2)), 0.0),  # short
-        (said(sure=(0.8, 0.8, 1, 0.8, 0.8)), 0.0),  # apart
-        (said(LONG), 0.5),  # without tag confidences, the entity's score
-        (said(DRUG), 0.0),
-        (said(), 0.0),
+        (predict(LONG, sure=(0.5, 0.5, 0.5, 1, 1)), 0.5),  # predicted with low confidence
+        (predict(LONG, sure=(1, 1, 1, 1, 1)), 0.0),  # predicted with full confidence
+        (
+            predict(sure=(0.8, 0.8, 0.8, 1, 1)),
+            0.2,
+        ),  # suspected: three words with probable entity tags
+        (predict(Span(0, 11, "Disease"), sure=(0.9, 0.9, 0.729, 1, 1)), 1 - 0.590490 ** (1 / 3)),
+        (predict(DRUG, sure=(1, 1, 1, 1, 0.2)), 0.0),  # short
+        (predict(sure=(0.8, 0.8, 1, 0.8, 0.8)), 0.0),  # apart
+        (predict(LONG), 0.5),  # without tag confidences, the entity's score
+        (predict(DRUG), 0.0),
+        (predict(), 0.0),
     ],
 )
 def test_long_entity_score(prediction: Prediction, doubt: float) -> None:
@@ -98,5 +101,5 @@ def test_long_entity_score(prediction: Prediction, doubt: float) -> None:
 def test_scores_are_normalized_by_length() -> None:
     sure = (0.5, 0.5, 0.5, 1, 1)
     longer = Document("d", TEXT + " in rats" * 50)
-    one = long_entity_uncertainty(Document("d", TEXT), said(LONG, sure=sure))
-    assert long_entity_uncertainty(longer, said(LONG, sure=sure + (1.0,) * 100)) < one / 2
+    one = long_entity_uncertainty(Document("d", TEXT), predict(LONG, sure=sure))
+    assert long_entity_uncertainty(longer, predict(LONG, sure=sure + (1.0,) * 100)) < one / 2

@@ -27,7 +27,7 @@ TEXT = "aspirin caused severe asthma"
 ASPIRIN, ASTHMA = Span(0, 7, "Chemical", 0.9), Span(22, 28, "Disease", 0.6)
 
 
-def said(documents, *, score=0.8, of_spans=0.9, version="llm-1"):
+def predict(documents, *, score=0.8, of_spans=0.9, version="llm-1"):
     """Predictions of a system that is always correct."""
     return [
         (
@@ -63,16 +63,16 @@ def test_word_weight_is_entity_score_or_document_score():
 
 def test_predictions_without_scores_have_full_weight():
     bare = replace(ASPIRIN, score=None)
-    silver, told = only(Prediction((bare, ASTHMA), 1.0, "v"), weight=0.5)
+    silver, report = only(Prediction((bare, ASTHMA), 1.0, "v"), weight=0.5)
     assert silver.word_weights == (0.5, 0.5, 0.5, 0.3)
-    assert told.unscored_entities == 1
+    assert report.unscored_entities == 1
 
 
 def test_kept_one_of_overlapping_entities_sets_the_weight():
     whole = Span(15, 28, "Disease", 0.4)
-    silver, told = only(Prediction((whole, ASTHMA, ASPIRIN), 0.8, "v"), weight=1.0)
+    silver, report = only(Prediction((whole, ASTHMA, ASPIRIN), 0.8, "v"), weight=1.0)
     assert silver.word_weights == (0.9, 0.8, 0.4, 0.4)
-    assert [entry.reason for entry in told.dropped] == ["overlap"]
+    assert [entry.reason for entry in report.dropped] == ["overlap"]
 
 
 @given(st.data())
@@ -99,7 +99,7 @@ def test_gold_and_dev_texts_are_excluded_from_silver(data):
     copies = [Document(f"{n}", data.draw(written)(one.text)) for n, one in enumerate(known)]
     reasons = ("text in gold", "text in dev", "text held out")
     reserved = dict(zip(reasons, sides.values(), strict=True))
-    silver = select_silver(said([*copies, *others]), SilverOptions(), reserved, LABELS)
+    silver = select_silver(predict([*copies, *others]), SilverOptions(), reserved, LABELS)
     assert texts(silver) == {normalize_text(one.text) for one in others}
     assert sum(silver.excluded_counts.values()) == len(known)
     assert silver.excluded_counts.keys() <= set(reasons)
@@ -107,8 +107,8 @@ def test_gold_and_dev_texts_are_excluded_from_silver(data):
 
 def test_low_scores_and_duplicates_are_excluded_and_counted():
     ours = toy_documents(5, seed=9)
-    again = said(ours[:2], score=0.9, version="llm-2")
-    predicted = [*said(ours[:4]), *again, *said(ours[4:], score=0.3)]
+    again = predict(ours[:2], score=0.9, version="llm-2")
+    predicted = [*predict(ours[:4]), *again, *predict(ours[4:], score=0.3)]
     silver = select(predicted, min_score=0.5)
     assert silver.excluded_counts == {"score too low": 1, "text repeated": 2}
     assert silver.versions == ("llm-1", "llm-2")  # of the repeated ones the surer prediction counts
@@ -118,8 +118,8 @@ def test_low_scores_and_duplicates_are_excluded_and_counted():
 @given(st.randoms(use_true_random=False))
 def test_silver_ignores_prediction_order(chance):
     ours = toy_documents(8, seed=9)
-    unsure = said([replace(one, spans=one.spans[1:]) for one in ours[:4]], of_spans=None)
-    predicted = [*said(ours), *unsure, *said(ours[2:5], of_spans=0.5), *said(GOLD[:2])]
+    unsure = predict([replace(one, spans=one.spans[1:]) for one in ours[:4]], of_spans=None)
+    predicted = [*predict(ours), *unsure, *predict(ours[2:5], of_spans=0.5), *predict(GOLD[:2])]
     silver = select(predicted)
     chance.shuffle(predicted)
     other = select(predicted)
@@ -133,15 +133,20 @@ def test_fingerprint_covers_texts_entities_and_weights():
     kinds = [
         select(predicted, weight=weight).fingerprint
         for weight in (0.5, 0.25)
-        for predicted in (said(ours), said(ours[:2]), said(bare), said(ours, of_spans=0.7))
+        for predicted in (
+            predict(ours),
+            predict(ours[:2]),
+            predict(bare),
+            predict(ours, of_spans=0.7),
+        )
     ]
     assert len(set(kinds)) == len(kinds)
 
 
 def test_labels_missing_from_gold_are_masked_and_counted():
-    silver, told = only(Prediction((ASPIRIN, replace(ASTHMA, label="Gene")), 0.8, "v"))
+    silver, report = only(Prediction((ASPIRIN, replace(ASTHMA, label="Gene")), 0.8, "v"))
     assert TAGS.encode(silver.document).tags == (1, 0, 0, IGNORE_INDEX)
-    assert Counter(entry.reason for entry in told.dropped) == {"label unknown": 1}
+    assert Counter(entry.reason for entry in report.dropped) == {"label unknown": 1}
 
 
 def test_labels_unknown_to_the_system_are_masked_and_counted():
@@ -149,9 +154,9 @@ def test_labels_unknown_to_the_system_are_masked_and_counted():
         DroppedAnnotation("Disease", "severe asthma", "overlap", 15, 28, "d"),
         DroppedAnnotation("Disease", "fever", "offset outside the text", 40, 45, "d"),
     )
-    silver, told = only(Prediction((ASPIRIN,), 0.8, "v", dropped=lost))
+    silver, report = only(Prediction((ASPIRIN,), 0.8, "v", dropped=lost))
     assert TAGS.encode(silver.document).tags == (1, 0, IGNORE_INDEX, IGNORE_INDEX)
-    assert told.dropped == lost
+    assert report.dropped == lost
 
 
 @pytest.mark.parametrize(
@@ -159,16 +164,16 @@ def test_labels_unknown_to_the_system_are_masked_and_counted():
     [
         ([], InputError, "no-silver-documents", ""),
         (
-            said(GOLD[:2]) + said(DEV[:1]),
+            predict(GOLD[:2]) + predict(DEV[:1]),
             *(InputError, "no-silver-documents", "1 text in dev, 2 text in gold"),
         ),
         (
-            said(toy_documents(2, seed=9), score=0.1),
+            predict(toy_documents(2, seed=9), score=0.1),
             *(InputError, "no-silver-documents", "2 score too low"),
         ),
-        (said([Document("d", TEXT)]), InputError, "silver-without-entities", "1"),
+        (predict([Document("d", TEXT)]), InputError, "silver-without-entities", "1"),
         (
-            said([Document("d", TEXT, (replace(ASPIRIN, label="Gene"),))]),
+            predict([Document("d", TEXT, (replace(ASPIRIN, label="Gene"),))]),
             *(LabelError, "silver-labels-not-in-gold", "'Gene' (1)"),
         ),
     ],
@@ -180,7 +185,7 @@ def test_silver_without_training_value_is_refused(predicted, error, code, counts
 
 
 def test_both_file_forms_are_equal_and_scores_are_optional(tmp_path):
-    pairs = said(toy_documents(5, seed=9))
+    pairs = predict(toy_documents(5, seed=9))
     lines, tasks, bare = (tmp_path / name for name in ("a.jsonl", "a.json", "bare.jsonl"))
     lines.write_text("\n".join(json.dumps(prediction_to_json(*pair)) for pair in pairs))
     made = [
@@ -209,10 +214,10 @@ def test_both_file_forms_are_equal_and_scores_are_optional(tmp_path):
 def test_manifest_has_silver_only_if_used():
     sides = TrainDevSplit(GOLD, DEV, LABELS, sources=())
     assert "silver" not in sides.to_json()
-    silver = select(said(toy_documents(5, seed=9)))
+    silver = select(predict(toy_documents(5, seed=9)))
     both = replace(sides, silver=silver)
     assert both.to_json()["fingerprint"] == sides.fingerprint
-    told = both.to_json()["silver"]
-    assert told["documents"] == 5
-    assert told["versions"] == ["llm-1"]
-    assert told["fingerprint"] == silver.fingerprint[:16]
+    report = both.to_json()["silver"]
+    assert report["documents"] == 5
+    assert report["versions"] == ["llm-1"]
+    assert report["fingerprint"] == silver.fingerprint[:16]

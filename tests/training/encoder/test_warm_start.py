@@ -56,11 +56,11 @@ def test_warm_start_begins_with_the_predictions_of_the_version(
     folder = store.version_folder("encoder", manifest.version)
     begun = trained(replace(recipe, schedule=STILL), tmp_path / "b", folder)
     asked = [Document(one.id, one.text) for one in toy_documents(8, seed=5)]
-    said = [one.spans for one in load_tagger(folder, device=torch.device("cpu")).predict(asked)]
-    assert any(said)
-    assert [one.spans for one in begun.tagger.predict(asked)] == said
+    spans = [one.spans for one in load_tagger(folder, device=torch.device("cpu")).predict(asked)]
+    assert any(spans)
+    assert [one.spans for one in begun.tagger.predict(asked)] == spans
     cold = trained(replace(recipe, schedule=STILL), tmp_path / "c")
-    assert [one.spans for one in cold.tagger.predict(asked)] != said
+    assert [one.spans for one in cold.tagger.predict(asked)] != spans
 
 
 def test_incompatible_start_version_is_refused(

@@ -53,46 +53,46 @@ def predictions_without_long_entities(documents: Sequence[Document]) -> list[Pre
 
 
 def test_better_version_is_promoted() -> None:
-    found = decide_promotion(
+    decision = decide_promotion(
         GOLD, predictions_of(GOLD, missing=0.1), predictions_of(GOLD, missing=0.5), labels=LABELS
     )
-    assert found.should_promote
-    assert [one.name for one in found.strata] == ["all", "1", "2", "3+"]
-    assert found.strata[0].support == sum(one.support for one in found.strata[1:])
+    assert decision.should_promote
+    assert [one.name for one in decision.strata] == ["all", "1", "2", "3+"]
+    assert decision.strata[0].support == sum(one.support for one in decision.strata[1:])
 
 
 def test_equal_version_is_promoted() -> None:
-    found = decide_promotion(
+    decision = decide_promotion(
         GOLD, predictions_of(GOLD, missing=0.3), predictions_of(GOLD, missing=0.3), labels=LABELS
     )
-    assert found.should_promote
+    assert decision.should_promote
 
 
 def test_worse_version_is_rejected() -> None:
-    found = decide_promotion(
+    decision = decide_promotion(
         GOLD, predictions_of(GOLD, missing=0.5), predictions_of(GOLD, missing=0.1), labels=LABELS
     )
-    assert not found.should_promote
-    assert found.strata[0].high < 0
+    assert not decision.should_promote
+    assert decision.strata[0].high < 0
 
 
 def test_version_worse_on_long_entities_is_rejected() -> None:
     old = predictions_of(GOLD, missing=0.0)
     new = predictions_without_long_entities(GOLD)
-    found = decide_promotion(GOLD, new, old, labels=LABELS)
-    assert not found.should_promote
-    assert found.strata[-1].high < 0
+    decision = decide_promotion(GOLD, new, old, labels=LABELS)
+    assert not decision.should_promote
+    assert decision.strata[-1].high < 0
 
 
 def test_lengths_with_few_entities_are_ignored() -> None:
     gold = [*GOLD[:3], *map(without_long_entities, GOLD[3:])]
-    found = decide_promotion(
+    decision = decide_promotion(
         gold, predictions_without_long_entities(gold), predictions_of(gold), labels=LABELS
     )
-    long = found.strata[-1]
+    long = decision.strata[-1]
     assert long.support < 20
     assert long.new == 0
-    assert found.should_promote
+    assert decision.should_promote
 
 
 def test_insignificant_loss_is_accepted() -> None:
@@ -133,14 +133,14 @@ def test_candidate_with_undertrained_labels_needs_more_held_out_documents(
 @given(st.integers(1, 30), st.integers(1, 9))
 def test_twenty_documents_with_100_entities_are_enough(count: int, sentences: int) -> None:
     held_out = toy_documents(count, seed=5, sentences=sentences)
-    found = decide_promotion(
+    decision = decide_promotion(
         held_out,
         predictions_of(held_out),
         predictions_of(held_out),
         labels=LABELS,
         undertrained_labels=FEW,
     )
-    assert found.should_promote == (count >= 20 and entities(held_out) >= 100)
+    assert decision.should_promote == (count >= 20 and entities(held_out) >= 100)
 
 
 @pytest.mark.parametrize(
@@ -155,46 +155,46 @@ def test_reason_has_the_number_of_missing_documents(
     count: int, sentences: int, share: float, enough: str
 ) -> None:
     held_out = toy_documents(count, seed=5, sentences=sentences)
-    found = decide_promotion(
+    decision = decide_promotion(
         *(held_out, predictions_of(held_out), predictions_of(held_out)),
         labels=LABELS,
         undertrained_labels=FEW,
         held_out_share=share,
     )
     there = f"{count} documents with {entities(held_out)} entities, and needs 20 with 100"
-    assert there in found.reason
-    assert enough in found.reason
+    assert there in decision.reason
+    assert enough in decision.reason
 
 
 def test_missing_entities_are_converted_to_documents() -> None:
     sparse = [replace(one, spans=one.spans[:2]) for one in toy_documents(25, seed=5)]
-    found = decide_promotion(
+    decision = decide_promotion(
         sparse,
         predictions_of(sparse),
         predictions_of(sparse),
         labels=LABELS,
         undertrained_labels=FEW,
     )
-    assert "about 125 more documents, about 25 of them held out" in found.reason  # 50 entities
+    assert "about 125 more documents, about 25 of them held out" in decision.reason  # 50 entities
     single = [replace(sparse[0], spans=sparse[0].spans[:1])]
-    found = decide_promotion(
+    decision = decide_promotion(
         single,
         predictions_of(single),
         predictions_of(single),
         labels=LABELS,
         undertrained_labels=FEW,
     )
-    assert "it has 1 document with 1 entity," in found.reason
+    assert "it has 1 document with 1 entity," in decision.reason
 
 
 def test_worse_version_is_rejected_even_with_few_documents() -> None:
     held_out = GOLD[:15]
-    found = decide_promotion(
+    decision = decide_promotion(
         *(held_out, predictions_of(held_out, missing=0.9), predictions_of(held_out)),
         labels=LABELS,
         undertrained_labels=FEW,
     )
-    assert found.strata[0].high < 0
+    assert decision.strata[0].high < 0
 
 
 def test_first_version_is_always_promoted() -> None:
@@ -317,14 +317,14 @@ WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
 
 
 def check_other_projects(
-    result: JobResult, found: Sequence[AffectedProject] | LabelStudioError
+    result: JobResult, decision: Sequence[AffectedProject] | LabelStudioError
 ) -> JobResult:
     """The result with these other projects, or without an answer of Label Studio."""
 
     def find() -> Sequence[AffectedProject]:
-        if isinstance(found, LabelStudioError):
-            raise found
-        return found
+        if isinstance(decision, LabelStudioError):
+            raise decision
+        return decision
 
     return hold_back_for_other_projects(result, CHANGE, find)
 

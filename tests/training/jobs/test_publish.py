@@ -76,5 +76,5 @@ def test_version_is_published_if_compiling_fails(
     monkeypatch.setattr(publish, "compile_version", fail)
     store = ModelStore(tmp_path)
     manifest = publish_number(store, 1)
-    told = publish.compile_published_version(store, manifest, TrainDevSplit((), (), (), ()))
-    assert "FileNotFoundError" in told
+    reason = publish.compile_published_version(store, manifest, TrainDevSplit((), (), (), ()))
+    assert "FileNotFoundError" in reason

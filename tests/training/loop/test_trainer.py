@@ -23,7 +23,7 @@ SCHEDULE = Schedule(epochs=9, learning_rate=0.1, patience=2, batch_tokens=4, ema
 def make_loop(scores, state, *, loss=None, score_dev=None, schedule=SCHEDULE, items=8, model=None):
     """A loop over a model of one weight, with scripted dev scores."""
     model = model or nn.Linear(1, 1, bias=False)
-    told = iter(scores)
+    reports = iter(scores)
 
     def collate(indices):
         return {"attention_mask": torch.ones(len(indices), 1), "x": torch.ones(len(indices), 1)}
@@ -34,7 +34,7 @@ def make_loop(scores, state, *, loss=None, score_dev=None, schedule=SCHEDULE, it
             lengths=[1] * items,
             collate=collate,
             loss=loss or (lambda model, batch: (model(batch["x"]) ** 2).mean()),
-            score_dev=score_dev or (lambda: next(told)),
+            score_dev=score_dev or (lambda: next(reports)),
         ),
         schedule=schedule,
         accelerator=create_accelerator(schedule),
@@ -67,9 +67,9 @@ def test_early_stopping(scores, epochs, best, tmp_path):
 def test_min_steps_add_epochs(tmp_path, least, epochs, patience):
     schedule = replace(SCHEDULE, min_steps=least)  # an epoch has two steps
     _, loop = make_loop([0.01 * step for step in range(99)], tmp_path / "a", schedule=schedule)
-    told = []
-    assert len(loop.run(on_progress=told.append).dev_scores) == epochs
-    assert {(now.epochs, now.steps) for now in told} == {(epochs, 2 * epochs)}
+    reports = []
+    assert len(loop.run(on_progress=reports.append).dev_scores) == epochs
+    assert {(now.epochs, now.steps) for now in reports} == {(epochs, 2 * epochs)}
     _, loop = make_loop([0.9] + [0.1] * 99, tmp_path / "b", schedule=schedule)
     assert len(loop.run(on_progress=lambda _: None).dev_scores) == 1 + patience
 

@@ -24,9 +24,9 @@ def product(wanted: Precision) -> torch.Tensor:
 @pytest.fixture
 def capabilities(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """Sets the capabilities that this CPU reports."""
-    said: dict[str, bool] = {}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: said, raising=False)
-    return said
+    detected: dict[str, bool] = {}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: detected, raising=False)
+    return detected
 
 
 def test_fp32_and_bf16_on_any_machine() -> None:
@@ -43,11 +43,11 @@ def test_auto_is_bf16_on_native_bf16(capabilities: dict[str, bool], name: str) -
     assert product("auto").dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("said", [{}, {"avx512_bf16": False}, {"avx512_f": True, "avx2": True}])
+@pytest.mark.parametrize("detected", [{}, {"avx512_bf16": False}, {"avx512_f": True, "avx2": True}])
 def test_auto_is_fp32_without_native_bf16(
-    capabilities: dict[str, bool], said: dict[str, bool]
+    capabilities: dict[str, bool], detected: dict[str, bool]
 ) -> None:
-    capabilities |= said
+    capabilities |= detected
     assert not has_bf16(CPU)
     assert product("auto").dtype == torch.float32
 

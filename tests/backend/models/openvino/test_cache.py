@@ -91,9 +91,9 @@ def flip(path: Path) -> None:
 
 def resealed(path: Path, **changes: object) -> None:
     """Change a record, with a valid seal."""
-    said = json.loads(path.read_bytes()) | changes
-    del said["seal"]
-    path.write_text(json.dumps(said | {"seal": manifest_digest(said)}))
+    stored = json.loads(path.read_bytes()) | changes
+    del stored["seal"]
+    path.write_text(json.dumps(stored | {"seal": manifest_digest(stored)}))
 
 
 @pytest.mark.parametrize(

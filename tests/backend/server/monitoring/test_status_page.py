@@ -93,7 +93,7 @@ def test_no_name_breaks_the_page(name: str) -> None:
 
 def test_page_shows_everything() -> None:
     text = "".join(Page(render(busy(), events={"ANNOTATION_CREATED": 1_234})).words)
-    for told in (
+    for excerpt in (
         "Ready, with a fault",
         "tiny-20261122-35fd034f",
         "package:tiny/model @ 0.1.0",
@@ -113,7 +113,7 @@ def test_page_shows_everything() -> None:
         "Annotation created",
         "1,234",
     ):
-        assert told in text
+        assert excerpt in text
     assert "patient" not in text
 
 
