@@ -113,12 +113,21 @@ def test_tier_resolves_to_bundled_version_without_current(
 
 
 def test_missing_llm_error_has_next_step(
-    store: ModelStore, publish: Publish, tmp_path: Path
+    store: ModelStore, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.promote("encoder", publish(1).version)
     own = ModelStore(tmp_path / "own", bundled_root=store.root)
     with raises(VersionNotFound, "tier-not-trained"):
         own.resolve("llm")
+    with monkeypatch.context() as only_served:
+        for module in ("ner.model_registry", "backend.storage.model_store"):
+            only_served.setattr(f"tagalong.{module}.TRAINABLE_TIERS", ())
+        with raises(VersionNotFound, "tier-not-trained") as caught:
+            own.resolve("llm")
+        assert "tagalong train" not in str(caught.value)
+        with raises(RegistryError, "no-promotion-to-undo") as refused:
+            own.rollback("llm")
+        assert "tagalong train" not in str(refused.value)
     version = publish_number(own, tier="llm").version
     with raises(VersionNotFound, "no-current-version") as caught:
         own.resolve("llm")

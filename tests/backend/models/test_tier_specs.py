@@ -1,19 +1,18 @@
 """A registered tier is loaded, served and used in batches."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
-from tagalong.backend.batch.models import choose_models
 from tagalong.backend.models.load import load_tagger, load_version
 from tagalong.backend.models.tier_specs import TIER_SPECS, TierSpec
 from tagalong.backend.server.service import Service
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import VersionInvalid
-from tagalong.ner.manifest import Manifest, VersionMetadata
 from tagalong.ner.tiers import ENCODER, TIERS
 from tests.backend.server.app_client import (
     ABSTRACT,
@@ -23,30 +22,23 @@ from tests.backend.server.app_client import (
     serve_app,
     settings_in,
 )
+from tests.cli.run_command import run
 from tests.lexicon_tagger import LexiconTagger
+from tests.terms_tier import TERMS, TERMS_SPEC, publish_terms
 
-TOY = "toy"
-
-
-def load_toy(folder: Path, manifest: Manifest, **options: object) -> LexiconTagger | None:
-    """A loader of the registry."""
-    return LexiconTagger(manifest.version) if options["device"] else None
+SAMPLE = Path("tests/samples/bc5cdr.jsonl").resolve()
 
 
 @pytest.fixture
 def version(tmp_path: Path) -> Path:
     store = ModelStore(tmp_path / "models")
-    metadata = VersionMetadata(tier=TOY, name="toy", base="", labels=("Chemical", "Disease"))
-    with store.staging_folder(TOY) as staged:
-        save_file({"weight": np.zeros(1)}, staged / "model.safetensors")
-        manifest = store.publish(staged, metadata)
-    store.promote(TOY, manifest.version)
-    return store.resolve(TOY)
+    store.promote(TERMS, publish_terms(store).version)
+    return store.resolve(TERMS)
 
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TIER_SPECS, TOY, TierSpec(loaders=(f"{__name__}:load_toy",)))
+    monkeypatch.setitem(TIER_SPECS, TERMS, TERMS_SPEC)
 
 
 def test_drafted_tier_may_run_on_openvino(
@@ -59,10 +51,10 @@ def test_drafted_tier_may_run_on_openvino(
         return LexiconTagger(folder.name)
 
     monkeypatch.setattr("tagalong.backend.server.service.load_tagger", load)
-    monkeypatch.setitem(TIER_SPECS, TOY, TierSpec(loaders=(), drafter_tier=ENCODER))
+    monkeypatch.setitem(TIER_SPECS, TERMS, TierSpec(loaders=(), drafter_tier=ENCODER))
     service = Service(settings_in(tmp_path, openvino_build_command=("compile",)))
     try:
-        service.model_holders[TOY]._load(version)
+        service.model_holders[TERMS]._load(version)
         assert received.pop("use_openvino") is True
         assert callable(received.pop("drafter"))
         service.model_holders[ENCODER]._load(version)
@@ -77,22 +69,50 @@ def test_every_tier_is_served() -> None:
 
 def test_registered_tier_is_loaded_and_served(registered, version: Path, tmp_path: Path) -> None:
     assert load_tagger(version).version == version.name
-    assert load_version(ModelStore(version.parents[1]), TOY).version == version.name
+    assert load_version(ModelStore(version.parents[1]), TERMS).version == version.name
     with serve_app(settings_in(tmp_path), load=None) as client:
-        answer = post_json(client, f"/{TOY}/predict", request_for(ABSTRACT))
+        answer = post_json(client, f"/{TERMS}/predict", request_for(ABSTRACT))
         assert answer.status_code == 200, answer.json
         assert answer.json["results"][0]["model_version"] == version.name
         (found,) = regions(answer.json)
         assert found
         metrics = client.get("/metrics").text
-    assert f'tagalong_tasks_predicted_total{{tier="{TOY}"}} 1.0' in metrics.splitlines()
+    assert f'tagalong_tasks_predicted_total{{tier="{TERMS}"}} 1.0' in metrics.splitlines()
 
 
-def test_registered_tier_predicts_a_batch(registered, version: Path) -> None:
-    models = choose_models(ModelStore(version.parents[1]), TOY, load=load_version)
-    assert (models.first_pass.version, models.second_pass) == (version.name, None)
-    (prediction,) = models.first_pass.tagger.predict([Document("1", ABSTRACT)])
-    assert prediction.spans
+def test_each_dictionary_is_a_version(registered, version: Path) -> None:
+    store = ModelStore(version.parents[1])
+    other = publish_terms(store, {"rats": "Disease"})
+    assert other.version != version.name
+    assert publish_terms(store).version == version.name
+    document = Document("1", "Naloxone in rats")
+    found = [
+        load_version(store, name).predict([document])[0].spans
+        for name in (version.name, other.version)
+    ]
+    assert [span.start for spans in found for span in spans] == [0, 12]
+
+
+def test_registered_tier_predicts_and_is_evaluated(registered, version: Path) -> None:
+    models = ("--models", version.parents[1], "--json")
+    predicted = json.loads(run("predict", ABSTRACT, "--model", TERMS, *models).stdout)
+    assert predicted["model_version"] == version.name
+    assert predicted["entities"]
+    evaluated = json.loads(run("evaluate", TERMS, SAMPLE, *models).stdout)
+    assert evaluated["strict"]["gold"]
+
+
+@pytest.mark.slow
+def test_registered_tier_predicts_a_batch(version: Path, tmp_path: Path) -> None:
+    texts, out = tmp_path / "texts.txt", tmp_path / "out.jsonl"
+    texts.write_text(ABSTRACT)
+    other = publish_terms(ModelStore(version.parents[1]), {"rats": "Disease"}).version
+    shared = ("prelabel", texts, "--out", out, "--models", version.parents[1], "--tier", TERMS)
+    for options, name in (((), version.name), (("--version", other), other)):
+        arguments = map(str, ("-m", "tests.terms_tier", *shared, *options))
+        subprocess.run([sys.executable, *arguments], check=True)
+        assert json.loads(out.read_text())["model_version"] == name
+        out.unlink()
 
 
 def test_tier_without_loader_is_refused(version: Path) -> None:
