@@ -12,9 +12,12 @@ import pytest
 
 from tagalong.backend.models.openvino import OPENVINO_SWITCH
 from tagalong.backend.models.openvino.compile import compile_version
+from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli import benchmark
 from tagalong.cli.benchmark import choose_benchmark_configs
+from tagalong.cli.terminal.options import open_store
+from tagalong.ner.tiers import TIERS
 from tagalong.training.benchmark import measure
 from tagalong.training.benchmark.measure import BenchmarkResult, run_benchmark
 from tests.backend.models.openvino.test_compile import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
@@ -22,6 +25,7 @@ from tests.cli.run_command import run, run_failing
 from tests.errors import failed
 from tests.forked_process import CONTEXT
 from tests.llm_versions import publish_llm_version
+from tests.terms_tier import TERMS, TERMS_SPEC, publish_terms
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
 
@@ -143,6 +147,24 @@ def test_every_runtime_is_measured_with_its_serving_options(
     assert [one.runtime for one in settings if one.runtime != "fp32"] == ["torch", "llm"]
     assert settings[-1].drafter_dir == encoder
     assert not settings[-1].use_openvino
+
+
+def test_current_version_of_a_further_tier_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    store.promote(TERMS, publish_terms(store).version)
+    monkeypatch.setitem(TIER_SPECS, TERMS, TERMS_SPEC)
+    for module in (benchmark, measure):
+        monkeypatch.setattr(module, "TIERS", (*TIERS, TERMS))
+    *encoders, config = choose_benchmark_configs(store, None, None)[0]
+    assert {one.tier for one in encoders} == {"encoder"}
+    assert (config.tier, config.version_dir, config.drafter_dir) == (
+        TERMS,
+        store.resolve(TERMS),
+        None,
+    )
+    assert run_benchmark(config, [TEXT], seconds=0.01).version == config.version
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are no bytes elsewhere")
