@@ -1,6 +1,6 @@
 """``tagalong prelabel``: predictions for any number of texts, resumable after any end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from tagalong.backend.batch.prelabel import (
 )
 from tagalong.backend.batch.source_and_sink import ProjectOptions, SourceAndSink
 from tagalong.backend.formats.registry import describe_formats
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.prelabel.report import batch_progress_bar, render_estimate, render_summary
 from tagalong.cli.terminal.console import echo_json, error_console, print_warning
 from tagalong.cli.terminal.options import (
@@ -85,14 +86,6 @@ EncoderOption = Annotated[
 ]
 LlmOption = Annotated[
     str, typer.Option(help="LLM version; in a cascade, the version for the second pass.")
-]
-VersionOption = Annotated[
-    str | None,
-    typer.Option(
-        "--version",
-        help="Version of any tier, instead of --encoder or --llm; not for a cascade.",
-        show_default="the current one of the tier",
-    ),
 ]
 LlmShareOption = Annotated[
     float,
@@ -160,7 +153,6 @@ def prelabel_cli(
     tier: TierOption = ENCODER,
     encoder: EncoderOption = ENCODER,
     llm: LlmOption = LLM,
-    version: VersionOption = None,
     llm_share: LlmShareOption = "20%",  # type: ignore[assignment] # it is parsed like typed text
     unlabeled: UnlabeledOption = False,
     view: ViewOption = None,
@@ -193,15 +185,7 @@ def prelabel_cli(
     )
     _check_usage(source, out, options, dry=dry, label_config=label_config)
     open_engine = _choose_engine(engine, ray_address)
-    load = partial(load_tagger_by_reference, use_openvino=True)
-    named = dict[str, str]({ENCODER: encoder, LLM: llm})
-    if tier == CASCADE and version is not None:
-        raise typer.BadParameter("name the versions of a cascade with --encoder and --llm")
-    passes = named if tier == CASCADE else {tier: version or named.get(tier, tier)}
-    store = open_store(models)
-    for tier_name, reference in passes.items():
-        store.resolve_in_tier(reference, tier_name)
-    chosen = choose_models(store, *passes.values(), load=load, second_pass_share=llm_share)
+    chosen = _choose_models(open_store(models), tier, {ENCODER: encoder, LLM: llm}, llm_share)
     with _open_source_and_sink(source, out, options, chosen, label_config) as source_and_sink:
         for note in source_and_sink.notes:
             print_warning(note)
@@ -216,6 +200,16 @@ def prelabel_cli(
             error_console.print("Stopped: run the same command again to continue.")
             raise
     echo_json(summary) if as_json else render_summary(summary, source_and_sink, path)
+
+
+def _choose_models(
+    store: ModelStore, tier: BatchTier, versions: Mapping[str, str], llm_share: float
+) -> BatchModels:
+    passes = versions if tier == CASCADE else {tier: versions.get(tier, tier)}
+    for tier_name, reference in passes.items():
+        store.resolve_in_tier(reference, tier_name)
+    load = partial(load_tagger_by_reference, use_openvino=True)
+    return choose_models(store, *passes.values(), load=load, second_pass_share=llm_share)
 
 
 def _check_usage(
