@@ -22,7 +22,7 @@ from tagalong.cli.terminal.options import (
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.tiers import ENCODER
-from tagalong.training.jobs.job_requests import RetrainOptions, cancel_jobs, enqueue_job
+from tagalong.training.jobs.job_requests import RetrainOptions, cancel_jobs, claim_job
 
 
 def retrain_cli(
@@ -53,9 +53,8 @@ def retrain_cli(
         error_console.print(f"Cancelled {count} training{'s' * (count != 1)}.")
         return
     # Imports torch, which takes seconds.
-    from tagalong.training.jobs.retrain import describe_job, run_job
+    from tagalong.training.jobs.retrain import describe_job, run_claimed_job
 
-    job_id = enqueue_job(job_store, store, project, tier)
     how = RetrainOptions(
         label_studio_url=url,
         label_studio_key=key,
@@ -66,8 +65,11 @@ def retrain_cli(
         prelabel_tasks=prelabel,
         warm_start=warm_start,
     )
-    with training_progress_bar(error_console) as on_progress:
-        job = run_job(job_store, job_id, store, how, on_progress=on_progress)
+    with (
+        claim_job(job_store, store, project, tier) as job_id,
+        training_progress_bar(error_console) as on_progress,
+    ):
+        job = run_claimed_job(job_store, job_id, store, how, on_progress=on_progress)
     if as_json:
         echo_json(job_to_json(job))
     elif job.result is not None:

@@ -131,9 +131,12 @@ class JobStore(Database):
         with self.connection() as connection:
             return dict(connection.execute(query, (tier,)).fetchall())
 
-    def lock(self, project: int, tier: str) -> AbstractContextManager[bool]:
+    def lock(
+        self, project: int, tier: str, *, timeout_seconds: float = 0.0
+    ) -> AbstractContextManager[bool]:
         """Lock a tier of a project against all other jobs, of any process, as `try_lock` does."""
-        return try_lock(self._state_dir / f"training-{tier}-{project}.lock")
+        path = self._state_dir / f"training-{tier}-{project}.lock"
+        return try_lock(path, timeout_seconds=timeout_seconds)
 
     def is_locked(self, job: Job) -> bool:
         """Whether a process runs the job."""

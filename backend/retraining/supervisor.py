@@ -102,7 +102,8 @@ class Supervisor:
         if self._child is not None or any(map(self._is_alive, running)):
             return
         for job in active:
-            if job.cancel_requested:
+            # A command may hold the lock of a job that it is about to run.
+            if job.cancel_requested or self._job_store.is_locked(job):
                 continue
             if job.attempts >= MAX_ATTEMPTS:
                 reason = f"its process was killed {MAX_ATTEMPTS} times: see {self._log_path}"

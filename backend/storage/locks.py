@@ -24,13 +24,13 @@ def folder_lock(folder: Path) -> FileLock:
 
 
 @contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Lock a file without waiting; a missing one is made, with its folder, and stays.
+def try_lock(path: Path, *, timeout_seconds: float = 0.0) -> Iterator[bool]:
+    """Lock a file, without waiting by default; a missing one is made, with its folder, and stays.
 
     Yields True while the lock is held, or False if another thread or process holds it.
     """
     try:
-        held = FileLock(path, thread_local=False).acquire(blocking=False)
+        held = FileLock(path, thread_local=False).acquire(timeout_seconds)
     except Timeout:
         yield False
         return

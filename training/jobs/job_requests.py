@@ -1,6 +1,8 @@
 """Requests for retraining jobs: options, enqueue and cancel; light to import, for commands."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tagalong.backend.events.store import EventStore
@@ -11,6 +13,7 @@ from tagalong.backend.storage.state_dir import event_store_path
 from tagalong.ner.errors import TrainingError
 
 DEFAULT_HELD_OUT_SHARE = 0.2
+LOCK_TIMEOUT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,20 +30,27 @@ class RetrainOptions:
     warm_start: bool = False  # from the weights of the current version instead of its base
 
 
-def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> int:
-    """Enqueue a retraining job that was requested on the command line.
+@contextmanager
+def claim_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> Iterator[int]:
+    """Lock a project, and enqueue a retraining job that was requested on the command line.
 
-    Returns the id of the job; that of an interrupted job of the project, if there is one. Raises
-    `TrainingError` if a job of the project is running.
+    While the lock is held, no server starts or ends the job. Yields its id; that of an interrupted
+    job of the project, if there is one. Raises `TrainingError` if a job of the project is running.
     """
+    # A server that polls holds the lock for an instant.
+    with job_store.lock(project, tier, timeout_seconds=LOCK_TIMEOUT_SECONDS) as is_locked:
+        if not is_locked:
+            raise TrainingError(
+                f"a training of project {project} is running: wait for it, or cancel it with "
+                f"`tagalong retrain --project {project} --cancel`",
+                code="training-in-progress",
+            )
+        yield _enqueue_job(job_store, store, project, tier)
+
+
+def _enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> int:
     for other in job_store.list_active():
         if (other.project, other.tier, other.state) == (project, tier, JobState.RUNNING):
-            if job_store.is_locked(other):
-                raise TrainingError(
-                    f"a training of project {project} is running: wait for it, or cancel it with "
-                    f"`tagalong retrain --project {project} --cancel`",
-                    code="training-in-progress",
-                )
             return other.id  # its process was killed, and this one continues it
     events_path = event_store_path(store.root)
     last_event_id = 0

@@ -44,34 +44,57 @@ def run_job(
     *,
     on_progress: ProgressCallback = lambda _: None,
 ) -> Job:
-    """Run a job to its end, record the result, and return the finished job.
+    """Run a job that a server has enqueued to its end, as `run_claimed_job` does.
 
     Raises:
         InputError: If there is no such unfinished job.
         KeyboardInterrupt: If the job was interrupted and not cancelled; it can continue.
         SystemExit: If another process runs a job of the same project and tier.
     """
-    job = job_store.read_job(job_id)
-    if job is None or job.state.is_finished:
-        raise InputError(f"there is no unfinished training {job_id}", code="no-such-training")
+    job = _read_unfinished_job(job_store, job_id)
     with job_store.lock(job.project, job.tier) as locked:
         if not locked:
             raise SystemExit(EX_TEMPFAIL)
-        if job.state is JobState.WAITING:
-            job_store.mark_running(job_id)
-        job_store.set_pid(job_id, os.getpid())  # to which `--cancel` sends its signal
-        with _interrupting_on_sigterm():
-            try:
-                state, result = _retrain(job_store, job, store, options, on_progress)
-            except KeyboardInterrupt:
-                if not _read_job(job_store, job_id).cancel_requested:
-                    job_store.mark_interrupted(job_id)
-                    raise
-                state, result = JobState.CANCELLED, JobResult("it was cancelled")
-            except (TagalongError, OSError) as error:
-                state, result = JobState.FAILED, JobResult(str(error))
-        job_store.finish(job_id, state, result)
+        return run_claimed_job(job_store, job_id, store, options, on_progress=on_progress)
+
+
+def run_claimed_job(
+    job_store: JobStore,
+    job_id: int,
+    store: ModelStore,
+    options: RetrainOptions,
+    *,
+    on_progress: ProgressCallback = lambda _: None,
+) -> Job:
+    """Run a job to its end, record the result, and return the finished job.
+
+    The caller holds the lock of the project and tier, as in `claim_job`. Raises `InputError` if
+    there is no such unfinished job, and KeyboardInterrupt if the job was interrupted and not
+    cancelled; it can continue.
+    """
+    job = _read_unfinished_job(job_store, job_id)
+    if job.state is JobState.WAITING:
+        job_store.mark_running(job_id)
+    job_store.set_pid(job_id, os.getpid())  # to which `--cancel` sends its signal
+    with _interrupting_on_sigterm():
+        try:
+            state, result = _retrain(job_store, job, store, options, on_progress)
+        except KeyboardInterrupt:
+            if not _read_job(job_store, job_id).cancel_requested:
+                job_store.mark_interrupted(job_id)
+                raise
+            state, result = JobState.CANCELLED, JobResult("it was cancelled")
+        except (TagalongError, OSError) as error:
+            state, result = JobState.FAILED, JobResult(str(error))
+    job_store.finish(job_id, state, result)
     return _read_job(job_store, job_id)
+
+
+def _read_unfinished_job(job_store: JobStore, job_id: int) -> Job:
+    job = job_store.read_job(job_id)
+    if job is None or job.state.is_finished:
+        raise InputError(f"there is no unfinished training {job_id}", code="no-such-training")
+    return job
 
 
 def _read_job(job_store: JobStore, job_id: int) -> Job:

@@ -23,7 +23,9 @@ from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import MAX_ATTEMPTS, Supervisor
 from tagalong.backend.retraining.trigger import RetrainSettings
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.backend.storage.state_dir import event_store_path, server_state_dir
+from tagalong.training.jobs.job_requests import claim_job
 
 ROOT = Path(__file__).parents[3]
 
@@ -244,3 +246,18 @@ def test_missing_key_is_reported(tmp_path: Path) -> None:
     assert outcome.reason == "there is no key"
     watcher.close()
     journal.close()
+
+
+def test_job_that_a_command_is_about_to_run_is_left_alone(tmp_path: Path) -> None:
+    jobs, events = JobStore(tmp_path), EventStore(event_store_path(tmp_path))
+    log = server_state_dir(tmp_path) / "training.log"
+    without_key = RetrainSettings(unavailable_reason="no key is set")
+    ignore = {"tier": "encoder", "log_path": log, "on_finished": lambda _: None}
+    supervisor = Supervisor(jobs, events, without_key, **ignore)
+    with claim_job(jobs, ModelStore(tmp_path), 7, "encoder") as number:
+        supervisor.poll()
+        assert read_job(jobs, number).state is JobState.WAITING
+    supervisor.poll()
+    assert read_job(jobs, number).state is JobState.FAILED
+    supervisor.close()
+    events.close()
