@@ -42,10 +42,6 @@ class WebAddress:
         """Host and port, for messages; the path may hold a key."""
         return f"{self.host}:{self.port}"
 
-    def is_same_server(self, other: "WebAddress") -> bool:
-        """Whether scheme, host and port are equal."""
-        return (self.scheme, self.netloc) == (other.scheme, other.netloc)
-
     def is_allowed(self, hosts: Iterable[str]) -> bool:
         """Whether host and port are among hosts from `parse_allowed_host`."""
         names = {self.netloc}

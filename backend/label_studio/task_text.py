@@ -10,16 +10,15 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin
 
 from tagalong.backend.label_studio.fetch import (
     Fetcher,
-    WebAddress,
     parse_allowed_host,
     parse_web_address,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import UNDEFINED_KEY, format_names
+from tagalong.backend.label_studio.stored_files import StoredFiles
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import reject_lone_surrogates
@@ -41,17 +40,17 @@ class TaskTextReader:
     allowed_hosts: frozenset[str] = frozenset()  # as HOST, for the default ports, or HOST:PORT
     # Base of addresses such as /data/upload/...; its host must be among the allowed ones.
     label_studio_url: str | None = field(default=None, kw_only=True)
-    # Returns Label Studio's Authorization for a text; it is sent to no other server.
+    # Returns Label Studio's Authorization; it is sent only with requests for files of tasks.
     authorization: Callable[[], str] | None = field(default=None, kw_only=True, repr=False)
     _fetcher: Fetcher = field(default_factory=Fetcher, init=False, repr=False, compare=False)
-    _label_studio_address: WebAddress | None = field(init=False, repr=False, compare=False)
+    _stored_files: StoredFiles | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Parse hosts and address, so that a mistake shows when the server starts."""
         url = self.label_studio_url
         parsed = {
             "allowed_hosts": frozenset(map(parse_allowed_host, self.allowed_hosts)),
-            "_label_studio_address": None if url is None else parse_web_address(url),
+            "_stored_files": None if url is None else StoredFiles.parse(url),
         }
         for name, value in parsed.items():
             object.__setattr__(self, name, value)  # the instance is frozen
@@ -94,7 +93,11 @@ class TaskTextReader:
                     ) from error
 
     def _fetch(self, value: str) -> bytes:
-        address = parse_web_address(self._absolute_url(value))
+        address = parse_web_address(self._make_absolute(value))
+        stored_files = self._stored_files
+        is_label_studio = stored_files is not None and stored_files.is_on_host(address)
+        if stored_files is not None and is_label_studio:
+            address = stored_files.find_file(address)
         if not address.is_allowed(self.allowed_hosts):
             raise InputError(
                 f"its text is on {address.netloc}, which is not among the hosts that texts may be "
@@ -102,28 +105,20 @@ class TaskTextReader:
                 code="text-host-not-allowed",
             )
         headers = {"Accept": "text/plain, */*", "User-Agent": "tagalong"}
-        own_address = self._label_studio_address
-        is_label_studio = own_address is not None and address.is_same_server(own_address)
         if is_label_studio and self.authorization is not None:
             headers["Authorization"] = self.authorization()
         return self._fetcher.fetch(address, headers)
 
-    def _absolute_url(self, value: str) -> str:
+    def _make_absolute(self, value: str) -> str:
         if not value.startswith("/"):  # as in the editor, no other address is relative
             return value
-        if self.label_studio_url is None:
+        if self._stored_files is None:
             raise InputError(
                 "its text is in Label Studio's own files, and the server does not know the address "
                 "of Label Studio: give it when the server is started, or import the plain text",
                 code="label-studio-url-missing",
             )
-        try:
-            return urljoin(self.label_studio_url, value)
-        except ValueError as error:
-            raise InputError(
-                "the address of its text is broken: correct it in the data",
-                code="invalid-web-address",
-            ) from error
+        return self._stored_files.make_absolute(value)
 
 
 def _read_value(data: object, config: LabelConfig, where: str) -> str:

@@ -49,11 +49,16 @@ def normalize_url(url: str) -> str:
         raise _address_error() from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise _address_error()
-    path = parts.path.split("/")
-    end = next((i for i, name in enumerate(path) if name in BROWSER_PAGE_PREFIXES), len(path))
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     authority = host if port is None else f"{host}:{port}"
-    return f"{parts.scheme}://{authority}{'/'.join(path[:end])}".rstrip("/")
+    return f"{parts.scheme}://{authority}{remove_page(parts.path)}"
+
+
+def remove_page(path: str) -> str:
+    """Reduce the path of Label Studio, or of one of its pages, to the prefix without end slash."""
+    names = path.split("/")
+    end = next((i for i, name in enumerate(names) if name in BROWSER_PAGE_PREFIXES), len(names))
+    return "/".join(names[:end]).rstrip("/")
 
 
 def _address_error() -> LabelStudioError:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +30,7 @@ from tests.backend.batch.fake_label_studio import (
     connect_project,
     count_predictions,
 )
+from tests.backend.web_server import Page, serve_pages
 from tests.errors import assert_wording
 from tests.lexicon_tagger import LexiconTagger
 
@@ -186,6 +188,23 @@ def test_outages_are_retried_up_to_a_limit() -> None:
     with pytest.raises(LabelStudioError) as raised:
         polite.call(never)
     assert raised.value.kind == "slow"
+
+
+def test_key_reads_files_of_tasks_only() -> None:
+    label_studio = FakeLabelStudio(2)
+    config = replace(CONFIG, text_encoding="url")
+    with serve_pages({"/data/upload/1/a.txt": Page(b"naloxone"), "/api/invite": Page()}) as web:
+        label_studio.url = f"http://{web.host}"
+        label_studio.connection.authorization_header = lambda: "Token secret"
+        label_studio.texts = {3: "/api/invite", 6: "/data/upload/1/a.txt"}
+        project = replace(connect_project(label_studio), config=config)
+        options = replace(PROJECT, allowed_hosts=frozenset({web.host}))
+        refused, read = ProjectSource(project, options)
+        assert [path for path, _ in web.requests] == ["/data/upload/1/a.txt"]
+        assert web.requests[0][1]["Authorization"] == "Token secret"
+    assert read.document is not None
+    assert read.document.text == "naloxone"
+    assert_wording(refused.read_error, "text-not-in-file")
 
 
 def test_sent_items_have_the_import_format() -> None:

@@ -278,6 +278,24 @@ def test_label_studio_files_are_fetched_with_the_key(tmp_path: Path) -> None:
         assert web.requests[0][1]["Authorization"] == "Token legacy-token"
 
 
+@pytest.mark.parametrize("path", ["/api/invite", "/data/upload/%2e%2e/%2e%2e/api/invite"])
+def test_label_studio_api_is_not_read_as_a_text(tmp_path: Path, path: str) -> None:
+    xml = CONFIG.replace("<Text", '<Text valueType="url"')
+    with serve_pages({path: Page(b"Naloxone"), "/api/invite": Page(b"Naloxone")}) as web:
+        told = settings_in(
+            tmp_path,
+            allowed_hosts=frozenset({web.host}),
+            label_studio_url=f"http://{web.host}",
+            label_studio_key="legacy-token",
+        )
+        with serve_app(told) as client:
+            bodies = [request_for(text, xml=xml) for text in (path, f"http://{web.host}{path}")]
+            answers = [post_json(client, "/predict", body) for body in bodies]
+        assert web.requests == []
+    for answer in answers:
+        assert_refused(answer, 422, "no-readable-task")
+
+
 def test_slow_texts_do_not_fail_the_whole_request(tmp_path: Path) -> None:
     xml = CONFIG.replace("<Text", '<Text valueType="url"')
     with serve_pages({"/a": Page(b"Naloxone")}) as web:
