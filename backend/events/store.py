@@ -82,7 +82,7 @@ class EventStore(Database):
             json.dumps(event.tasks),
             json.dumps(annotations),
         )
-        with self.connection() as connection:
+        with self.connection(writes=True) as connection:
             cursor = connection.execute(
                 "INSERT INTO events (digest, received, action, project, tasks, annotations) "
                 "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
@@ -148,7 +148,7 @@ class EventStore(Database):
             self._extra_params_cache.move_to_end(key)
             self._trim_cache()
         # If the file fails, the cache answers, and the status page shows `error`.
-        with suppress(StateFileError), self.connection() as connection:
+        with suppress(StateFileError), self.connection(writes=True) as connection:
             # Equal params too: the new row id records the call for `read_setup_order`.
             connection.execute(
                 "INSERT OR REPLACE INTO extra (project, backend, params) VALUES (?, ?, ?)",

@@ -64,7 +64,7 @@ class JobStore(Database):
 
     def enqueue(self, project: int, tier: str, *, reason: str, last_event_id: int = 0) -> int:
         """Add a waiting job unless one waits, have it cover the event, and return its id."""
-        with self.connection() as connection:
+        with self.connection(writes=True) as connection:
             (job_id,) = connection.execute(
                 "INSERT INTO runs (project, tier, reason, upto, state, asked) "
                 "VALUES (?, ?, ?, ?, 'waiting', ?) ON CONFLICT (project, tier) "
@@ -149,7 +149,7 @@ class JobStore(Database):
 
     def _update(self, changes: str, where: str, *values: int | str) -> int:
         """Update rows; returns their number."""
-        with self.connection() as connection:
+        with self.connection(writes=True) as connection:
             return connection.execute(f"UPDATE runs SET {changes} WHERE {where}", values).rowcount  # noqa: S608
 
     def _query_jobs(self, where: str, *values: int) -> list[Job]:

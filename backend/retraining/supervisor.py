@@ -75,14 +75,24 @@ class Supervisor:
         self._job_store.close()
 
     def _poll_loop(self) -> None:
+        """Poll until `close`; after a failed write, also try whether the file can be written."""
+        stores = self._event_store, self._job_store
+        for store in stores:
+            store.probe_writing()  # so that a full disk is known before the first event
         last_error = ""
         while not self._is_closing:
+            for store in stores:
+                if store.write_error is not None:
+                    store.probe_writing()
             try:
                 self.poll()
                 last_error = ""
-            except (StateFileError, OSError) as error:  # a file may become usable again
-                if str(error) != last_error:
-                    log.warning("%s", last_error := str(error))
+            except StateFileError:  # the store logs it, and may become usable again
+                pass
+            except OSError as error:
+                kind = type(error).__name__
+                if kind != last_error:
+                    log.warning("a retraining job cannot be run: %s", last_error := kind)
             self._wake_event.wait(POLL_SECONDS)
             self._wake_event.clear()
 

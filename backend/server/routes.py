@@ -9,7 +9,12 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from tagalong.backend.events.payload import START_TRAINING, parse_event, parse_job_id
+from tagalong.backend.events.payload import (
+    START_TRAINING,
+    WebhookEvent,
+    parse_event,
+    parse_job_id,
+)
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.retraining.job import JobState
 from tagalong.backend.server.auth import check_credentials, check_webhook_auth
@@ -32,7 +37,7 @@ from tagalong.backend.server.settings import MODEL_CLASS
 from tagalong.ner.errors import StateFileError, TagalongError
 
 MAX_LISTED_JOBS = 5  # on the status page
-OPEN_VIEWS = {"health", "root", "webhook"}  # ask for credentials themselves, or for none
+OPEN_VIEWS = {"health", "ready", "root", "webhook"}  # ask for credentials themselves, or for none
 
 
 def add_request_hooks(app: Flask, telemetry: Telemetry) -> None:
@@ -76,7 +81,14 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
             tier=tier,
             version=served.version if served else None,
             labels=list(served.labels) if served else [],
+            degraded=service.is_degraded(tier),
         )
+
+    @routes.get("/ready")
+    def ready() -> Response:
+        if (fault := service.find_fault(tier)) is not None:
+            raise fault
+        return jsonify(status="READY")
 
     @routes.get("/")
     def root() -> Response:
@@ -146,6 +158,14 @@ def _record_event(
     event = parse_event(body)
     if event is None:
         return jsonify(status="ignored"), HTTPStatus.OK
+    try:
+        return _store_event(service, tier, event)
+    except StateFileError:
+        service.telemetry.record_refused_event()
+        raise
+
+
+def _store_event(service: Service, tier: str, event: WebhookEvent) -> tuple[Response, HTTPStatus]:
     event_id = service.event_store.write_event(event)
     service.telemetry.record_webhook_event(event.action)
     if event_id is None:  # Label Studio sends an event again if the answer took too long

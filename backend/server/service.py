@@ -25,6 +25,7 @@ from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.handler import PredictHandler
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
+from tagalong.backend.server.prediction.request import RequestError, service_unavailable
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TagalongError
@@ -81,6 +82,24 @@ class Service:
         for model_holder in self.model_holders.values():
             model_holder.start()
         self.supervisor.start()
+
+    def find_fault(self, tier: str) -> RequestError | None:
+        """Why the server cannot work for a tier; None if it can.
+
+        Anyone may read the sentence: it names no version and no file.
+        """
+        if self.model_holders[tier].tagger is None:
+            message = f"no version of the {tier} tier is served: the status page says why"
+            return service_unavailable(message, code="no-version-served")
+        if self.event_store.write_error is not None:
+            message = "webhook events cannot be stored: the status page says why"
+            return service_unavailable(message, code="events-not-stored")
+        return None
+
+    def is_degraded(self, tier: str) -> bool:
+        """Whether the server does less for a tier than it should."""
+        errors = self.event_store.error, self.job_store.error, self.find_fault(tier)
+        return bool(self.model_holders[tier].state.load_failures) or any(errors)
 
     def close(self) -> None:
         """Stop all threads and processes of the server."""

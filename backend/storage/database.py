@@ -5,10 +5,13 @@ process, but a power cut may take the last ones. Label Studio waits for the answ
 an annotator waits for Label Studio, and the annotations themselves are safe there.
 """
 
+import errno
+import logging
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,9 @@ from tagalong.ner.errors import StateFileError
 
 # Label Studio gives a webhook one second, and other writers need milliseconds.
 BUSY_TIMEOUT_SECONDS = 0.4
+PROBE_BYTES = 2**20  # room on the disk for the next writes, checked by `probe_writing`
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +45,57 @@ class Database:
         self, path: Path, schema: DatabaseSchema, *, consequence: str, is_exclusive: bool = False
     ) -> None:
         self.path = path
-        self.error: str | None = None  # of the last use, in one sentence; None if it succeeded
+        self._read_error: str | None = None  # of the last use; None if it succeeded
+        self._write_error: str | None = None  # of the last change, whatever was read since
         self._schema, self._consequence = schema, consequence
         self._is_exclusive = is_exclusive
         self._connection_lock = threading.RLock()  # reentrant: a failure closes the file
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
 
+    @property
+    def error(self) -> str | None:
+        """Why the file cannot be used, in one sentence; None if it can.
+
+        A failed write keeps its error until a write succeeds; a failed read, until any use does.
+        """
+        return self._write_error or self._read_error
+
+    @property
+    def write_error(self) -> str | None:
+        """Why nothing can be stored, in one sentence; None if the last write succeeded."""
+        return self._write_error
+
     @contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection]:
+    def connection(self, *, writes: bool = False) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread at a time; every statement is a transaction.
 
-        Raises `StateFileError` if the file cannot be used, or its content makes no sense.
+        `writes` says that the block changes the file. Raises `StateFileError` if the file cannot
+        be used, or its content makes no sense. The log has each fault once.
         """
         with self._connection_lock:
             try:
-                yield self._open_connection()
+                connection = self._open_connection()
+                changes = connection.total_changes
+                yield connection
             except (sqlite3.Error, OSError, ValueError) as error:
-                raise self._record_failure(self._make_error(error)) from error
+                self._log_fault(error)
+                raise self._record_failure(self._make_error(error), writes=writes) from error
             except StateFileError as error:
-                self._record_failure(error)
+                self._log_fault(error)
+                self._record_failure(error, writes=writes)
                 raise
-            self.error = None
+            self._record_success(wrote=writes and connection.total_changes > changes)
+
+    def probe_writing(self) -> None:
+        """Write a little, to find out whether the file can be written again. Never fails."""
+        with suppress(StateFileError), self._connection_lock:
+            with self.connection(writes=True) as connection:
+                with tempfile.TemporaryFile(dir=self.path.parent) as file:
+                    file.write(bytes(PROBE_BYTES))
+                    file.flush()
+                connection.execute(f"PRAGMA user_version = {self._schema.version}")
+            self._record_success(wrote=True)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -68,7 +103,7 @@ class Database:
 
         Raises `StateFileError` if the file cannot be used; then nothing has changed.
         """
-        with self.connection() as connection:
+        with self.connection(writes=True) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -91,11 +126,34 @@ class Database:
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
-    def _record_failure(self, error: StateFileError) -> StateFileError:
-        self.error = str(error)
+    def _record_failure(self, error: StateFileError, *, writes: bool) -> StateFileError:
+        if writes:
+            self._write_error = str(error)
+        else:
+            self._read_error = str(error)
         if not self._is_exclusive:
             self.close()
         return error
+
+    def _record_success(self, *, wrote: bool) -> None:
+        self._read_error = None
+        if wrote:
+            self._write_error = None
+
+    def _log_fault(self, error: Exception) -> None:
+        """Log the kind of a new fault, without the text, which may quote paths and content."""
+        if self.error is not None or self._is_exclusive:  # the command of a batch prints its own
+            return
+        match error:
+            case sqlite3.Error():
+                fault = getattr(error, "sqlite_errorname", type(error).__name__)
+            case OSError(errno=int(number)):
+                fault = errno.errorcode.get(number, str(number))
+            case StateFileError():
+                fault = error.code
+            case _:
+                fault = type(error).__name__
+        log.warning("%s cannot be used: %s", self.path.name, fault)
 
     def _make_error(self, error: Exception) -> StateFileError:
         if self._is_exclusive and "locked" in str(error):

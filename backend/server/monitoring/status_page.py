@@ -62,7 +62,7 @@ def render_status_page(
     return _ENVIRONMENT.get_template("status.html").render(
         snapshot=snapshot,
         stored=stored,
-        status=summarize_status(snapshot, stored.event_store_error),
+        status=summarize_status(snapshot, stored),
         address=address + root_path,
         events=sorted(stored.events.items(), key=lambda item: (-item[1], item[0])),
         root_path=root_path,
@@ -72,17 +72,20 @@ def render_status_page(
     )
 
 
-def summarize_status(snapshot: Snapshot, event_store_error: str | None) -> tuple[str, str]:
+def summarize_status(snapshot: Snapshot, stored: StoredState) -> tuple[str, str]:
     """Return a headline, and the page's colour for it: ``good``, ``wait`` or ``bad``."""
     is_serving = any(tier.manifest for tier in snapshot.tiers)
     has_failures = any(tier.load_failures for tier in snapshot.tiers)
-    if is_serving and (has_failures or event_store_error):
-        return "Ready, with a fault", "bad"
-    if is_serving:
-        return "Ready", "good"
-    if any(tier.loading_version for tier in snapshot.tiers):
-        return "Loading", "wait"
-    return ("Not ready", "bad") if has_failures else ("Starting", "wait")
+    if not is_serving and has_failures:
+        return "No version loads", "bad"
+    if stored.event_store_error:
+        return "Events cannot be stored", "bad"
+    if stored.job_store_error:
+        return "Retraining jobs cannot be stored", "bad"
+    if not is_serving:
+        is_loading = any(tier.loading_version for tier in snapshot.tiers)
+        return ("Loading" if is_loading else "Starting"), "wait"
+    return ("A version does not load", "bad") if has_failures else ("Ready", "good")
 
 
 def read_score_tables(tier: TierState) -> list[ScoreTable]:

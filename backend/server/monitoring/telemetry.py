@@ -75,6 +75,8 @@ class PrometheusMetrics:
         self.regions_dropped = counter("regions_dropped", dropped, "tier", "reason")
         self.unreadable_tasks = counter("tasks_unread", unread, "tier", "reason")
         self.webhook_events = counter("webhook_events", "Webhook events received", "action")
+        refused = "Webhook events that could not be stored"
+        self.refused_events = counter("webhook_events_refused", refused)
         self.finished_jobs = counter("trainings", "Retraining jobs that ended", "tier", "state")
         served, seconds = "1 for the version being served", "Time to load the version being served"
         self.model_info = gauge("model_info", served, "tier", "version", "base")
@@ -161,6 +163,10 @@ class Telemetry:
     def record_webhook_event(self, action: str) -> None:
         """Count a webhook event; the action must be one of Label Studio's."""
         self._metrics.webhook_events.labels(action).inc()
+
+    def record_refused_event(self) -> None:
+        """Count a webhook event that could not be stored."""
+        self._metrics.refused_events.inc()
 
     def record_tier_state(self, state: TierState) -> None:
         """Record the served version of a tier, and set the series that follow from it."""

@@ -94,7 +94,7 @@ def test_no_name_breaks_the_page(name: str) -> None:
 def test_page_shows_everything() -> None:
     text = "".join(Page(render(busy(), events={"ANNOTATION_CREATED": 1_234})).words)
     for excerpt in (
-        "Ready, with a fault",
+        "A version does not load",
         "tiny-20261122-35fd034f",
         "package:tiny/model @ 0.1.0",
         "loaded in 1.84 s",
@@ -173,16 +173,16 @@ def test_links_keep_the_root_path() -> None:
         (
             TierState("encoder", load_failures=busy().tiers[0].load_failures),
             None,
-            ("Not ready", "bad"),
+            ("No version loads", "bad"),
         ),
         (replace(busy().tiers[0], load_failures=()), None, ("Ready", "good")),
-        (replace(busy().tiers[0], load_failures=()), "gone", ("Ready, with a fault", "bad")),
-        (busy().tiers[0], None, ("Ready, with a fault", "bad")),
+        (replace(busy().tiers[0], load_failures=()), "gone", ("Events cannot be stored", "bad")),
+        (busy().tiers[0], None, ("A version does not load", "bad")),
     ],
 )
 def test_overall_status_word(state, error, expected) -> None:
     snapshot = replace(Telemetry().take_snapshot(), tiers=(state, TierState("llm")))
-    assert summarize_status(snapshot, error) == expected
+    assert summarize_status(snapshot, StoredState(event_store_error=error)) == expected
 
 
 def test_scores_are_read_from_the_manifest() -> None:

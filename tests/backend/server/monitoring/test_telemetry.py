@@ -330,6 +330,8 @@ SERIES = {
     "tagalong_tasks_unread_total": {"tier", "reason"},
     "tagalong_tasks_unread_created": {"tier", "reason"},
     "tagalong_webhook_events_total": {"action"},
+    "tagalong_webhook_events_refused_total": set(),
+    "tagalong_webhook_events_refused_created": set(),
     "tagalong_webhook_events_created": {"action"},
     "tagalong_trainings_total": {"tier", "state"},
     "tagalong_trainings_created": {"tier", "state"},
