@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.cli import serve_options
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 def serve_cli(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9090,
+    server_names: serve_options.ServerNamesOption = "",
     models: ModelsOption = Path("models"),
     username: serve_options.UsernameOption = None,
     password: serve_options.PasswordOption = None,
@@ -59,6 +59,7 @@ def serve_cli(
         models=models.absolute(),
         credentials=Credentials(username, password) if username and password else None,
         webhook_secret=webhook_secret or None,
+        server_names=parse_server_names(server_names, host),
         allowed_hosts=parse_hosts(allowed_hosts),
         label_studio_url=url,
         label_studio_key=key,
@@ -80,12 +81,30 @@ def serve_cli(
     serve(settings, host=host, port=port, access_log=access_log)
 
 
+def parse_server_names(value: str, host: str) -> frozenset[str] | None:
+    """Parse names separated by commas; None, for any name, if there is none and `host` is public.
+
+    On a loopback address, the loopback names are enough.
+    """
+    from tagalong.backend.server.origins import is_loopback
+
+    names = frozenset(name.strip().lower() for name in value.split(",") if name.strip())
+    return names if names or is_loopback(host) else None
+
+
 def warn_about_access(host: str, settings: "Settings") -> None:
-    """Warn of a server that everybody can use, and of one that refuses the train button."""
-    if host not in LOOPBACK_HOSTS and settings.credentials is None:
+    """Warn of a server that everybody can use or listen to, or that refuses the train button."""
+    from tagalong.backend.server.origins import is_loopback
+
+    if not is_loopback(host) and settings.credentials is None:
         print_warning(
             f"Everybody who can reach {host} can use this server: set TAGALONG_USERNAME and "
             "TAGALONG_PASSWORD."
+        )
+    elif not is_loopback(host):
+        print_warning(
+            f"Passwords and texts reach {host} unencrypted: let only a proxy with TLS, or a "
+            "network that you trust, reach this server."
         )
     if settings.webhook_secret and settings.credentials is None:
         print_warning(

@@ -26,6 +26,15 @@ WebhookSecretOption = Annotated[
         help="Secret that webhook requests must send in the header X-Tagalong-Secret.",
     ),
 ]
+ServerNamesOption = Annotated[
+    str,
+    typer.Option(
+        envvar="TAGALONG_SERVER_NAMES",
+        help="Names of this server in the URLs of its clients, separated by commas, beside "
+        "localhost.",
+        show_default="any, or on a loopback address none",
+    ),
+]
 LabelStudioURLOption = Annotated[
     str | None,
     typer.Option(

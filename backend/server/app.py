@@ -42,14 +42,14 @@ def create_app(
 
     @app.get("/metrics")
     def metrics() -> Response:
-        check_credentials(settings.credentials)
+        check_credentials(settings.credentials, service.guess_limiter)
         exposition = generate_latest(service.telemetry.registry)
         return Response(exposition, content_type=CONTENT_TYPE_LATEST)
 
     for prefix, tier in ("", DEFAULT_TIER), *((f"/{name}", name) for name in TIER_SPECS):
         name = prefix.strip("/") or "unnamed"
         app.register_blueprint(create_tier_routes(service, tier), url_prefix=prefix, name=name)
-    add_request_hooks(app, service.telemetry)
+    add_request_hooks(app, service)
     app.register_error_handler(TagalongError, _handle_tagalong_error)
     app.register_error_handler(HTTPException, _handle_http_error)
     app.register_error_handler(Exception, _handle_unexpected_error)
@@ -57,26 +57,31 @@ def create_app(
     return app
 
 
-def _error_response(status: int, message: str, code: str) -> Response:
+def _error_response(
+    status: int, message: str, code: str, *, retry_after_seconds: int | None = None
+) -> Response:
     """An error for people (message) and programs (code)."""
     response = jsonify(error=message, code=code)
     response.status_code = status
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = CHALLENGE
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after_seconds is None:
+        retry_after_seconds = RETRY_AFTER_SECONDS
+    if retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(retry_after_seconds)
     return response
 
 
 def _handle_tagalong_error(error: TagalongError) -> Response:
+    retry_after_seconds = None
     match error:
         case RequestError():
-            status = error.status
+            status, retry_after_seconds = error.status, error.retry_after_seconds
         case InputError():
             status = HTTPStatus.UNPROCESSABLE_ENTITY
         case _:  # a version or a file that the server needs, and may have again later
             status = HTTPStatus.SERVICE_UNAVAILABLE
-    return _error_response(status, str(error), error.code)
+    return _error_response(status, str(error), error.code, retry_after_seconds=retry_after_seconds)
 
 
 def _handle_http_error(error: HTTPException) -> Response:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from flask import request
 
+from tagalong.backend.server.guess_limiter import GuessLimiter
 from tagalong.backend.server.prediction.request import RequestError
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
 
@@ -13,9 +14,9 @@ CHALLENGE = 'Basic realm="Tagalong", charset="UTF-8"'
 ENCODINGS = ("utf-8", "latin-1")  # browsers send the first, Label Studio the second
 
 
-def check_credentials(credentials: Credentials | None) -> None:
+def check_credentials(credentials: Credentials | None, guess_limiter: GuessLimiter) -> None:
     """Refuse a request without the credentials; None lets everybody in."""
-    if credentials is not None and not _has_credentials(credentials):
+    if credentials is not None and not _has_credentials(credentials, guess_limiter):
         raise RequestError(
             HTTPStatus.UNAUTHORIZED,
             "username or password is missing or wrong: in Label Studio, give the ML backend the "
@@ -24,7 +25,7 @@ def check_credentials(credentials: Credentials | None) -> None:
         )
 
 
-def check_webhook_auth(settings: Settings) -> None:
+def check_webhook_auth(settings: Settings, guess_limiter: GuessLimiter) -> None:
     """Accept a webhook event with the secret or the credentials, if the server has any.
 
     Label Studio sends the train button's event with the credentials, and all others without.
@@ -34,9 +35,11 @@ def check_webhook_auth(settings: Settings) -> None:
         return
     # surrogateescape: a header may hold bytes that are not UTF-8; they are wrong, not an error.
     sent = request.headers.get(WEBHOOK_SECRET_HEADER, "").encode("utf-8", "surrogateescape")
-    if secret is not None and hmac.compare_digest(sent, secret.encode("utf-8", "surrogateescape")):
-        return
-    if credentials is not None and _has_credentials(credentials):
+    if secret is not None and sent:
+        is_right = hmac.compare_digest(sent, secret.encode("utf-8", "surrogateescape"))
+        if guess_limiter.check(request.remote_addr or "", sent, is_right=is_right):
+            return
+    if credentials is not None and _has_credentials(credentials, guess_limiter):
         return
     raise RequestError(
         HTTPStatus.UNAUTHORIZED,
@@ -46,16 +49,20 @@ def check_webhook_auth(settings: Settings) -> None:
     )
 
 
-def _has_credentials(credentials: Credentials) -> bool:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+def _has_credentials(credentials: Credentials, guess_limiter: GuessLimiter) -> bool:
+    header = request.headers.get("Authorization", "")
+    if not header:
+        return False  # no guess
+    scheme, _, token = header.partition(" ")
     try:
         sent = base64.b64decode(token.strip(), validate=True)
     except ValueError:
-        return False
+        sent = b""
     # Compare with all encodings, whatever the first result, so that the time reveals nothing.
     expected = f"{credentials.username}:{credentials.password}"
     matches = [
         hmac.compare_digest(sent, expected.encode(encoding, "backslashreplace"))
         for encoding in ENCODINGS
     ]
-    return scheme.lower() == "basic" and any(matches)
+    is_right = scheme.lower() == "basic" and any(matches)
+    return guess_limiter.check(request.remote_addr or "", sent, is_right=is_right)

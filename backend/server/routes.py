@@ -23,7 +23,7 @@ from tagalong.backend.server.monitoring.status_page import (
     StoredState,
     render_status_page,
 )
-from tagalong.backend.server.monitoring.telemetry import Telemetry
+from tagalong.backend.server.origins import check_host, check_same_origin
 from tagalong.backend.server.prediction.request import (
     RequestError,
     parse_control_name,
@@ -40,12 +40,17 @@ MAX_LISTED_JOBS = 5  # on the status page
 OPEN_VIEWS = {"health", "ready", "root", "webhook"}  # ask for credentials themselves, or for none
 
 
-def add_request_hooks(app: Flask, telemetry: Telemetry) -> None:
-    """Measure all requests of an app, and set headers of all its answers."""
+def add_request_hooks(app: Flask, service: Service) -> None:
+    """Measure and check all requests of an app, and set headers of all its answers."""
+    telemetry, settings = service.telemetry, service.settings
 
     def start() -> None:
         telemetry.count_in_flight(1)
         g.started = time.perf_counter()
+
+    def check() -> None:
+        check_host(settings.server_names)
+        check_same_origin()
 
     def finish(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "unknown"
@@ -57,6 +62,7 @@ def add_request_hooks(app: Flask, telemetry: Telemetry) -> None:
         return response
 
     app.before_request(start)
+    app.before_request(check)
     app.after_request(finish)
     app.teardown_request(lambda _: telemetry.count_in_flight(-1))
 
@@ -70,7 +76,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
     def authenticate() -> None:
         view = (request.endpoint or "").rpartition(".")[2]
         if credentials is not None and view not in OPEN_VIEWS:
-            check_credentials(credentials)
+            check_credentials(credentials, service.guess_limiter)
 
     @routes.get("/health")
     def health() -> Response:
@@ -94,7 +100,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
     def root() -> Response:
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
             return health()  # Label Studio and other programs
-        check_credentials(credentials)
+        check_credentials(credentials, service.guess_limiter)
         return _render_page(service)
 
     @routes.post("/setup")
@@ -114,7 +120,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
     @routes.post("/webhook")
     @routes.post("/train")
     def webhook() -> tuple[Response, HTTPStatus]:
-        check_webhook_auth(service.settings)
+        check_webhook_auth(service.settings, service.guess_limiter)
         return _record_event(service, tier, _read_json_body())
 
     @routes.route("/versions", methods=["GET", "POST"])

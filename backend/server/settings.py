@@ -29,6 +29,8 @@ class Settings:
     credentials: Credentials | None = None  # None lets everybody in
     # In the header `WEBHOOK_SECRET_HEADER` of webhook events, which have no credentials.
     webhook_secret: str | None = field(default=None, repr=False)
+    # Names of this server in the URLs of its clients, beside loopback ones; None allows all.
+    server_names: frozenset[str] | None = None
     allowed_hosts: frozenset[str] = frozenset()  # to fetch texts from, if tasks hold URLs
     # For texts stored in Label Studio, with addresses such as ``/data/upload/...``.
     label_studio_url: str | None = None  # its host must be an allowed one

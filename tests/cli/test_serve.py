@@ -179,3 +179,40 @@ def test_secret_without_password_warns_about_the_train_button(
     assert len(served) == 1
     assert ("TAGALONG_WEBHOOK_SECRET" in stderr) == warned
     assert "s3cret" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "expected"),
+    [
+        ("127.0.0.1", "", frozenset()),
+        ("localhost", "", frozenset()),
+        ("127.0.0.1", " Studio.example, b ,", frozenset({"studio.example", "b"})),
+        ("0.0.0.0", "", None),
+        ("0.0.0.0", "studio.example", frozenset({"studio.example"})),
+    ],
+)
+@pytest.mark.parametrize("login", [True, False])
+def test_names_and_warnings_follow_from_the_address(
+    host: str,
+    names: str,
+    expected: frozenset[str] | None,
+    login: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(
+        tagalong.backend.server.run, "serve", lambda *settings, **_: served.extend(settings)
+    )
+    monkeypatch.setenv("TAGALONG_SERVER_NAMES", names)
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"TAGALONG_{name}", "s3cret" if login else "")
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--host", host, "--port", str(find_free_port()), "--models", str(tmp_path)])
+    assert not ended.value.code
+    assert served[0].server_names == expected
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert ("unencrypted" in stderr) == (host == "0.0.0.0" and login)
+    assert ("Everybody who can reach" in stderr) == (host == "0.0.0.0" and not login)
+    assert "s3cret" not in stderr

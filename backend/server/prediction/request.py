@@ -37,9 +37,16 @@ class Limits:
 class RequestError(TagalongError):
     """A refused request, and the HTTP status of the answer; quotes no text of a document."""
 
-    def __init__(self, status: HTTPStatus, message: str, *, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        message: str,
+        *,
+        code: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         super().__init__(message, code=code)
-        self.status = status
+        self.status, self.retry_after_seconds = status, retry_after_seconds
 
 
 unprocessable_request = partial(RequestError, HTTPStatus.UNPROCESSABLE_ENTITY)  # 422
