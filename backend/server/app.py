@@ -36,7 +36,6 @@ def create_app(
     """
     service = Service(settings, load=load)
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["tagalong"] = service
 
@@ -89,7 +88,8 @@ def _handle_http_error(error: HTTPException) -> Response:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         max_bytes = request.max_content_length or 0
-        message = f"the request has more than {max_bytes:,} bytes: select fewer tasks"
+        advice = "select fewer tasks" if request.path.endswith("/predict") else "send less"
+        message = f"the request has more than {max_bytes:,} bytes: {advice}"
         return _error_response(status, message, "body-too-large")
     code = error.name.lower().replace(" ", "-")
     return _error_response(status, error.description or error.name, code)

@@ -1,13 +1,11 @@
 """The routes of Label Studio's ML backend protocol, the status page, and the hooks around them."""
 
-import json
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from tagalong.backend.events.payload import (
     START_TRAINING,
@@ -18,6 +16,7 @@ from tagalong.backend.events.payload import (
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.retraining.job import JobState
 from tagalong.backend.server.auth import check_credentials, check_webhook_auth
+from tagalong.backend.server.bodies import read_json_body, set_body_limit
 from tagalong.backend.server.monitoring.status_page import (
     CONTENT_SECURITY_POLICY,
     StoredState,
@@ -30,7 +29,6 @@ from tagalong.backend.server.prediction.request import (
     parse_predict_request,
     parse_project_id,
     service_unavailable,
-    unprocessable_request,
 )
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import MODEL_CLASS
@@ -51,6 +49,7 @@ def add_request_hooks(app: Flask, service: Service) -> None:
     def check() -> None:
         check_host(settings.server_names)
         check_same_origin()
+        set_body_limit(settings.limits)
 
     def finish(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "unknown"
@@ -61,16 +60,23 @@ def add_request_hooks(app: Flask, service: Service) -> None:
         response.headers["Cache-Control"] = "no-store"
         return response
 
+    def end(_: BaseException | None) -> None:
+        service.body_budget.release()
+        telemetry.count_in_flight(-1)
+
     app.before_request(start)
     app.before_request(check)
     app.after_request(finish)
-    app.teardown_request(lambda _: telemetry.count_in_flight(-1))
+    app.teardown_request(end)
 
 
 def create_tier_routes(service: Service, tier: str) -> Blueprint:
     """Create the protocol's routes for one tier."""
     routes = Blueprint(tier, __name__)
     model_holder, credentials = service.model_holders[tier], service.settings.credentials
+
+    def read_body() -> Mapping[str, Any]:
+        return read_json_body(service.body_budget, service.settings.limits)
 
     @routes.before_request
     def authenticate() -> None:
@@ -105,7 +111,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
 
     @routes.post("/setup")
     def setup() -> Response:
-        body = _read_json_body()
+        body = read_body()
         project = parse_project_id(body.get("project"))
         service.event_store.write_extra_params(project, tier, body.get("extra_params"))
         if isinstance(body.get("schema"), str):  # refuse an unusable config at once
@@ -115,13 +121,13 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
 
     @routes.post("/predict")
     def predict() -> Response:
-        return jsonify(results=_predict(service, tier, _read_json_body()))
+        return jsonify(results=_predict(service, tier, read_body()))
 
     @routes.post("/webhook")
     @routes.post("/train")
     def webhook() -> tuple[Response, HTTPStatus]:
         check_webhook_auth(service.settings, service.guess_limiter)
-        return _record_event(service, tier, _read_json_body())
+        return _record_event(service, tier, read_body())
 
     @routes.route("/versions", methods=["GET", "POST"])
     def versions() -> Response:
@@ -129,7 +135,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
 
     @routes.post("/job_status")
     def job_status() -> Response:
-        return jsonify(_read_job_status(service, _read_json_body()))
+        return jsonify(_read_job_status(service, read_body()))
 
     return routes
 
@@ -203,24 +209,6 @@ def _render_page(service: Service) -> Response:
     )
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     return Response(page, content_type="text/html; charset=utf-8", headers=headers)
-
-
-def _read_json_body() -> Mapping[str, Any]:
-    content, max_bytes = request.get_data(cache=False), request.max_content_length
-    if request.content_length is None and max_bytes is not None and len(content) >= max_bytes:
-        raise RequestEntityTooLarge  # Werkzeug silently cuts a chunked body at the limit
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(
-            HTTPStatus.BAD_REQUEST,
-            "the body is not JSON: send it as Label Studio does",
-            code="body-not-json",
-        ) from error
-    if not isinstance(body, dict):
-        message = "the body is JSON, but not an object: send it as Label Studio does"
-        raise unprocessable_request(message, code="body-not-object")
-    return body
 
 
 def _read_job_status(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:

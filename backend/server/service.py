@@ -21,6 +21,7 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import Supervisor
+from tagalong.backend.server.bodies import BodyBudget
 from tagalong.backend.server.guess_limiter import GuessLimiter
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.handler import PredictHandler
@@ -50,6 +51,7 @@ class Service:
         self.predict_handler = PredictHandler(
             create_task_text_reader(settings), settings.limits, self.telemetry
         )
+        self.body_budget = BodyBudget(settings.limits.max_total_body_bytes)
         self.guess_limiter = GuessLimiter()
         self.predict_semaphore = BoundedSemaphore(settings.limits.max_concurrent_requests)
         self.model_holders: dict[str, ModelHolder] = {}

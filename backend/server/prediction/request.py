@@ -24,7 +24,10 @@ JSON_TYPE_NAMES = {
 class Limits:
     """Limits of one request. The server refuses more, with a reason, before it starts any work."""
 
-    max_body_bytes: int = 64 * 2**20
+    max_body_bytes: int = 64 * 2**20  # of a request for predictions
+    max_event_bytes: int = 8 * 2**20  # of a webhook event
+    max_total_body_bytes: int = 512 * 2**20  # of all requests at once, as JSON and parsed
+    max_values: int = 2_000_000  # in the JSON of a body, without keys
     max_tasks: int = 1_000
     max_text_characters: int = 500_000  # a longer task gets an empty result, and is counted
     max_concurrent_requests: int = 24  # in work or waiting

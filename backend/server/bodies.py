@@ -1,0 +1,147 @@
+"""Reads the JSON bodies of requests within limits: of bytes, of values, and of memory for all.
+
+Parsing a body of nothing but ``[]`` takes 50 times its size, and `json.loads` holds Python's lock
+all the time, so that nobody gets an answer. So bodies of many values are parsed in pieces.
+"""
+
+import io
+import json
+import re
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import ijson
+from flask import g, request
+from ijson.common import ObjectBuilder
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from tagalong.backend.server.prediction.request import (
+    Limits,
+    RequestError,
+    request_too_large,
+    service_unavailable,
+    unprocessable_request,
+)
+
+SMALL_BODY_BYTES = 2**20  # the limit of routes that take no tasks and no events
+PIECE_BYTES = 2**16
+MAX_VALUES_AT_ONCE = 200_000  # `json.loads` holds the lock for 0.1 s
+MAX_DEPTH = 500
+BYTES_PER_VALUE = 100  # in memory, estimated
+FREE_VALUES = 20_000  # of one body, not counted in the budget
+# To the end of the body if it lacks the closing quote, so that matching takes linear time.
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+# An escaped half of a surrogate pair. `json` keeps it, and ijson's parser replaces it.
+LONE_SURROGATE = re.compile(
+    rb"\\u[Dd][89ABab][0-9A-Fa-f]{2}(?!\\u[Dd][C-Fc-f])"
+    rb"|(?<!\\u[Dd][89ABab][0-9A-Fa-f]{2})\\u[Dd][C-Fc-f]"
+)
+
+
+class BodyBudget:
+    """Memory for the bodies of all requests in work. A small body is not counted."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes, self._reserved, self._lock = max_bytes, 0, threading.Lock()
+
+    def reserve(self, size: int) -> None:
+        """Reserve bytes for the current request, until `release`; 503 if too few are free."""
+        with self._lock:
+            if self._reserved + size > self._max_bytes:
+                raise service_unavailable(
+                    "requests in work or waiting hold as much data as the server takes at once: "
+                    "try again in a moment, or select fewer tasks at once",
+                    code="too-much-data",
+                )
+            self._reserved += size
+            g.reserved_bytes = g.get("reserved_bytes", 0) + size
+
+    def release(self) -> None:
+        """Release what the current request has reserved."""
+        with self._lock:
+            self._reserved -= g.pop("reserved_bytes", 0)
+
+
+def set_body_limit(limits: Limits) -> None:
+    """Limit the body of the current request by its route; 413 if its length is known and above."""
+    route = request.url_rule.rule if request.url_rule else ""
+    limit = {
+        "predict": limits.max_body_bytes,
+        "webhook": limits.max_event_bytes,
+    }.get(route.rpartition("/")[2], min(SMALL_BODY_BYTES, limits.max_body_bytes))
+    request.max_content_length = limit
+    if (request.content_length or 0) > limit:
+        raise RequestEntityTooLarge
+
+
+def read_json_body(budget: BodyBudget, limits: Limits) -> Mapping[str, Any]:
+    """Read and parse the body of the current request; `RequestError` unless it is an object."""
+    content = _read_content(budget)
+    try:
+        body = _parse_json(content, budget, limits)
+    except (ValueError, RecursionError, ijson.JSONError) as error:
+        raise RequestError(
+            HTTPStatus.BAD_REQUEST,
+            "the body is not JSON: send it as Label Studio does",
+            code="body-not-json",
+        ) from error
+    if not isinstance(body, dict):
+        message = "the body is JSON, but not an object: send it as Label Studio does"
+        raise unprocessable_request(message, code="body-not-object")
+    return body
+
+
+def _read_content(budget: BodyBudget) -> bytearray:
+    content, max_bytes = bytearray(), request.max_content_length
+    # Reserved as it arrives: a client that announces much and sends little takes little.
+    while piece := request.stream.read(PIECE_BYTES):
+        content += piece
+        if len(content) > SMALL_BODY_BYTES:
+            budget.reserve(len(piece))
+    if request.content_length is None and max_bytes is not None and len(content) >= max_bytes:
+        raise RequestEntityTooLarge  # Werkzeug silently cuts a chunked body at the limit
+    return content
+
+
+def _parse_json(content: bytearray, budget: BodyBudget, limits: Limits) -> object:
+    most_values = _count_values(content)
+    if most_values > MAX_VALUES_AT_ONCE and content.count(b'"') <= 2 * MAX_VALUES_AT_ONCE:
+        most_values = _count_values(STRING.sub(b"", content))  # without commas of long texts
+    if most_values > MAX_VALUES_AT_ONCE:
+        return _parse_in_pieces(content, budget, limits)
+    if most_values > FREE_VALUES:
+        budget.reserve(most_values * BYTES_PER_VALUE)
+    return json.loads(content)
+
+
+def _count_values(content: bytes | bytearray) -> int:
+    """Count what every value of JSON but the first follows; also within texts."""
+    return 1 + sum(map(content.count, (b",", b"[", b"{")))
+
+
+def _parse_in_pieces(content: bytearray, budget: BodyBudget, limits: Limits) -> object:
+    """Parse JSON with ijson, which lets other threads run in between."""
+    builder, values, depth = ObjectBuilder(), 0, 0
+    for event, value in ijson.basic_parse(io.BytesIO(content)):
+        if event.startswith("end_"):
+            depth -= 1
+        elif event != "map_key":
+            values += 1
+            depth += event.startswith("start_")
+            if depth > MAX_DEPTH:
+                raise ValueError("nested too deeply")
+            if values > limits.max_values:
+                raise request_too_large(
+                    f"the request has more than {limits.max_values:,} JSON values: select fewer "
+                    "tasks",
+                    code="too-many-values",
+                )
+            if values % FREE_VALUES == 0:
+                budget.reserve(FREE_VALUES * BYTES_PER_VALUE)
+        is_decimal = event == "number" and not isinstance(value, int)
+        builder.event(event, float(value) if is_decimal else value)
+    if LONE_SURROGATE.search(content):
+        return json.loads(content)
+    return builder.value
