@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from tagalong.backend.demo.label_studio_server import BANNED_SUBNETS
 from tagalong.backend.server.app import create_app
-from tagalong.backend.server.run import GRACEFUL_TIMEOUT_SECONDS
+from tagalong.backend.server.http_server import STOP_SECONDS
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
 from tagalong.cli.main import app
 from tagalong.ner.errors import VersionInvalid
@@ -149,7 +149,7 @@ def test_build_arguments_and_extras_exist(instructions, backend) -> None:
 
 
 def test_stop_waits_for_running_predictions(backend) -> None:
-    assert int(backend["stop_grace_period"].removesuffix("s")) > GRACEFUL_TIMEOUT_SECONDS
+    assert int(backend["stop_grace_period"].removesuffix("s")) > STOP_SECONDS
 
 
 def test_containers_do_not_run_as_root(instructions, backend) -> None:

@@ -1,0 +1,190 @@
+"""The HTTP server over real sockets: slow, malformed and vanished clients."""
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+from flask import Flask, request
+from waitress import wasyncore
+
+from tagalong.backend.server import http_server
+from tagalong.backend.server.http_server import HTTPServer, limit_log, listen
+from tests.errors import assert_wording
+
+MAX_BODY_BYTES = 100_000
+THREADS = 2
+SECRET = "PATIENT-John-Doe"
+POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
+UNFINISHED = {
+    "nothing": b"",
+    "one byte": b"G",
+    "half a head": b"GET /health HTTP/1.1\r\nHost: x\r\n",
+    "half a body": POST + b"Content-Length: 100\r\n\r\nhalf",
+    "half a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n64\r\nhalf",
+}
+MALFORMED = {
+    "no method": f"{SECRET}\r\n\r\n",
+    "no version": f"GET /{SECRET} HTTP/x\r\n\r\n",
+    "lower method": f"get{SECRET} / HTTP/1.1\r\n\r\n",
+    "header without a colon": f"GET / HTTP/1.1\r\nX-Tagalong-Secret {SECRET}\r\n\r\n",
+    "folded first header": f"GET / HTTP/1.1\r\n {SECRET}\r\n\r\n",
+    "bare return": f"GET / HTTP/1.1\r\nHost: {SECRET}\rx\r\n\r\n",
+    "length of words": f"POST /echo HTTP/1.1\r\nContent-Length: {SECRET}\r\n\r\n",
+    "two lengths": f"POST /echo HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{SECRET}",
+    "length of 5,000 digits": f"POST /echo HTTP/1.1\r\nContent-Length: {'9' * 5000}\r\n\r\n",
+    "negative length": f"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n{SECRET}",
+    "chunk size of words": f"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
+    "chunk without an end": "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    f"1\r\n{SECRET}\r\n",
+    "endless chunk size": f"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{'0' * 5000}",
+}
+
+
+def make_app() -> Flask:
+    app = Flask(__name__)
+    app.add_url_rule("/health", view_func=lambda: "up")
+
+    @app.post("/echo")
+    def echo() -> bytes:
+        return request.get_data()
+
+    @app.get("/gone")
+    def wait_until_gone() -> str:
+        started.set()
+        while not request.environ["waitress.client_disconnected"]():
+            time.sleep(0.01)
+        noticed.set()
+        return ""
+
+    return app
+
+
+started, noticed = threading.Event(), threading.Event()
+
+
+@contextmanager
+def serve_http() -> Iterator[int]:
+    """Serve the app in a thread; yields the port."""
+    listening = listen("127.0.0.1", 0)
+    server = HTTPServer(make_app(), listening, threads=THREADS, max_body_bytes=MAX_BODY_BYTES)
+    port: int = listening.getsockname()[1]
+    stopped = threading.Event()
+
+    def run() -> None:
+        while not stopped.is_set():
+            wasyncore.loop(timeout=0.1, use_poll=True, map=server._map, count=1)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield port
+    finally:
+        stopped.set()
+        thread.join()
+        server.task_dispatcher.shutdown()
+        wasyncore.close_all(server._map)
+
+
+def send(port: int, content: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection.sendall(content)
+    return connection
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """All bytes until the server closes."""
+    with connection:
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, str]]:
+    """Status and JSON of an answer after which the server closes."""
+    head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def test_unfinished_requests_hold_up_nobody() -> None:
+    with serve_http() as port, ExitStack() as connections:
+        for content in UNFINISHED.values():
+            for _ in range(40):
+                connections.enter_context(send(port, content))
+        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).text == "up"
+        echoed = httpx.post(f"http://127.0.0.1:{port}/echo", content=b"x" * 50_000, timeout=5)
+        assert echoed.content == b"x" * 50_000
+
+
+@pytest.mark.parametrize("kind", UNFINISHED)
+def test_late_requests_are_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "STALL_SECONDS", 0.5)
+    with serve_http() as port:
+        connection = send(port, UNFINISHED[kind])
+        if kind == "nothing":
+            assert read_all(connection) == b""
+            return
+        status, body = answer(connection)
+        assert (status, body["code"]) == (408, "request-too-slow")
+        assert_wording(body["error"], body["code"])
+
+
+def test_bodies_that_trickle_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "STALL_SECONDS", 1.0)
+    with serve_http() as port:
+        connection = send(port, POST + b"Content-Length: 1000\r\n\r\n")
+        connection.settimeout(0.1)
+        received = b""
+        while not received:  # a byte at a time, never a second without one
+            connection.sendall(b"x")
+            try:
+                received = connection.recv(65_536)
+            except TimeoutError:
+                continue
+        assert received.startswith((b"HTTP/1.0 408 ", b"HTTP/1.1 408 "))
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_malformed_requests_get_a_fixed_answer(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    with serve_http() as port:
+        status, body = answer(send(port, MALFORMED[kind].encode()))
+    assert status in {400, 413, 501}
+    assert_wording(body["error"], body["code"])
+    assert SECRET not in json.dumps(body) + caplog.text
+
+
+def test_large_bodies_are_refused_though_they_are_still_sent() -> None:
+    with serve_http() as port:
+        for head in (
+            b"Content-Length: 9000000\r\n\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\n896540\r\n",
+        ):
+            connection = send(port, POST + head)
+            connection.sendall(b"x" * 9_000_000)
+            status, body = answer(connection)
+            assert (status, body["code"]) == (413, "body-too-large")
+
+
+def test_clients_that_have_gone_are_noticed() -> None:
+    started.clear()
+    noticed.clear()
+    with serve_http() as port:
+        connection = send(port, b"GET /gone HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert started.wait(30)
+        connection.close()
+        assert noticed.wait(30)
+
+
+def test_log_has_the_kind_of_a_fault_only(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("test_http_server")
+    limit_log(logger)
+    logger.error("Exception while serving %s", SECRET, exc_info=ValueError(SECRET))
+    logger.warning("Task queue depth of %s", SECRET)
+    assert SECRET not in caplog.text
+    assert "ValueError" in caplog.text
+    assert len(caplog.records) == 1
