@@ -1,7 +1,7 @@
 """Reads the JSON bodies of requests within limits: of bytes, of values, and of memory for all.
 
-Parsing a body of nothing but ``[]`` takes 50 times its size, and `json.loads` holds Python's lock
-all the time, so that nobody gets an answer. So bodies of many values are parsed in pieces.
+Parsing a body of nothing but ``[]`` takes 50 times its size. `json.loads` holds Python's lock all
+that time, so nobody gets an answer. So bodies of many values are parsed in pieces.
 """
 
 import io
@@ -64,13 +64,17 @@ class BodyBudget:
             self._reserved -= g.pop("reserved_bytes", 0)
 
 
-def set_body_limit(limits: Limits) -> None:
-    """Limit the body of the current request by its route; 413 if its length is known and above."""
-    route = request.url_rule.rule if request.url_rule else ""
-    limit = {
+def find_body_limit(path: str, limits: Limits) -> int:
+    """The most bytes that the body of a request for this path may have."""
+    return {
         "predict": limits.max_body_bytes,
         "webhook": limits.max_event_bytes,
-    }.get(route.rpartition("/")[2], min(SMALL_BODY_BYTES, limits.max_body_bytes))
+    }.get(path.rpartition("/")[2], min(SMALL_BODY_BYTES, limits.max_body_bytes))
+
+
+def set_body_limit(limits: Limits) -> None:
+    """Limit the body of the current request by its route; 413 if its length is known and above."""
+    limit = find_body_limit(request.path, limits)
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         raise RequestEntityTooLarge

@@ -9,7 +9,9 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,8 @@ MIN_BODY_BYTES_PER_SECOND = 1_000
 MAX_HEAD_BYTES = 32_768
 MAX_CHUNK_HEAD_BYTES = 1_024  # the size of a chunk with its extensions; also all trailers
 MAX_CONNECTIONS = 1_000
+RECEIVE_BYTES = 65_536  # at once
+SUM_BYTES = 2**20  # after so many bytes of a body, those of all connections are added up
 DRAIN_SECONDS = 5.0  # to read what a refused client still sends: a reset would lose the answer
 STOP_SECONDS = 25.0  # for requests in work when the server stops; containers are killed after 30
 NEVER_TO_DISK_BYTES = 2**40  # requests and answers hold texts: never buffer them in a file
@@ -51,6 +55,11 @@ REFUSALS = {  # by status: the sentence and the code of the answer
         "the headers have more than {:,} bytes: send fewer",
         "headers-too-large",
     ),
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "requests in work or waiting hold as much data as the server takes at once: try again in "
+        "a moment, or select fewer tasks at once",
+        "too-much-data",
+    ),
     HTTPStatus.NOT_IMPLEMENTED: (
         "the transfer encoding is not supported: use chunked, or none",
         "transfer-encoding-unsupported",
@@ -61,7 +70,7 @@ REFUSALS = {  # by status: the sentence and the code of the answer
 class Refusal:
     """An answer to a request that never reaches the app; it quotes nothing that was sent."""
 
-    def __init__(self, status: int, max_bytes: int = 0) -> None:
+    def __init__(self, status: int, max_bytes: int = MAX_HEAD_BYTES) -> None:
         self.code, self._max_bytes = HTTPStatus(status), max_bytes
 
     def to_response(self, _ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
@@ -78,19 +87,25 @@ class RequestParser(HTTPRequestParser):
     error: Refusal | None
     completed: bool
 
+    def __init__(self, adjustments: Adjustments, *, server: "HTTPServer") -> None:
+        super().__init__(adjustments)
+        self._server = server
+
     def received(self, data: bytes) -> int:
         """Take the next bytes; returns how many of them belong to this request."""
         consumed: int = super().received(data)
         body = self.body_rcv
-        if isinstance(body, ChunkedReceiver):
-            # waitress keeps lines without an end whole, and copies them with every byte.
-            longest = max(len(body.control_line), len(body.trailer), len(body.chunk_end))
-            if longest > MAX_CHUNK_HEAD_BYTES and not self.error:
-                self.refuse(HTTPStatus.BAD_REQUEST)
         if self.error is not None:
-            limits = {413: self.adj.max_request_body_size - 1, 431: MAX_HEAD_BYTES}
-            # The library's message quotes the request.
-            self.error = Refusal(self.error.code, limits.get(self.error.code, 0))
+            self.error = Refusal(self.error.code)  # the library's message quotes the request
+        elif body is not None:
+            refusal = self._server.find_refusal(self, consumed)
+            if isinstance(body, ChunkedReceiver):
+                # waitress keeps lines without an end whole, and copies them with every byte.
+                longest = max(len(body.control_line), len(body.trailer), len(body.chunk_end))
+                if longest > MAX_CHUNK_HEAD_BYTES:
+                    refusal = Refusal(HTTPStatus.BAD_REQUEST)
+            if refusal is not None:
+                self.refuse(refusal)
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -100,21 +115,21 @@ class RequestParser(HTTPRequestParser):
         except ValueError as error:  # a Content-Length of thousands of digits
             raise ParsingError("invalid") from error
 
-    def refuse(self, status: HTTPStatus) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """End the request with an error."""
-        self.error, self.completed = Refusal(status), True
+        self.error, self.completed = refusal, True
 
 
 class Channel(HTTPChannel):
     """One connection."""
 
-    parser_class = RequestParser
     request: RequestParser | None
     will_close: bool
     close_when_flushed: bool
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.parser_class = partial(RequestParser, server=self.server)
         self._request_started = self.creation_time
         self._has_refused = False
         self._drain_deadline: float | None = None
@@ -176,10 +191,17 @@ class Channel(HTTPChannel):
                 is_slow = age > STALL_SECONDS + received / MIN_BODY_BYTES_PER_SECOND
                 is_late = is_slow or now - self.last_activity > STALL_SECONDS
             if is_late:
-                request.refuse(HTTPStatus.REQUEST_TIMEOUT)
+                request.refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT))
                 self.requests.append(request)
                 self.request = None
                 self.server.add_task(self)
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the bodies that are received, or in work."""
+        # Without the lock, which the caller may hold: other threads only take requests away.
+        requests = [*self.requests, self.request]
+        return sum(request.body_bytes_received for request in requests if request)
 
     @property
     def is_busy(self) -> bool:
@@ -199,7 +221,8 @@ class HTTPServer(TcpWSGIServer):
         listening: socket.socket,
         *,
         threads: int,
-        max_body_bytes: int,
+        find_body_limit: Callable[[str], int],
+        max_received_bytes: int,
     ) -> None:
         adjustments = Adjustments(
             sockets=[listening],
@@ -210,7 +233,8 @@ class HTTPServer(TcpWSGIServer):
             asyncore_use_poll=True,
             channel_request_lookahead=1,  # notices clients that have gone
             max_request_header_size=MAX_HEAD_BYTES,
-            max_request_body_size=max_body_bytes + 1,
+            max_request_body_size=NEVER_TO_DISK_BYTES,  # `find_refusal` has the limits
+            recv_bytes=RECEIVE_BYTES,
             inbuf_overflow=NEVER_TO_DISK_BYTES,
             outbuf_overflow=NEVER_TO_DISK_BYTES,
             outbuf_high_watermark=NEVER_TO_DISK_BYTES,  # or a slow reader holds a thread
@@ -227,7 +251,21 @@ class HTTPServer(TcpWSGIServer):
         super().__init__(
             app, {}, _sock=listening, adj=adjustments, sockinfo=info, bind_socket=False
         )
+        self._find_body_limit, self._max_received_bytes = find_body_limit, max_received_bytes
         self._stop_deadline: float | None = None
+
+    def find_refusal(self, request: RequestParser, received: int) -> Refusal | None:
+        """Refuse a request because of its body, of which some bytes were just received."""
+        length = max(request.content_length, request.body_bytes_received)
+        if length > (limit := self._find_body_limit(request.path)):
+            return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
+        # The sum is taken once in a while only.
+        before = request.body_bytes_received - received
+        if before // SUM_BYTES == request.body_bytes_received // SUM_BYTES:
+            return None
+        total = sum(channel.received_bytes for channel in [*self.active_channels.values()])
+        is_full = total > self._max_received_bytes
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE) if is_full else None
 
     def maintenance(self, now: float) -> None:
         """Check the deadlines of all connections; waitress calls this every second."""

@@ -9,11 +9,13 @@ import logging
 import socket
 import sys
 import time
+from functools import partial
 from urllib.parse import quote
 
 from flask import Response, g, request
 
 from tagalong.backend.server.app import create_app
+from tagalong.backend.server.bodies import find_body_limit
 from tagalong.backend.server.http_server import HTTPServer, limit_log, listen
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
@@ -62,7 +64,8 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
             app,
             listening,
             threads=threads,
-            max_body_bytes=settings.limits.max_body_bytes,
+            find_body_limit=partial(find_body_limit, limits=settings.limits),
+            max_received_bytes=settings.limits.max_total_body_bytes,
         ).run_until_signal()
     finally:
         service.close()

@@ -17,7 +17,7 @@ from tagalong.backend.server import http_server
 from tagalong.backend.server.http_server import HTTPServer, limit_log, listen
 from tests.errors import assert_wording
 
-MAX_BODY_BYTES = 100_000
+MAX_BODY_BYTES, MAX_RECEIVED_BYTES = 3_000_000, 5_000_000
 THREADS = 2
 SECRET = "PATIENT-John-Doe"
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
@@ -72,7 +72,13 @@ started, noticed = threading.Event(), threading.Event()
 def serve_http() -> Iterator[int]:
     """Serve the app in a thread; yields the port."""
     listening = listen("127.0.0.1", 0)
-    server = HTTPServer(make_app(), listening, threads=THREADS, max_body_bytes=MAX_BODY_BYTES)
+    server = HTTPServer(
+        make_app(),
+        listening,
+        threads=THREADS,
+        find_body_limit=lambda path: MAX_BODY_BYTES,
+        max_received_bytes=MAX_RECEIVED_BYTES,
+    )
     port: int = listening.getsockname()[1]
     stopped = threading.Event()
 
@@ -188,3 +194,12 @@ def test_log_has_the_kind_of_a_fault_only(caplog: pytest.LogCaptureFixture) -> N
     assert SECRET not in caplog.text
     assert "ValueError" in caplog.text
     assert len(caplog.records) == 1
+
+
+def test_bodies_of_all_connections_are_limited() -> None:
+    half = POST + b"Content-Length: 3000000\r\n\r\n" + bytes(2_500_000)
+    with serve_http() as port, send(port, half), send(port, half[:-500_000]):
+        status, body = answer(send(port, half))
+        assert (status, body["code"]) == (503, "too-much-data")
+        assert_wording(body["error"], body["code"])
+        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=30).text == "up"
