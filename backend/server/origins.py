@@ -1,7 +1,7 @@
 """Refuses requests that a page of another site has a browser send.
 
-A page of another site can make a browser send a request to this server, and with a name whose
-address it changes (DNS rebinding) also read the answer. Label Studio and programs send neither
+A page of another site can make a browser send a request to this server. With a name whose address
+it changes (DNS rebinding), it can also read the answer. Label Studio and programs send neither
 ``Origin`` nor ``Sec-Fetch-Site``.
 """
 

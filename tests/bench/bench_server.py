@@ -314,28 +314,21 @@ def measure_memory(server: Server, data: Path, requests: int) -> Iterator[str]:
     second fifth of the requests and of the last.
 
     """
-    pids = [str(pid) for pid in (server.pid, *server.workers)]
-    measurements = generate_load(server, data, "--soak", str(requests), "--pids", *pids)
+    measurements = generate_load(server, data, "--soak", str(requests), "--pids", str(server.pid))
     samples = measurements["samples"]
-    yield "| requests | master, MiB | worker, MiB | both, MiB |"
-    yield "|---:|---:|---:|---:|"
+    yield "| requests | memory, MiB |"
+    yield "|---:|---:|"
     for sample in samples[:: max(1, len(samples) // 20)]:
-        master, worker = (kib / 1024 for kib in sample["kib"])
-        yield f"| {sample['requests']:,} | {master:.1f} | {worker:.1f} | {master + worker:.1f} |"
+        yield f"| {sample['requests']:,} | {sum(sample['kib']) / 1024:.1f} |"
     fifth = requests / PARTS
     second_fifth = [sample for sample in samples if fifth <= sample["requests"] <= 2 * fifth]
     last_fifth = [sample for sample in samples if sample["requests"] >= requests - fifth]
     yield ""
-    yield "| growth | from one sample to the other | from median to median |"
-    yield "|---|---:|---:|"
-    for name, first in (("both", 0), ("worker", 1)):
-        before, after = (
-            [sum(sample["kib"][first:]) for sample in fifth] for fifth in (second_fifth, last_fifth)
-        )
-        yield (
-            f"| {name} | {after[-1] / before[0] - 1:+.1%} "
-            f"| **{median(after) / median(before) - 1:+.1%}** |"
-        )
+    yield "| growth from one sample to the other | from median to median |"
+    yield "|---:|---:|"
+    before, after = ([sum(one["kib"]) for one in fifth] for fifth in (second_fifth, last_fifth))
+    growth = median(after) / median(before) - 1
+    yield f"| {after[-1] / before[0] - 1:+.1%} | **{growth:+.1%}** |"
     errors = measurements["predict"]["errors"]
     yield ""
     yield f"{requests:,} requests for predictions; errors: {errors or 'none'}."

@@ -29,7 +29,7 @@ class Server:
     Attributes:
         name: Name in tables.
         port: Port on loopback.
-        pid: Process id of gunicorn's master.
+        pid: Its process id; of gunicorn's master for the rival.
         pool: One kept connection, as in Label Studio's session.
 
     """
@@ -38,12 +38,6 @@ class Server:
     port: int
     pid: int
     pool: HTTPConnectionPool
-
-    @property
-    def workers(self) -> list[int]:
-        """Process ids of its workers."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
 
     def post(self, path: str, body: bytes) -> tuple[float, bytes]:
         """Seconds until the answer, and the answer; keeps the connection."""
