@@ -86,7 +86,7 @@ def parse_server_names(value: str, host: str) -> frozenset[str] | None:
 
     On a loopback address, the loopback names are enough.
     """
-    from tagalong.backend.server.origins import is_loopback
+    from tagalong.backend.server.request_checks import is_loopback
 
     names = frozenset(name.strip().lower() for name in value.split(",") if name.strip())
     return names if names or is_loopback(host) else None
@@ -94,7 +94,7 @@ def parse_server_names(value: str, host: str) -> frozenset[str] | None:
 
 def warn_about_access(host: str, settings: "Settings") -> None:
     """Warn of a server that everybody can use or listen to, or that refuses the train button."""
-    from tagalong.backend.server.origins import is_loopback
+    from tagalong.backend.server.request_checks import is_loopback
 
     if not is_loopback(host) and settings.credentials is None:
         print_warning(

@@ -16,19 +16,23 @@ from tagalong.backend.events.payload import (
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.retraining.job import JobState
 from tagalong.backend.server.auth import check_credentials, check_webhook_auth
-from tagalong.backend.server.bodies import read_json_body, set_body_limit
 from tagalong.backend.server.monitoring.status_page import (
     CONTENT_SECURITY_POLICY,
     StoredState,
     render_status_page,
 )
-from tagalong.backend.server.origins import check_host, check_same_origin
 from tagalong.backend.server.prediction.request import (
     RequestError,
     parse_control_name,
     parse_predict_request,
     parse_project_id,
     service_unavailable,
+)
+from tagalong.backend.server.request_checks import (
+    check_host,
+    check_same_origin,
+    read_json_body,
+    set_body_limit,
 )
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import MODEL_CLASS

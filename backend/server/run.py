@@ -15,8 +15,8 @@ from urllib.parse import quote
 from flask import Response, g, request
 
 from tagalong.backend.server.app import create_app
-from tagalong.backend.server.bodies import find_body_limit
 from tagalong.backend.server.http_server import HTTPServer, limit_log, listen
+from tagalong.backend.server.request_checks import find_body_limit
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import ServerError

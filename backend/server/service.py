@@ -21,13 +21,13 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import Supervisor
-from tagalong.backend.server.bodies import BodyBudget
 from tagalong.backend.server.guess_limiter import GuessLimiter
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.handler import PredictHandler
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
 from tagalong.backend.server.prediction.request import RequestError, service_unavailable
+from tagalong.backend.server.request_checks import BodyBudget
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TagalongError

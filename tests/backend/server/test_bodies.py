@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tagalong.backend.server.bodies import MAX_DEPTH, MAX_VALUES_AT_ONCE, SMALL_BODY_BYTES
 from tagalong.backend.server.prediction.request import Limits
+from tagalong.backend.server.request_checks import MAX_DEPTH, MAX_VALUES_AT_ONCE, SMALL_BODY_BYTES
 from tests.backend.server.app_client import (
     ABSTRACT,
     assert_refused,

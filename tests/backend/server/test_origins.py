@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from tagalong.backend.server.origins import is_loopback
+from tagalong.backend.server.request_checks import is_loopback
 from tests.backend.server.app_client import (
     ABSTRACT,
     assert_refused,
