@@ -36,7 +36,7 @@ RECEIVE_BYTES = 65_536  # at once
 SUM_BYTES = 2**20  # after so many bytes of a body, those of all connections are added up
 DRAIN_SECONDS = 5.0  # to read what a refused client still sends: a reset would lose the answer
 STOP_SECONDS = 25.0  # for requests in work when the server stops; containers are killed after 30
-NEVER_TO_DISK_BYTES = 2**40  # requests and answers hold texts: never buffer them in a file
+UNLIMITED_BYTES = 2**40
 INTERNAL_ERROR = ("the server failed: its log shows where", "internal-error")
 REFUSALS = {  # by status: the sentence and the code of the answer
     HTTPStatus.BAD_REQUEST: (
@@ -233,11 +233,11 @@ class HTTPServer(TcpWSGIServer):
             asyncore_use_poll=True,
             channel_request_lookahead=1,  # notices clients that have gone
             max_request_header_size=MAX_HEAD_BYTES,
-            max_request_body_size=NEVER_TO_DISK_BYTES,  # `find_refusal` has the limits
+            max_request_body_size=UNLIMITED_BYTES,  # `find_refusal` has the limits
             recv_bytes=RECEIVE_BYTES,
-            inbuf_overflow=NEVER_TO_DISK_BYTES,
-            outbuf_overflow=NEVER_TO_DISK_BYTES,
-            outbuf_high_watermark=NEVER_TO_DISK_BYTES,  # or a slow reader holds a thread
+            inbuf_overflow=UNLIMITED_BYTES,  # texts are never buffered in a file
+            outbuf_overflow=UNLIMITED_BYTES,
+            outbuf_high_watermark=UNLIMITED_BYTES,  # or a slow reader holds a thread
             log_socket_errors=False,
             # A proxy on this machine tells whether it was asked by https.
             trusted_proxy="127.0.0.1",
@@ -280,7 +280,8 @@ class HTTPServer(TcpWSGIServer):
             wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
 
     def _stop(self) -> None:
-        self._stop_deadline = 0.0 if self._stop_deadline else time.monotonic() + STOP_SECONDS
+        is_first = self._stop_deadline is None
+        self._stop_deadline = time.monotonic() + (STOP_SECONDS if is_first else 0.0)
         self.pull_trigger()
 
     def _is_stopped(self) -> bool:

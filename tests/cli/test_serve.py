@@ -65,7 +65,7 @@ def slow_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]
     """Start the server; yields the process and its URL after loading."""
     port, log = find_free_port(), tmp_path / "serve_log"
     options = [tmp_path / "begun", SECONDS, "--port", port, "--models", tmp_path / "models"]
-    command = [sys.executable, SLOWLY, *options]
+    command = [sys.executable, SLOWLY, *options, "--access-log"]
     with log.open("w") as out:
         process = subprocess.Popen(
             list(map(str, command)), env=ENVIRONMENT, cwd=tmp_path, stdout=out, stderr=out
@@ -100,13 +100,31 @@ def test_large_bodies_are_refused_and_running_requests_finished(tmp_path: Path) 
             assert refused.json()["code"] == "body-too-large"
         asked = pool.submit(httpx.post, f"{url}/predict", json=request_for(ABSTRACT), timeout=30)
         assert wait_until((tmp_path / "begun").exists)
-        process.send_signal(signal.SIGTERM)
-        answer = asked.result()
-        assert process.wait(PATIENCE) == 0
+        with socket.create_connection(("127.0.0.1", httpx.URL(url).port)) as unfinished:
+            unfinished.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1"
+            )
+            process.send_signal(signal.SIGTERM)
+            answer = asked.result()
+            assert process.wait(PATIENCE) == 0
     assert answer.status_code == 200
     assert [len(found) for found in regions(answer.json())] == [2]
     assert_valid(answer.json())
     assert "Traceback" not in (tmp_path / "serve_log").read_text()
+
+
+@pytest.mark.slow
+def test_log_quotes_neither_headers_nor_texts_nor_line_breaks(tmp_path: Path) -> None:
+    with slow_server(tmp_path) as (_, url):
+        with socket.create_connection(("127.0.0.1", httpx.URL(url).port)) as malformed:
+            malformed.sendall(b"POST /predict HTTP/1.1\r\nX-Tagalong-Secret hunter2\r\n\r\nhunter2")
+            assert malformed.recv(1_000).startswith(b"HTTP/1.0 400 Bad Request")
+        httpx.post(f"{url}/predict", json=request_for("hunter2 took Naloxone"), timeout=30)
+        httpx.get(f"{url}/a%0D%0Ahunter%1B[2?hunter2", headers={"Authorization": "hunter2"})
+    lines = (tmp_path / "serve_log").read_text().splitlines()
+    assert any(line.startswith("POST /predict 200 ") for line in lines)
+    assert any(line.startswith("GET /a%0D%0Ahunter%1B%5B2 404 ") for line in lines)
+    assert "hunter2" not in "".join(lines)
 
 
 def descendants(pid: int) -> list[tuple[int, str]]:

@@ -183,7 +183,8 @@ class Batcher:
             while True:
                 self._condition.wait_for(lambda: self._queue or self._is_closed)
                 self._condition.wait_for(
-                    lambda: len(self._queue) >= last_batch_size, MAX_QUEUE_DELAY_SECONDS
+                    lambda: self._is_closed or len(self._queue) >= last_batch_size,
+                    MAX_QUEUE_DELAY_SECONDS,
                 )
                 batch = self._take_batch()
                 if batch or self._is_closed:  # otherwise another thread took the work

@@ -100,9 +100,9 @@ def test_entries_are_written_atomically(path: Path) -> None:
 def test_new_prediction_replaces_the_old_one(path: Path) -> None:
     with BatchJournal(path) as journal:
         journal.write_entries([entry(0), entry(1)], seconds=3.0)
-        anew = replace(entry(0), version="w", payload="another", entities=7)
-        journal.write_entries([anew], seconds=5.0)
-        assert journal.read_entries(DocumentState.PREDICTED) == [anew, entry(1)]
+        updated = replace(entry(0), version="w", payload="another", entities=7)
+        journal.write_entries([updated], seconds=5.0)
+        assert journal.read_entries(DocumentState.PREDICTED) == [updated, entry(1)]
         assert journal.read_version_totals() == {
             "v": VersionTotals(1, 1, 3.0),
             "w": VersionTotals(1, 7, 5.0),

@@ -55,6 +55,10 @@ def make_app() -> Flask:
     def echo() -> bytes:
         return request.get_data()
 
+    @app.get("/url")
+    def show_url() -> str:
+        return request.url
+
     @app.get("/gone")
     def wait_until_gone() -> str:
         started.set()
@@ -185,6 +189,13 @@ def test_clients_that_have_gone_are_noticed() -> None:
         assert started.wait(30)
         connection.close()
         assert noticed.wait(30)
+
+
+def test_proxy_on_this_machine_tells_the_scheme_and_nothing_else() -> None:
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil", "Script-Name": "/evil"}
+    with serve_http() as port:
+        shown = httpx.get(f"http://127.0.0.1:{port}/url", headers=headers)
+    assert shown.text == f"https://127.0.0.1:{port}/url"
 
 
 def test_log_has_the_kind_of_a_fault_only(caplog: pytest.LogCaptureFixture) -> None:

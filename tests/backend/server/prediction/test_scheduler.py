@@ -218,7 +218,7 @@ def test_bad_text_does_not_fail_the_rest_of_its_batch() -> None:
 def test_clients_of_one_batch_are_batched_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scheduler_module, "MAX_QUEUE_DELAY_SECONDS", 30.0)
+    monkeypatch.setattr(scheduler_module, "MAX_QUEUE_DELAY_SECONDS", 3600.0)
     tagger = LexiconTagger("v")
     with batching() as (batcher, watched):
         wave = [(tagger, texts(name, 1)) for name in "abc"]
@@ -231,9 +231,10 @@ def test_clients_of_one_batch_are_batched_again(
         for answer in again:
             assert len(answer.result(10)) == 1
     assert [len(called) for _, called in watched.calls] == [1, 3, 3]
+    # A closed batcher does not wait for further requests.
+    until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
 
 
-@pytest.mark.slow
 def test_two_threads_predict_concurrently(monkeypatch: pytest.MonkeyPatch) -> None:
     tagger, both = LexiconTagger("v"), threading.Barrier(2)
 
