@@ -222,6 +222,7 @@ def test_setup_predict_and_promotion(backend: Backend, tiny_base, expected) -> N
     assert to_bytes(without_versions(after)) != to_bytes(without_versions(got))
 
 
+@pytest.mark.slow
 def test_drawn_region_is_completed(backend: Backend, expected) -> None:
     value = {"start": 0, "end": 8, "text": "Naloxone", "labels": ["Illness"]}
     drawn = {"from_name": "label", "to_name": "text", "type": "labels", "value": value}

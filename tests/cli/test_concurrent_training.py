@@ -62,6 +62,7 @@ def wait_for_state(store: ModelStore, training: ForkedProcess) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_different_trainings_publish_concurrently_and_identical_one_is_refused(
     command: Command, store: ModelStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

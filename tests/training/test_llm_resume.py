@@ -55,6 +55,7 @@ def test_killed_training_resumes_to_the_same_adapter(base, run_undisturbed, tmp_
     assert_same(load_file(tmp_path / "out.rank0"), expected)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_adapter(base, run_undisturbed, tmp_path):
     """accelerate joins the processes over gloo."""
     env = os.environ | {"ACCELERATE_USE_CPU": "true"}

@@ -232,6 +232,7 @@ def cascade(
     batch.predict_selected(make_items(DOCUMENTS), make_local_engine(second))
 
 
+@pytest.mark.slow
 @given(ends=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 90)), max_size=3))
 def test_interrupted_cascade_resumes_without_predicting_twice(ends: list[tuple[int, int]]) -> None:
     first, second = Counter[str](), Counter[str]()

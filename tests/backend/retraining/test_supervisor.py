@@ -92,6 +92,7 @@ def test_requested_jobs_run_one_after_the_other(tmp_path: Path) -> None:
     assert started_jobs(tmp_path) == [str(number) for number in numbers]
 
 
+@pytest.mark.slow
 def test_many_events_start_one_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trigger, "DEBOUNCE_SECONDS", 1.0)
     with run_supervisor(tmp_path, "ends", min_annotations=5) as (jobs, journal):

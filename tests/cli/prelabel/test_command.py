@@ -89,6 +89,7 @@ def test_batch_killed_three_times_has_the_same_output(tasks: Path, tmp_path: Pat
     assert [line["id"] for line in lines_of(out)] == [str(n + 7) for n in range(320)]
 
 
+@pytest.mark.slow
 def test_ctrl_c_message_explains_resuming(tasks: Path, tmp_path: Path) -> None:
     out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
     process = start_command(*command(tasks, out))

@@ -158,6 +158,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_killed_child_process_is_reported() -> None:
     with raises(OutOfMemoryError, "out-of-memory"):

@@ -80,6 +80,7 @@ def test_every_family_trains_and_served_scores_equal_evaluated_ones(family, tiny
         assert len(prediction.tag_confidences) == len(word_offsets(document.text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert-uncased", "deberta-v3", "mistral"])
 def test_adapter_is_stored_without_base_model(family, tiny_base, tmp_path):
     recipe = recipe_for(tiny_base(family), adapter=AdapterConfig(rank=8, alpha=16))
@@ -106,6 +107,7 @@ def found_by(tagger):
     ]
 
 
+@pytest.mark.slow
 def test_4bit_base_model_trains_an_adapter(tiny_base, tmp_path):
     recipe = recipe_for(
         tiny_base("mistral"), adapter=AdapterConfig(rank=8, alpha=16), four_bit=True

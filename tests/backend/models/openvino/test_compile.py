@@ -149,6 +149,7 @@ def test_model_that_cannot_be_quantized_is_compiled_unquantized(
         compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
 
 
+@pytest.mark.slow
 def test_quantized_matrices_are_a_quarter_of_the_size(version, older_cpu, monkeypatch) -> None:
     folder = version("biomedbert")
     plain = compile_version(
