@@ -50,12 +50,12 @@ types: install  ## check types
 test: install  ## run lint, types and all tests; installs a Label Studio for some of them
 	$(MAKE) -j 3 lint types pytest
 
-# Three workers for two cores: tests with a Label Studio wait for it.
+# Three workers for two cores: some tests wait for other processes.
 pytest: install
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 3 $(TESTS)
 
-quick: lint types  ## run the same without slow tests and without a Label Studio
-	$(BIN)/pytest -n 2 -m "not slow" --ignore=tests/end_to_end
+quick: install  ## run the same without slow tests and without a Label Studio
+	$(MAKE) -j 3 lint types pytest TESTS='-m "not slow" --ignore=tests/end_to_end'
 
 endtoend: install  ## run only the tests against a real Label Studio, also in Chromium
 	$(BIN)/pytest -n 2 tests/end_to_end
