@@ -17,26 +17,28 @@ from tagalong.ner.errors import PublishError
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})  # a user's quota counts too
 PERMISSION_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+# Texts may be of patients, so what may hold some is for its owner alone. Model versions hold none:
+# their files have `UMASK_MODE`.
+PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, UMASK_MODE = 0o600, 0o700, 0o666
 
 
 @contextmanager
-def open_atomically(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
+def open_atomically(path: Path, *, mode: int = PRIVATE_FILE_MODE) -> Iterator[BinaryIO]:
     """Replace a file by what is written in the block; an error in the block leaves the old one.
 
-    Permissions of None are those of the old file, or the usual ones of a new file. A killed process
-    leaves its file behind: see `remove_unfinished_writes`.
+    A new file gets `mode`, less the umask. A replaced one keeps its permissions and its group. A
+    killed process leaves its file behind: see `remove_unfinished_writes`.
     """
-    if mode is None and path.is_file():
-        mode = stat.S_IMODE(path.stat().st_mode)
     # The process id keeps two writers of one path apart where no lock does.
     aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    # A private file must be private before its first byte.
-    with os.fdopen(os.open(aside, flags, 0o666 if mode is None else mode), "wb") as file:
+    aside.unlink(missing_ok=True)  # of a killed process with this id
+    old = path.stat() if path.is_file() else None
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(aside, flags, PRIVATE_FILE_MODE if old else mode), "wb") as file:
         try:
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
             yield file
+            if old is not None:
+                _copy_permissions(old, file.fileno())
             flush_to_disk(file)
             aside.replace(path)
         except BaseException:
@@ -45,8 +47,17 @@ def open_atomically(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO
     fsync_paths(path.parent)
 
 
-def write_text_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
-    """Replace a file by a text, in UTF-8."""
+def _copy_permissions(old: os.stat_result, descriptor: int) -> None:
+    mode = stat.S_IMODE(old.st_mode)
+    try:
+        os.fchown(descriptor, -1, old.st_gid)
+    except PermissionError:  # its group's permissions are not for another group
+        mode &= ~stat.S_IRWXG
+    os.fchmod(descriptor, mode)
+
+
+def write_text_atomically(path: Path, text: str, *, mode: int = PRIVATE_FILE_MODE) -> None:
+    """Replace a file by a text, in UTF-8, as `open_atomically` does."""
     with open_atomically(path, mode=mode) as file:
         file.write(text.encode())
 

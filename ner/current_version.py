@@ -9,7 +9,7 @@ from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tagalong.ner.atomic_io import remove_unfinished_writes, write_text_atomically
+from tagalong.ner.atomic_io import UMASK_MODE, remove_unfinished_writes, write_text_atomically
 from tagalong.ner.errors import VersionInvalid
 
 CURRENT_FILE_NAME = "current"
@@ -67,4 +67,4 @@ def write_current_version(tier_folder: Path, current: CurrentVersion) -> None:
     """Write the file ``current`` in the folder of a tier, whose lock the caller holds."""
     path = tier_folder / CURRENT_FILE_NAME
     remove_unfinished_writes(path)
-    write_text_atomically(path, json.dumps(asdict(current), indent=2) + "\n")
+    write_text_atomically(path, json.dumps(asdict(current), indent=2) + "\n", mode=UMASK_MODE)

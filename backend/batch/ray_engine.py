@@ -7,9 +7,11 @@ does not have: a queue of chunks that the driver reads.
 import os
 import pickle
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -50,18 +52,19 @@ def open_ray_engine(
     """
     if address is not None:
         _check_cluster_reachable(address)
-    # Other machines must not reach a cluster that we start.
-    where = (
-        {"address": address}
-        if address
-        else {"address": "local", "_node_ip_address": LOOPBACK_ADDRESS}
-    )
-    ray.init(**where, log_to_driver=False, include_dashboard=False)
-    try:
-        size, needs = plan_workers(ray.nodes())
-        yield lambda chunks: _predict_chunks(chunks, load, size, needs)
-    finally:
-        ray.shutdown()
+    # Ray opens its folders to everybody, and may keep texts there. The names of its sockets may not
+    # be long, as below macOS's own folder.
+    root = "/tmp" if sys.platform == "darwin" else None  # noqa: S108
+    with TemporaryDirectory(prefix="ray-", dir=root, ignore_cleanup_errors=True) as private:
+        # Other machines must not reach a cluster that we start.
+        own = {"_node_ip_address": LOOPBACK_ADDRESS, "_temp_dir": f"{private}/ray"}
+        where = {"address": address} if address else {"address": "local", **own}
+        ray.init(**where, log_to_driver=False, include_dashboard=False)
+        try:
+            size, needs = plan_workers(ray.nodes())
+            yield lambda chunks: _predict_chunks(chunks, load, size, needs)
+        finally:
+            ray.shutdown()
 
 
 def _check_cluster_reachable(address: str) -> None:

@@ -16,7 +16,7 @@ from tagalong.backend.demo.supervised_process import (
     port_taken_error,
 )
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
-from tagalong.ner.atomic_io import write_text_atomically
+from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE, write_text_atomically
 from tagalong.ner.errors import LabelStudioError
 
 START_TIMEOUT_SECONDS = 300.0  # the first start creates a database, minutes on a slow disk
@@ -104,11 +104,11 @@ def start_label_studio(
 
 def read_or_create_account(data: Path) -> Account:
     """Read the account from the data folder, or create it the first time."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
     path = data / ACCOUNT_FILE
     if not path.exists():
         account = Account(ACCOUNT_EMAIL, secrets.token_urlsafe(9), secrets.token_hex(20))
-        write_text_atomically(path, json.dumps(asdict(account)), mode=0o600)
+        write_text_atomically(path, json.dumps(asdict(account)))
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return Account(str(fields["email"]), str(fields["password"]), str(fields["token"]))

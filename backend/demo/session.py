@@ -19,6 +19,7 @@ from tagalong.backend.demo.supervised_process import (
     port_taken_error,
 )
 from tagalong.backend.storage.locks import try_lock
+from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE
 from tagalong.ner.errors import LabelStudioError
 
 LABEL_STUDIO_PORT = 8080  # the default of Label Studio
@@ -71,6 +72,7 @@ def open_demo(
     installed or started, or a port is taken.
     """
     home = options.home.absolute()
+    home.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
     with ExitStack() as stack:
         if not stack.enter_context(try_lock(home / ".lock")):
             message = f"a demo runs in {home} already: end it, or give another --home"

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from tagalong.backend.demo import supervise
+from tagalong.ner.atomic_io import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE
 from tagalong.ner.errors import LabelStudioError
 
 LOOPBACK_ADDRESS = "127.0.0.1"
@@ -24,7 +25,7 @@ GROUP_EXIT_TIMEOUT_SECONDS = 2.0  # until killed processes are gone
 class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
     """A command that ends on `stop`, and also when this process is killed.
 
-    Its whole environment is given, nothing is inherited. Only its owner can read its log.
+    Its whole environment is given, nothing is inherited. Only its owner can read its new files.
     """
 
     def __init__(
@@ -32,8 +33,8 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
     ) -> None:
         self.name = name
         self.log_path = log_path
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        log_path.parent.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+        log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE_MODE)
         try:
             self._process = subprocess.Popen(  # noqa: S603 (the caller's own command)
                 [sys.executable, "-I", supervise.__file__, *command],
@@ -43,6 +44,7 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
                 env=dict(environment),
                 cwd=log_path.parent,
                 start_new_session=True,
+                umask=0o077,
             )
         finally:
             os.close(log)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tagalong.ner.atomic_io import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE
+
 log = logging.getLogger(__name__)
 
 
@@ -15,7 +17,7 @@ def start_logged(
 ) -> "subprocess.Popen[bytes]":
     """Start a command in our environment and a bit more; its output is appended to a log.
 
-    Only its owner can read the log. If it cannot be written, the output is lost. Raises `OSError`
+    Only its owner can read a new log. If it cannot be written, the output is lost. Raises `OSError`
     if no process can be started.
     """
     with _open_log(log_path) as output:
@@ -31,9 +33,8 @@ def start_logged(
 
 def _open_log(path: Path) -> IO[bytes]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # it may quote annotations
-        path.chmod(0o600)
+        path.parent.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+        path.touch(PRIVATE_FILE_MODE)  # it may quote annotations
         return path.open("ab")
     except OSError as error:  # a full or read-only disk must not prevent the work
         log.warning("%s cannot be written (%s)", path, error.strerror)

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from tagalong.ner.atomic_io import flush_to_disk, open_atomically
+from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE, flush_to_disk, open_atomically
 from tagalong.ner.errors import OutputError
 
 
 def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) -> None:
     """Write files from the parts of their texts, so that all of them appear whole, or none.
 
-    Folders above a file are made, and files that exist are replaced only with `overwrite`.
+    They and a new folder are for their owner alone; a replaced file keeps its permissions. Files
+    that exist are replaced only with `overwrite`.
+
     Raises `OutputError` if a file exists already, or cannot be written.
     """
     for path in files:
@@ -21,7 +23,7 @@ def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) ->
     with ExitStack() as stack:  # no file takes its place before all are on the disk
         for path, parts in files.items():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
                 file = stack.enter_context(open_atomically(path))
                 file.writelines(part.encode() for part in parts)
                 flush_to_disk(file)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tagalong.ner.atomic_io import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE
 from tagalong.ner.errors import StateFileError
 
 # Label Studio gives a webhook one second, and other writers need milliseconds.
@@ -34,7 +35,7 @@ class DatabaseSchema:
 
 
 class Database:
-    """An SQLite file; it and its folder are made where they are missing.
+    """An SQLite file; it and its folder are made where missing, for their owner alone.
 
     A shared file is opened again after an error, and after it was replaced. An exclusive one stays
     open until `close`, so that no other process can change it in between. `consequence` says in
@@ -174,8 +175,8 @@ class Database:
         if not self._is_exclusive and not is_same_file:
             self.close()
         if self._connection is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)  # it may hold what only its owner should read
+            self.path.parent.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+            self.path.touch(PRIVATE_FILE_MODE)  # SQLite gives its other files the same permissions
             self._connection = self._connect()
             self._inode = self.path.stat().st_ino
         return self._connection

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.ner.atomic_io import (
+    UMASK_MODE,
     fsync_paths,
     make_folder,
     move_into_place,
@@ -93,23 +94,55 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_existing_file_keeps_permissions_and_new_file_gets_default(tmp_path: Path) -> None:
-    path, usual = tmp_path / "current", tmp_path / "usual"
-    usual.write_text("")
-    write_text_atomically(path, "1")
-    assert mode_of(path) == mode_of(usual)
-    path.chmod(0o640)
-    write_text_atomically(path, "2")
-    assert mode_of(path) == 0o640
+def test_new_file_is_private_from_creation_unless_told(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with open_atomically(tmp_path / "texts") as file:
+            assert [mode_of(aside) for aside in tmp_path.iterdir()] == [0o600]
+            file.write(b"new")
+        write_text_atomically(tmp_path / "current", "1", mode=UMASK_MODE)
+    finally:
+        os.umask(before)
+    assert [mode_of(tmp_path / name) for name in ("texts", "current")] == [0o600, 0o644]
 
 
-def test_private_file_is_private_from_creation(tmp_path: Path) -> None:
-    path = tmp_path / "current"
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_replaced_file_keeps_permissions_and_is_private_until_then(
+    tmp_path: Path, mode: int
+) -> None:
+    path = tmp_path / "texts"
     path.write_text("old")
-    with open_atomically(path, mode=0o600) as file:
+    path.chmod(mode)
+    with open_atomically(path) as file:
         assert [mode_of(other) for other in tmp_path.iterdir() if other != path] == [0o600]
         file.write(b"new")
-    assert mode_of(path) == 0o600
+    assert mode_of(path) == mode
+
+
+def test_replaced_file_keeps_its_group_or_loses_the_group_permissions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, groups = tmp_path / "texts", []
+    path.write_text("old")
+    path.chmod(0o664)
+    monkeypatch.setattr(os, "fchown", lambda _, owner, group: groups.append((owner, group)))
+    write_text_atomically(path, "new")
+    assert (groups, mode_of(path)) == ([(-1, path.stat().st_gid)], 0o664)
+
+    def refuse_group(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "not a member")
+
+    monkeypatch.setattr(os, "fchown", refuse_group)
+    write_text_atomically(path, "newer")
+    assert (path.read_text(), mode_of(path)) == ("newer", 0o604)
+
+
+def test_leftover_of_the_same_process_id_gives_no_permissions(tmp_path: Path) -> None:
+    left, other = tmp_path / f".texts.{os.getpid()}.new", tmp_path / "other"
+    other.write_text("of somebody else")
+    left.symlink_to(other)
+    write_text_atomically(tmp_path / "texts", "new")
+    assert (other.read_text(), mode_of(tmp_path / "texts")) == ("of somebody else", 0o600)
 
 
 def test_folder_is_synced_before_rename(tmp_path: Path, disk: DiskRecorder) -> None:

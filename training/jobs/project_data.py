@@ -15,7 +15,7 @@ from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.models.tagger import DocumentTagger
-from tagalong.ner.atomic_io import open_atomically, translate_os_errors
+from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE, open_atomically, translate_os_errors
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.training.corpus import Corpus, read_corpus
@@ -62,8 +62,8 @@ def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
     """
     count = 0
     with translate_os_errors(f"keep the annotations in {path.parent}"):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open_atomically(path, mode=0o600) as file:  # texts may be of patients
+        path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
+        with open_atomically(path) as file:
             file.write(b"[")
             for count, task in enumerate(tasks, start=1):
                 file.write(b"\n" if count == 1 else b",\n")

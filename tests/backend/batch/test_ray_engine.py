@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -94,6 +95,17 @@ def test_batch_equals_local_batch(two_nodes: str, tmp_path: Path) -> None:
         )
         assert result == [(entry.key, entry.payload) for entry in journal.iterate_entries()]
     assert len(result) == len(DOCUMENTS)
+
+
+def test_own_cluster_keeps_texts_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = dict[str, Any]()
+    monkeypatch.setattr("ray.init", lambda **options: given.update(options))
+    monkeypatch.setattr("ray.nodes", lambda: nodes({"CPU": 1}))
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with open_ray_engine(lexicon):
+        folder = Path(given["_temp_dir"]).parent  # Ray opens its own folder to everybody
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "somewhere", "ray://:x", "127.0.0.1:99999"])

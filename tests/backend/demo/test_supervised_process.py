@@ -142,9 +142,14 @@ def test_startup_timeout_is_reported(script: Script, tmp_path: Path) -> None:
     assert raised.value.kind == "start"
 
 
-def test_log_file_is_private(script: Script, tmp_path: Path) -> None:
-    with supervised(script("true"), tmp_path):
-        assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+def test_new_files_are_private(script: Script, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with supervised(script("touch made"), tmp_path) as process:
+            assert wait_until(lambda: not process.is_running())
+    finally:
+        os.umask(before)
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("log", "made")} == {0o600}
 
 
 def test_no_file_descriptors_are_inherited(
