@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
             found = shutil.which(real)
             assert found is not None
             (commands_at / real).symlink_to(found)
-        usual = {"sudo": '"$@"', "python3": "", "chromium": ""}
+        usual = {"sudo": '"$@"', "python3": "", "chromium": "", "nginx": ""}
         for name, body in (usual | commands).items():
             if body is None:
                 continue
@@ -62,6 +62,10 @@ def test_only_missing_packages_are_installed(run) -> None:
 def test_browser_is_installed_with_fonts(run) -> None:
     browser = install("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
     assert run(make=TELL, apt_get=TELL, chromium=None) == (0, [UPDATE, browser, MAKE])
+
+
+def test_proxy_is_installed(run) -> None:
+    assert run(make=TELL, apt_get=TELL, nginx=None) == (0, [UPDATE, install("nginx-light"), MAKE])
 
 
 def test_make_runs_without_apt_get(run) -> None:

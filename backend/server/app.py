@@ -10,6 +10,7 @@ from flask import Flask, Response, jsonify, request
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.tier_specs import TIER_SPECS
@@ -49,6 +50,8 @@ def create_app(
         name = prefix.strip("/") or "unnamed"
         app.register_blueprint(create_tier_routes(service, tier), url_prefix=prefix, name=name)
     add_request_hooks(app, service)
+    # Any client may send these headers: they only change the URLs in its own answers.
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1, x_prefix=1)  # type: ignore[method-assign]
     app.register_error_handler(TagalongError, _handle_tagalong_error)
     app.register_error_handler(HTTPException, _handle_http_error)
     app.register_error_handler(Exception, _handle_unexpected_error)

@@ -37,7 +37,7 @@ def check_webhook_auth(settings: Settings, guess_limiter: GuessLimiter) -> None:
     sent = request.headers.get(WEBHOOK_SECRET_HEADER, "").encode("utf-8", "surrogateescape")
     if secret is not None and sent:
         is_right = hmac.compare_digest(sent, secret.encode("utf-8", "surrogateescape"))
-        if guess_limiter.check(request.remote_addr or "", sent, is_right=is_right):
+        if _check_guess(guess_limiter, sent, is_right=is_right):
             return
     if credentials is not None and _has_credentials(credentials, guess_limiter):
         return
@@ -65,4 +65,11 @@ def _has_credentials(credentials: Credentials, guess_limiter: GuessLimiter) -> b
         for encoding in ENCODINGS
     ]
     is_right = scheme.lower() == "basic" and any(matches)
-    return guess_limiter.check(request.remote_addr or "", sent, is_right=is_right)
+    return _check_guess(guess_limiter, sent, is_right=is_right)
+
+
+def _check_guess(guess_limiter: GuessLimiter, guess: bytes, *, is_right: bool) -> bool:
+    # A proxy appends the address of its client to those that the client sends.
+    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    address = request.remote_addr or ""
+    return guess_limiter.check(address, guess, is_right=is_right, forwarded=forwarded)

@@ -16,6 +16,7 @@ from tagalong.backend.server.prediction.request import RequestError
 
 MAX_WRONG_GUESSES = 10  # of one client address at once
 SECONDS_PER_GUESS = 6.0  # afterwards: ten in a minute
+FORWARDED_WEIGHT = 0.1  # of a guess through a proxy: ten clients may guess at once
 MAX_ADDRESSES = 1_000  # the least recently seen is forgotten
 IPV6_PREFIX = 64  # a client can use all addresses of such a network
 
@@ -36,33 +37,44 @@ class GuessLimiter:
     answered. Passwords and secrets that were right before are let through: otherwise a guesser
     behind the same proxy could lock Label Studio out. A wrong one counts once, however often a
     wrong setting sends it. No thread waits.
+
+    A client can forge the address that a proxy forwards. So all guesses through one connection
+    address are counted too, each as a share.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
         self._key = os.urandom(16)
-        self._guesses: OrderedDict[str, _Guesses] = OrderedDict()  # by address
-        self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._guesses: OrderedDict[str, _Guesses] = OrderedDict()  # by client, or connection
+        self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()  # by client
 
-    def check(self, address: str, guess: bytes, *, is_right: bool) -> bool:
+    def check(self, address: str, guess: bytes, *, is_right: bool, forwarded: str = "") -> bool:
         """Record a guess and return `is_right`.
+
+        Args:
+            address: Address of the connection.
+            guess: The password or secret.
+            is_right: Whether it is right.
+            forwarded: Address of the client that a proxy sent, if it sent one.
 
         Raises:
             RequestError: If the address has to wait, whether or not the guess is right.
         """
-        address = _network(address)
+        connection = _network(address) or address  # that of a unix socket is empty
+        client = f"{connection} {_network(forwarded)}".strip()
         digest = hashlib.blake2b(guess, key=self._key, digest_size=16).digest()
         with self._lock:
-            if is_right and (address, digest) in self._accepted:
-                self._accepted.move_to_end((address, digest))
+            if is_right and (client, digest) in self._accepted:
+                self._accepted.move_to_end((client, digest))
                 return True
             now = self._clock()
-            guesses = self._guesses.get(address, _Guesses(0.0, now))
-            if not is_right and digest in guesses.wrong:
+            if not is_right and digest in self._read(client, now).wrong:
                 return False
-            count = max(0.0, guesses.count - (now - guesses.since) / SECONDS_PER_GUESS)
-            if count > MAX_WRONG_GUESSES - 1:
-                wait = math.ceil((count - (MAX_WRONG_GUESSES - 1)) * SECONDS_PER_GUESS)
+            weights = {connection: FORWARDED_WEIGHT} | {client: 1.0}  # often the same
+            counts = {key: self._read(key, now).count for key in weights}
+            excess = max(counts.values()) - (MAX_WRONG_GUESSES - 1)
+            if excess > 0:
+                wait = math.ceil(excess * SECONDS_PER_GUESS)
                 raise RequestError(
                     HTTPStatus.TOO_MANY_REQUESTS,
                     "too many wrong passwords or secrets came from this address: try again in "
@@ -71,14 +83,21 @@ class GuessLimiter:
                     retry_after_seconds=wait,
                 )
             if is_right:
-                self._accepted[address, digest] = None
+                self._accepted[client, digest] = None
                 _trim(self._accepted)
-            else:
-                wrong = (*guesses.wrong, digest)[-MAX_WRONG_GUESSES:]
-                self._guesses[address] = _Guesses(count + 1, now, wrong)
-                self._guesses.move_to_end(address)
-                _trim(self._guesses)
-            return is_right
+                return True
+            for key, weight in weights.items():
+                wrong = (*self._read(key, now).wrong, digest)[-MAX_WRONG_GUESSES:]
+                self._guesses[key] = _Guesses(counts[key] + weight, now, wrong)
+                self._guesses.move_to_end(key)
+            _trim(self._guesses)
+            return False
+
+    def _read(self, key: str, now: float) -> _Guesses:
+        """The guesses that still count."""
+        guesses = self._guesses.get(key, _Guesses(0.0, now))
+        count = max(0.0, guesses.count - (now - guesses.since) / SECONDS_PER_GUESS)
+        return _Guesses(count, now, guesses.wrong)
 
 
 def _trim(entries: OrderedDict[Any, Any]) -> None:
@@ -87,9 +106,10 @@ def _trim(entries: OrderedDict[Any, Any]) -> None:
 
 
 def _network(address: str) -> str:
+    """The network of a client; empty unless it is an IP address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return address  # of a unix socket
+        return ""
     prefix = IPV6_PREFIX if parsed.version == 6 else 32
     return str(ipaddress.ip_network((parsed, prefix), strict=False))

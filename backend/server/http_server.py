@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 HEAD_SECONDS = 10.0  # from the first byte of a request to the end of its headers
-STALL_SECONDS = 30.0  # without a byte: of a body, of an answer, or between two requests
+STALL_SECONDS = 30.0  # without a byte of a body or of an answer
+# Between two requests. Proxies must close first, or send into a closing connection: nginx's and
+# AWS's wait for 60 s.
+IDLE_SECONDS = 75.0
 # A body of one byte now and then would hold its connection for ever.
 MIN_BODY_BYTES_PER_SECOND = 1_000
 MAX_HEAD_BYTES = 32_768
@@ -181,8 +184,9 @@ class Channel(HTTPChannel):
             request = self.request
             if request is None:
                 is_new = self.last_activity == self.creation_time
-                if now - self.last_activity > (HEAD_SECONDS if is_new else STALL_SECONDS):
-                    self.will_close = True
+                is_sending = bool(self.total_outbufs_len)
+                limit = HEAD_SECONDS if is_new else STALL_SECONDS if is_sending else IDLE_SECONDS
+                self.will_close |= now - self.last_activity > limit
                 return
             age, received = now - self._request_started, request.body_bytes_received
             if not request.headers_finished:
@@ -239,9 +243,7 @@ class HTTPServer(TcpWSGIServer):
             outbuf_overflow=UNLIMITED_BYTES,
             outbuf_high_watermark=UNLIMITED_BYTES,  # or a slow reader holds a thread
             log_socket_errors=False,
-            # A proxy on this machine tells whether it was asked by https.
-            trusted_proxy="127.0.0.1",
-            trusted_proxy_headers={"x-forwarded-proto"},
+            clear_untrusted_proxy_headers=False,  # the app decides what to believe
         )
         adjustments.socket_options = [
             *adjustments.socket_options,
