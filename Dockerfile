@@ -33,12 +33,14 @@ FROM python:${PYTHON_VERSION}-slim
 RUN useradd --system --uid 10001 --home-dir /models --shell /usr/sbin/nologin tagalong \
     && install --directory --owner tagalong --mode 0750 /models
 COPY --from=build /opt/tagalong /opt/tagalong
-# Base models from a model hub stay in the volume, in a folder that the model store ignores.
+# Base models from a model hub and compiled models stay in the volume, in folders that the model
+# store ignores.
 ENV PATH=/opt/tagalong/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     TAGALONG_MODELS=/models \
-    HF_HOME=/models/.hub
+    HF_HOME=/models/.hub \
+    XDG_CACHE_HOME=/models/.cache
 WORKDIR /models
 VOLUME /models
 USER 10001

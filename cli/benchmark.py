@@ -208,7 +208,7 @@ def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":
         return runtimes, []
     if not openvino_version():
         return runtimes, [OPENVINO_MISSING_MESSAGE]
-    if find_openvino_model(folder, read_manifest(folder, verify=False)) is None:
+    if find_openvino_model(read_manifest(folder, verify=False)) is None:
         try:
             with error_console.status(f"Compiling {escape(folder.name)}"):
                 compile_version(folder)

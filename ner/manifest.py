@@ -24,7 +24,6 @@ from tagalong.ner.errors import PublishError, VersionInvalid, VersionNotFound
 MANIFEST_SCHEMA_VERSION = 2  # goes up when a field is added, removed or changes its meaning
 FIRST_CALIBRATION_HASH_SCHEMA = 2  # since this format the content hash counts the calibration
 MANIFEST_FILE_NAME = "manifest.json"
-CACHE_FOLDER_NAME = ".cache"  # of files derived from a version, which are no part of it
 # Never a path and never hidden.
 SAFE_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -225,7 +224,7 @@ def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
     found = find_files(folder)
     found.pop(MANIFEST_FILE_NAME, None)
     for name, path in list(found.items()):
-        # Desktops leave hidden files; `CACHE_FOLDER_NAME` is hidden too. Nothing loads them.
+        # Desktops leave hidden files. Nothing loads them.
         if name not in manifest.files and any(part.startswith(".") for part in name.split("/")):
             del found[name]
         elif (reason := forbidden_reason(path)) or name not in manifest.files:
@@ -284,6 +283,12 @@ def _validate_fields(value: object, where: str) -> dict[str, Any]:
         raise _invalid_version(
             f"{where} has unknown fields ({', '.join(unknown)})", "manifest-field-unknown"
         )
+    for name in ("tier", "version"):  # parts of paths
+        if SAFE_NAME_PATTERN.fullmatch(value[name]) is None:
+            raise _invalid_version(
+                f"{where} has {short_repr(value[name])} as {name!r}, not a safe name",
+                "manifest-field-invalid",
+            )
     if not value["labels"] or not all(isinstance(label, str) for label in value["labels"]):
         raise _invalid_version(
             f"{where} has {short_repr(value['labels'])} as 'labels', not names",

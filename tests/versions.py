@@ -71,6 +71,6 @@ def publish(store: ModelStore) -> Callable[..., Manifest]:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder for this test, for compiled models of read-only versions."""
+    """A cache folder for this test, for compiled models."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"

@@ -1,13 +1,14 @@
-"""Keep compiled encoders in their version's folder, or else in a cache, and find usable ones.
+"""Keep compiled encoders in the user's cache, and find usable ones.
 
-A compiled model follows from a version, so it is not published with it. A deleted one is built
-again. Only the release of OpenVINO that compiled the model uses it, on a CPU with the arithmetic of
-its check, if its files are intact.
+A compiled model follows from a version, and its manifest does not seal it. So none is taken from
+the folder of a version, which may come from elsewhere. A deleted one is built again. Only the
+release of OpenVINO that compiled the model uses it, on a CPU with the arithmetic of its check, if
+its files are intact.
 """
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any, Self
 
 from platformdirs import user_cache_path
 
-from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.precision import int8_instruction_set
 from tagalong.backend.models.openvino.library import (
     OpenVINOPrecision,
@@ -28,18 +28,12 @@ from tagalong.backend.storage.locks import (
     remove_folder,
     scratch_folder,
 )
-from tagalong.ner.atomic_io import move_into_place, translate_os_errors
+from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE, move_into_place, translate_os_errors
 from tagalong.ner.errors import OpenVINOError, PublishError
-from tagalong.ner.manifest import (
-    CACHE_FOLDER_NAME,
-    FileRecord,
-    Manifest,
-    hash_file,
-    is_version,
-    manifest_digest,
-)
+from tagalong.ner.manifest import FileRecord, Manifest, hash_file, manifest_digest
 
 RECORD_SCHEMA_VERSION = 4  # goes up when models are compiled in another way, or its keys change
+MAX_CACHED_MODELS = 20  # of any version; one takes as much room as the base model in 8 bits
 RECORD_FILE_NAME, MODEL_FILE_NAME, WEIGHTS_FILE_NAME = "engine.json", "engine.xml", "engine.weights"
 
 
@@ -105,14 +99,14 @@ class CachedOpenVINOModel:
     record: OpenVINORecord
 
 
-def find_openvino_model(folder: Path, manifest: Manifest) -> CachedOpenVINOModel | None:
+def find_openvino_model(manifest: Manifest) -> CachedOpenVINOModel | None:
     """Find the usable compiled model of a version; None where there is none."""
-    for home in _cache_folders(folder, manifest):
-        # A record that cannot be read, whatever is wrong with it, is no record.
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OpenVINOError):
-            record = OpenVINORecord.from_json(json.loads((home / RECORD_FILE_NAME).read_bytes()))
-            if _is_usable(home, record, manifest):
-                return CachedOpenVINOModel(home, record)
+    home = _cache_folder(manifest)
+    # A record that cannot be read, whatever is wrong with it, is no record.
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OpenVINOError):
+        record = OpenVINORecord.from_json(json.loads((home / RECORD_FILE_NAME).read_bytes()))
+        if _is_usable(home, record, manifest):
+            return CachedOpenVINOModel(home, record)
     return None
 
 
@@ -129,31 +123,26 @@ def _is_usable(home: Path, record: OpenVINORecord, manifest: Manifest) -> bool:
 
 
 def cache_openvino_model(
-    folder: Path, manifest: Manifest, source_folder: Path, record: OpenVINORecord
+    manifest: Manifest, source_folder: Path, record: OpenVINORecord
 ) -> CachedOpenVINOModel:
-    """Copy a compiled model to its cache, in place of an earlier one.
+    """Copy a compiled model to the cache, in place of an earlier one of its version.
 
-    Raises `OpenVINOError` where no cache can be written, or the version was removed meanwhile.
+    Deletes the oldest models beyond `MAX_CACHED_MODELS`. Raises `OpenVINOError` where the cache
+    cannot be written.
     """
-    if not is_version(folder):
-        raise OpenVINOError(
-            f"version {manifest.version} was removed while it was compiled for OpenVINO",
-            code="version-removed",
-        )
-    reason: PublishError | None = None
-    for home in _cache_folders(folder, manifest):
-        try:
-            with translate_os_errors(f"write the OpenVINO model to {home}"):
-                _write_to_cache(home, source_folder, record)
-                return CachedOpenVINOModel(home, record)
-        except PublishError as error:
-            reason = error
-    raise OpenVINOError(str(reason).partition(";")[0], code="openvino-cache-unwritable") from reason
+    home = _cache_folder(manifest)
+    try:
+        with translate_os_errors(f"write the OpenVINO model to {home}"):
+            _write_to_cache(home, source_folder, record)
+    except PublishError as error:
+        message = str(error).partition(";")[0]
+        raise OpenVINOError(message, code="openvino-cache-unwritable") from error
+    return CachedOpenVINOModel(home, record)
 
 
 def _write_to_cache(home: Path, source_folder: Path, record: OpenVINORecord) -> None:
     """Write a model in a scratch folder, and move the complete folder into place."""
-    home.parent.mkdir(parents=True, exist_ok=True)
+    home.parent.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
     with scratch_folder(home.parent) as aside:
         for name in record.files:
             shutil.copyfile(source_folder / name, aside / name)
@@ -164,10 +153,11 @@ def _write_to_cache(home: Path, source_folder: Path, record: OpenVINORecord) -> 
             if home.is_dir():
                 remove_folder(home)  # processes that have it open can go on reading it
             move_into_place(aside, home)
+            kept = sorted(home.parent.glob("[!.]*"), key=lambda path: path.stat().st_mtime)
+            for oldest in kept[:-MAX_CACHED_MODELS]:
+                remove_folder(oldest)
 
 
-def _cache_folders(folder: Path, manifest: Manifest) -> Iterator[Path]:
-    """Where the model of a version may be: never in the bundled versions, which are read-only."""
-    if not folder.resolve().is_relative_to(BUNDLED_MODELS_FOLDER):
-        yield folder / CACHE_FOLDER_NAME / "engine"
-    yield user_cache_path("tagalong") / "engines" / manifest.version
+def _cache_folder(manifest: Manifest) -> Path:
+    """Where the compiled model of a version is, if there is one."""
+    return user_cache_path("tagalong") / "engines" / manifest.version

@@ -134,7 +134,7 @@ def compile_version(
                 problem = rejection_reason(check)
             if problem is None:
                 record = replace(record, check=check, notes=tuple(notes))
-                return cache_openvino_model(folder, manifest, Path(made), record)
+                return cache_openvino_model(manifest, Path(made), record)
             notes.append(f"The format {weight_format} is not used: it {problem}.")
     raise OpenVINOError(
         f"{manifest.version} stays with PyTorch. {' '.join(notes).removesuffix('.')}",

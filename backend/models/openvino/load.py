@@ -30,7 +30,7 @@ def load_compiled_encoder(
     device = options.get("device")
     if not options.get("use_openvino") or (device is not None and device.type != "cpu"):
         return None
-    if (cached := find_openvino_model(folder, manifest)) is None:
+    if (cached := find_openvino_model(manifest)) is None:
         return None
     try:
         return load_openvino_encoder(folder, manifest, cached)

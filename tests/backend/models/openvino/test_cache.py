@@ -1,6 +1,7 @@
 """The cache of compiled models: an unusable one is never loaded."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,11 @@ from tagalong.backend.models.openvino.cache import (
     find_openvino_model,
 )
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.errors import OpenVINOError
+from tagalong.ner.errors import OpenVINOError, VersionInvalid
 from tagalong.ner.manifest import Manifest, hash_file, manifest_digest, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
 from tests.errors import raises
+from tests.versions import edit_manifest
 
 Publish = Callable[..., Manifest]
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -48,26 +50,64 @@ def keep(folder: Path, made: Path, note: str = ""):
         notes=(note,),
         files={name: hash_file(made / name) for name in ("engine.xml", "engine.weights")},
     )
-    return cache_openvino_model(folder, manifest, made, record)
+    return cache_openvino_model(manifest, made, record)
 
 
 def found_in(folder: Path):
-    return find_openvino_model(folder, read_manifest(folder))
+    return find_openvino_model(read_manifest(folder))
 
 
-def test_cached_model_is_found_and_not_part_of_the_version(
-    store: ModelStore, publish: Publish, made: Path
+def test_cached_model_is_found_outside_the_version(
+    store: ModelStore, publish: Publish, made: Path, own_cache: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
+    before = sorted(folder.rglob("*"))
     kept = keep(folder, made)
     assert found_in(folder) == kept
-    assert kept.folder.is_relative_to(folder)
-    read_manifest(folder)  # unchanged since it was published
+    assert kept.folder.is_relative_to(own_cache)
+    assert sorted(folder.rglob("*")) == before
     assert OpenVINORecord.from_json(json.loads(json.dumps(kept.record.to_json()))) == kept.record
     other = store.resolve(publish(2).version)
     assert found_in(other) is None
-    shutil.copytree(kept.folder, other / ".cache" / "engine")
+    shutil.copytree(kept.folder, kept.folder.with_name(other.name))
     assert found_in(other) is None  # the model belongs to another version
+
+
+@pytest.mark.parametrize("name", [".cache/engine", ".cache", "../.cache/engine"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_model_that_a_version_brings_is_not_used(
+    store: ModelStore, publish: Publish, made: Path, tmp_path: Path, name: str, is_link: bool
+) -> None:
+    folder = store.resolve(publish(1).version)
+    planted = tmp_path / "planted"
+    keep(folder, made).folder.rename(planted)
+    place = folder / name
+    place.parent.mkdir(exist_ok=True)
+    if is_link:
+        place.symlink_to(planted)
+    else:
+        planted.rename(place)
+    assert found_in(folder) is None
+
+
+def test_version_cannot_name_the_place_of_its_model(
+    store: ModelStore, publish: Publish, own_cache: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    edit_manifest(folder, folder.name, f"../../../models/{folder.name}", reseal=True)
+    with raises(VersionInvalid, "manifest-field-invalid"):
+        found_in(folder)
+
+
+def test_oldest_models_are_deleted(
+    store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MAX_CACHED_MODELS", 3)
+    folders = [store.resolve(publish(number).version) for number in range(5)]
+    for age, folder in enumerate(reversed(folders)):
+        kept = keep(folder, made)
+        os.utime(kept.folder, (1e9 + age, 1e9 + age))
+    assert [found_in(folder) is not None for folder in folders] == [True] * 3 + [False] * 2
 
 
 def test_newer_model_replaces_cached_one(store: ModelStore, publish: Publish, made: Path) -> None:
@@ -80,7 +120,7 @@ def test_newer_model_replaces_cached_one(store: ModelStore, publish: Publish, ma
         *("engine.json", "engine.weights", "engine.xml")
     ]
     left = {path.name for path in newer.folder.parent.iterdir()}
-    assert left == {"engine", ".lock"}
+    assert left == {folder.name, ".lock"}
 
 
 def flip(path: Path) -> None:
@@ -134,9 +174,9 @@ def test_model_checked_in_other_precision_is_not_used(
     folder = store.resolve(publish(1).version)
     kept = keep(folder, made)
     others = {"bf16": "f32", "f32": "bf16"}
-    monkeypatch.setattr(cache, "choose_precision", lambda: others[kept.record.precision])
-    assert found_in(folder) is None
-    monkeypatch.undo()
+    with monkeypatch.context() as changes:
+        changes.setattr(cache, "choose_precision", lambda: others[kept.record.precision])
+        assert found_in(folder) is None
     assert found_in(folder) == kept
     monkeypatch.setattr(cache, "int8_instruction_set", lambda: "of another kind")
     assert found_in(folder) is None
@@ -152,22 +192,10 @@ def test_unsupported_cpu_has_no_model(
         def get_property(self, *_: str) -> object:
             raise RuntimeError("Device with CPU name is not registered")
 
-    monkeypatch.setattr(library.import_openvino(), "Core", Core)
-    assert found_in(folder) is None
-    monkeypatch.undo()
+    with monkeypatch.context() as changes:
+        changes.setattr(library.import_openvino(), "Core", Core)
+        assert found_in(folder) is None
     assert found_in(folder) == kept
-
-
-def test_caching_does_not_recreate_a_removed_version(
-    store: ModelStore, publish: Publish, made: Path
-) -> None:
-    folder = store.resolve(publish(1).version)
-    manifest = read_manifest(folder)
-    record = keep(folder, made).record
-    shutil.rmtree(folder)
-    with raises(OpenVINOError, "version-removed"):
-        cache_openvino_model(folder, manifest, made, record)
-    assert not folder.exists()
 
 
 def test_model_of_other_release_is_not_used(
@@ -190,16 +218,11 @@ def test_bundled_versions_are_not_written_to(own_cache: Path, made: Path) -> Non
     assert sorted(folder.rglob("*")) == before
 
 
-def test_model_of_read_only_version_is_in_user_cache(
+def test_unwritable_cache_is_reported(
     store: ModelStore, publish: Publish, made: Path, own_cache: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
-    (folder / ".cache").write_text("in the way")  # root may write to a read-only folder
-    kept = keep(folder, made)
-    assert kept.folder.is_relative_to(own_cache)
-    assert found_in(folder) == kept
-    shutil.rmtree(own_cache)
-    own_cache.write_text("in the way")
+    own_cache.write_text("in the way")  # root may write to a read-only folder
     with raises(OpenVINOError, "openvino-cache-unwritable"):
         keep(folder, made)
     assert found_in(folder) is None

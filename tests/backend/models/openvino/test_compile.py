@@ -34,6 +34,7 @@ from tests.errors import raises
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 CPU = torch.device("cpu")
 PLANNER = OpenVINORunner.__new__(OpenVINORunner)  # planning needs no model
 DOCUMENTS = [*toy_documents(12), *toy_documents(3, sentences=9), Document("empty", "")]
@@ -81,6 +82,16 @@ def cpu_with_int8(older_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU with int8 and without bf16."""
     for module in (compiling, cache):
         monkeypatch.setattr(module, "int8_instruction_set", lambda: "avx512_vnni")
+
+
+def test_model_that_came_with_a_version_is_not_served(version, older_cpu, tmp_path: Path) -> None:
+    folder = version()
+    kept = compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    assert "OpenVINO" in load_tagger(folder, device=CPU, use_openvino=True).runner.name
+    kept.folder.rename(tmp_path / "planted")
+    (folder / ".cache").mkdir(exist_ok=True)
+    (tmp_path / "planted").rename(folder / ".cache" / "engine")
+    assert "PyTorch" in load_tagger(folder, device=CPU, use_openvino=True).runner.name
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -193,7 +204,7 @@ def test_model_that_disagrees_with_pytorch_is_rejected_in_every_format(
     monkeypatch.setattr(check, "MIN_AGREEMENT", 1.1)
     with raises(OpenVINOError, "openvino-rejected"):
         compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
-    assert find_openvino_model(folder, read_manifest(folder)) is None
+    assert find_openvino_model(read_manifest(folder)) is None
 
 
 def test_agreement_is_measured_on_entities_too(version, older_cpu) -> None:
@@ -255,7 +266,7 @@ def test_version_that_cannot_be_compiled_has_an_error_code(
     folder = version(**changes)
     with raises(OpenVINOError, code):
         compile_version(folder, quantization_documents=DOCUMENTS, check_documents=judged)
-    assert find_openvino_model(folder, read_manifest(folder)) is None
+    assert find_openvino_model(read_manifest(folder)) is None
 
 
 def test_unconvertible_architecture_stays_with_pytorch(version, monkeypatch) -> None:

@@ -28,9 +28,18 @@ from tagalong.ner.model_registry import ModelRegistry
 from tests.backend.models.openvino.test_compile import publish, scores_of
 from tests.toy_corpus import toy_documents
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("shared_cache")
 CPUS = 3
 DOCUMENTS = [*toy_documents(40), Document("empty", ""), *toy_documents(9, sentences=12)]
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder for the compiled model of all tests here."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -185,14 +194,20 @@ def overwritten(path: Path) -> None:
     ],
 )
 def test_streams_use_the_loaded_model_after_files_change(
-    folder, cpus, tmp_path, happens: Callable[[Path], None]
+    folder,
+    cpus,
+    tmp_path,
+    shared_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    happens: Callable[[Path], None],
 ) -> None:
     cpus(CPUS)
-    copy = tmp_path / folder.name
-    shutil.copytree(folder, copy)
-    tagger, compiled = compiled_tagger(copy)
+    shutil.copytree(shared_cache, tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tagger, compiled = compiled_tagger(folder)
     alone = scores_of(tagger, DOCUMENTS)
-    happens(copy / ".cache" / "engine" / "engine.weights")
+    [weights] = (tmp_path / "cache").rglob("engine.weights")
+    happens(weights)
     for ours, theirs in zip(alone, scores_of(tagger, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
     compiled.add_streams()

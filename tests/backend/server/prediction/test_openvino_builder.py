@@ -72,7 +72,7 @@ def test_pytorch_serves_until_the_version_is_compiled(tiny_base, tmp_path: Path)
         answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
         assert answers == [folder.name, folder.name]
         assert regions(second.json) == [found_by(folder)]
-    assert find_openvino_model(folder, read_manifest(folder)) is not None
+    assert find_openvino_model(read_manifest(folder)) is not None
     with serve_app(settings, load=None) as client:  # the next server uses it at once
         assert runtime(client).startswith("OpenVINO")
 
@@ -141,11 +141,11 @@ def test_build_works_without_log_file(tiny_base, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("own_cache")
 def test_deleted_model_is_built_again(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("biomedbert"), ModelStore(tmp_path / "models"))
-    compile_version(folder)
-    shutil.move(folder / ".cache", tmp_path / "compiled")
+    kept = compile_version(folder).folder
+    shutil.move(kept, tmp_path / "compiled")
     # The builder runs any command; copying the compiled model takes no time.
-    program = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2] + '/.cache')"
-    command = (sys.executable, "-c", program, str(tmp_path / "compiled"))
+    program = "import shutil, sys; shutil.copytree(*sys.argv[1:3])"
+    command = (sys.executable, "-c", program, str(tmp_path / "compiled"), str(kept))
     builder = OpenVINOBuilder(command, tmp_path / "openvino.log")
 
     def improved() -> DocumentTagger:
@@ -156,7 +156,7 @@ def test_deleted_model_is_built_again(tiny_base, tmp_path: Path) -> None:
 
     for _ in range(2):
         assert isinstance(improved().runner, OpenVINORunner)  # type: ignore[attr-defined]
-        shutil.rmtree(folder / ".cache")  # such as before a rollback to the version
+        shutil.rmtree(kept)  # such as before a rollback to the version
         assert not isinstance(builder.load(folder).runner, OpenVINORunner)  # type: ignore[attr-defined]
     builder.close()
 
