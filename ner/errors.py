@@ -5,9 +5,13 @@ same when the wording changes, so that callers and tests can rely on it.
 """
 
 import copyreg
+import errno
 import re
+import traceback
+from pathlib import PurePath
 from typing import Any, Literal
 
+MAX_PLACES = 20  # of an exception in the log
 WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -130,3 +134,25 @@ class CurrentVersionChangedError(RegistryError):
     """The current version is not the one that a promotion was decided against."""
 
     code = "current-version-changed"
+
+
+def find_fault_kind(error: BaseException) -> str:
+    """The code of an exception, or else its class: a message may quote a text or a secret."""
+    match error:
+        case TagalongError():
+            return error.code
+        case OSError(errno=int(number)) if number in errno.errorcode:
+            return errno.errorcode[number]
+    return getattr(error, "sqlite_errorname", type(error).__name__)
+
+
+def describe_fault(error: BaseException) -> str:
+    """The kind of an exception and the lines that it passed, on one line; quotes no values."""
+    frames = [*traceback.walk_tb(error.__traceback__)][-MAX_PLACES:]
+    places = [describe_place(frame.f_code.co_filename, line) for frame, line in frames]
+    return " ".join([find_fault_kind(error), *(["at", *places] if places else [])])
+
+
+def describe_place(path: str, line: int) -> str:
+    """A line of a file, such as ``server/app.py:12``."""
+    return f"{'/'.join(PurePath(path).parts[-2:])}:{line}"

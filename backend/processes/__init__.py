@@ -34,7 +34,7 @@ def start_logged(
 def _open_log(path: Path) -> IO[bytes]:
     try:
         path.parent.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
-        path.touch(PRIVATE_FILE_MODE)  # it may quote annotations
+        path.touch(PRIVATE_FILE_MODE)  # it names files and projects
         return path.open("ab")
     except OSError as error:  # a full or read-only disk must not prevent the work
         log.warning("%s cannot be written (%s)", path, error.strerror)

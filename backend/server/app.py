@@ -1,15 +1,15 @@
 """The Flask app: its routes, and one sentence with a code for every error."""
 
 import logging
-import traceback
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
+from types import TracebackType
 
 from flask import Flask, Response, jsonify, request
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tagalong.backend.models.tagger import DocumentTagger
@@ -19,12 +19,23 @@ from tagalong.backend.server.prediction.request import RequestError
 from tagalong.backend.server.routes import add_request_hooks, create_tier_routes
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
-from tagalong.ner.errors import InputError, TagalongError
+from tagalong.ner.errors import InputError, TagalongError, describe_fault
 from tagalong.ner.tiers import DEFAULT_TIER
 
 RETRY_AFTER_SECONDS = 2  # sent with status 503
 
 log = logging.getLogger(__name__)
+
+
+class App(Flask):
+    """Flask with a log that quotes no request and no exception."""
+
+    def log_exception(
+        self, exc_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None]
+    ) -> None:
+        """Log the kind and place of an unexpected exception."""
+        if exc_info[1] is not None:
+            log.error("%s: %s", describe_route(), describe_fault(exc_info[1]))
 
 
 def create_app(
@@ -36,7 +47,9 @@ def create_app(
     None for each tier's own loader.
     """
     service = Service(settings, load=load)
-    app = Flask(__name__)
+    app = App(__name__)
+    app.logger = log  # Flask would add a handler
+    app.config["PROPAGATE_EXCEPTIONS"] = False  # whatever FLASK_DEBUG says
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["tagalong"] = service
 
@@ -54,7 +67,7 @@ def create_app(
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1, x_prefix=1)  # type: ignore[method-assign]
     app.register_error_handler(TagalongError, _handle_tagalong_error)
     app.register_error_handler(HTTPException, _handle_http_error)
-    app.register_error_handler(Exception, _handle_unexpected_error)
+    app.register_error_handler(InternalServerError, _handle_unexpected_error)
     service.start()
     return app
 
@@ -98,9 +111,11 @@ def _handle_http_error(error: HTTPException) -> Response:
     return _error_response(status, error.description or error.name, code)
 
 
-def _handle_unexpected_error(error: Exception) -> Response:
-    # Log the place, never the message: that may quote a patient's record.
-    where = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s in %s:\n%s", type(error).__name__, request.path, where)
+def describe_route() -> str:
+    """Method and route of the current request, whose own words may be anything."""
+    return f"{request.method} {request.url_rule}" if request.url_rule else "- unknown"
+
+
+def _handle_unexpected_error(_: InternalServerError) -> Response:
     message = "the server failed: its log shows where"
     return _error_response(HTTPStatus.INTERNAL_SERVER_ERROR, message, "internal-error")

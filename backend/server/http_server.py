@@ -5,7 +5,6 @@ connection, but no thread.
 """
 
 import json
-import logging
 import signal
 import socket
 import time
@@ -296,18 +295,6 @@ class HTTPServer(TcpWSGIServer):
         channels = [*self.active_channels.values()]
         is_late = time.monotonic() > self._stop_deadline
         return is_late or not any(channel.is_busy for channel in channels)
-
-
-def limit_log(logger: logging.Logger) -> None:
-    """Make waitress log kinds of faults only: its messages quote requests and exceptions."""
-
-    def keep_kind(record: logging.LogRecord) -> bool:
-        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else "a fault"
-        record.msg = f"{kind} in the HTTP server, in {record.funcName}"
-        record.args, record.exc_info, record.exc_text = None, None, None
-        return record.levelno >= logging.ERROR
-
-    logger.addFilter(keep_kind)
 
 
 def listen(host: str, port: int) -> socket.socket:

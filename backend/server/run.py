@@ -10,12 +10,12 @@ import socket
 import sys
 import time
 from functools import partial
-from urllib.parse import quote
 
-from flask import Response, g, request
+from flask import Response, g
 
-from tagalong.backend.server.app import create_app
-from tagalong.backend.server.http_server import HTTPServer, limit_log, listen
+from tagalong.backend.processes.log import limit_log
+from tagalong.backend.server.app import create_app, describe_route
+from tagalong.backend.server.http_server import HTTPServer, listen
 from tagalong.backend.server.request_checks import find_body_limit
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
@@ -50,14 +50,16 @@ def check_listen_address(host: str, port: int) -> None:
 def serve(settings: Settings, *, host: str, port: int, access_log: bool = False) -> None:
     """Serve until a signal stops the process.
 
-    The access log has method, path, status, size and time of every request.
+    The access log has method, route, status, size and time of every request. The log of the whole
+    process is limited, so that it quotes no text and no secret.
     """
+    limit_log()
+    logging.getLogger("waitress").setLevel(logging.ERROR)
     listening = listen(host, port)
     app = create_app(settings)
     service: Service = app.extensions["tagalong"]
     if access_log:
         app.after_request(_log_access)
-    limit_log(logging.getLogger("waitress"))
     threads = settings.limits.max_concurrent_requests + EXTRA_THREADS
     try:
         HTTPServer(
@@ -72,10 +74,9 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
 
 
 def _log_access(response: Response) -> Response:
-    # Quoted, because a path may hold line breaks and escapes; no query, no address, no user.
     milliseconds = (time.perf_counter() - g.started) * 1_000
     size = response.calculate_content_length()
-    line = f"{request.method} {quote(request.path)} {response.status_code} {size} bytes"
+    line = f"{describe_route()} {response.status_code} {size} bytes"
     sys.stdout.write(f"{line} {milliseconds:.0f} ms\n")
     sys.stdout.flush()
     return response

@@ -5,7 +5,6 @@ process, but a power cut may take the last ones. Label Studio waits for the answ
 an annotator waits for Label Studio, and the annotations themselves are safe there.
 """
 
-import errno
 import logging
 import sqlite3
 import tempfile
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagalong.ner.atomic_io import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE
-from tagalong.ner.errors import StateFileError
+from tagalong.ner.errors import StateFileError, find_fault_kind
 
 # Label Studio gives a webhook one second, and other writers need milliseconds.
 BUSY_TIMEOUT_SECONDS = 0.4
@@ -145,16 +144,7 @@ class Database:
         """Log the kind of a new fault, without the text, which may quote paths and content."""
         if self.error is not None or self._is_exclusive:  # the command of a batch prints its own
             return
-        match error:
-            case sqlite3.Error():
-                fault = getattr(error, "sqlite_errorname", type(error).__name__)
-            case OSError(errno=int(number)):
-                fault = errno.errorcode.get(number, str(number))
-            case StateFileError():
-                fault = error.code
-            case _:
-                fault = type(error).__name__
-        log.warning("%s cannot be used: %s", self.path.name, fault)
+        log.warning("%s cannot be used: %s", self.path.name, find_fault_kind(error))
 
     def _make_error(self, error: Exception) -> StateFileError:
         if self._is_exclusive and "locked" in str(error):

@@ -15,7 +15,7 @@ from tagalong.backend.server.monitoring.snapshot import LoadFailure, TierState
 from tagalong.backend.server.monitoring.telemetry import Telemetry, truncate_text
 from tagalong.backend.server.prediction.scheduler import RequestScheduler
 from tagalong.ner.current_version import read_current_version
-from tagalong.ner.errors import TagalongError, VersionNotFound
+from tagalong.ner.errors import TagalongError, VersionNotFound, describe_fault
 from tagalong.ner.manifest import check_sizes, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
 
@@ -188,7 +188,8 @@ class ModelHolder:
             self._record_failure(folder.name, str(error))
             return False
         except Exception as error:  # noqa: BLE001 - from a library: keep serving the old version
-            self._record_failure(folder.name, f"it did not load ({type(error).__name__}: {error})")
+            reason = f"it did not load ({type(error).__name__}: {error})"
+            self._record_failure(folder.name, reason, logged_reason=describe_fault(error))
             return False
         self._retry_at.pop(folder.name, None)
         state = TierState(
@@ -201,7 +202,9 @@ class ModelHolder:
         self._serve(tagger, state)
         return True
 
-    def _record_failure(self, version: str, reason: str) -> None:
+    def _record_failure(
+        self, version: str, reason: str, *, logged_reason: str | None = None
+    ) -> None:
         """Remember why a version does not load; report each reason once."""
         self._retry_at[version] = time.monotonic() + LOAD_RETRY_SECONDS
         failure = LoadFailure(
@@ -210,7 +213,9 @@ class ModelHolder:
         failures = self.state.load_failures
         if all((one.version, one.reason) != (version, failure.reason) for one in failures):
             failures = (failure, *self._failures_except({version}))
-            log.warning("%s: version %s does not load: %s", self.name, version, reason)
+            log.warning(
+                "%s: version %s does not load: %s", self.name, version, logged_reason or reason
+            )
         self._set_state(replace(self.state, loading_version=None, load_failures=failures))
 
     def _unavailable_error(self) -> TagalongError:

@@ -1,7 +1,6 @@
 """The HTTP server over real sockets: slow, malformed and vanished clients."""
 
 import json
-import logging
 import select
 import socket
 import threading
@@ -14,7 +13,6 @@ import pytest
 from flask import Flask, request
 
 from tagalong.backend.server import http_server
-from tagalong.backend.server.http_server import limit_log
 from tests.backend.server.wsgi_server import serve_wsgi
 from tests.errors import assert_wording
 
@@ -168,16 +166,6 @@ def test_clients_that_have_gone_are_noticed() -> None:
         assert started.wait(30)
         connection.close()
         assert noticed.wait(30)
-
-
-def test_log_has_the_kind_of_a_fault_only(caplog: pytest.LogCaptureFixture) -> None:
-    logger = logging.getLogger("test_http_server")
-    limit_log(logger)
-    logger.error("Exception while serving %s", SECRET, exc_info=ValueError(SECRET))
-    logger.warning("Task queue depth of %s", SECRET)
-    assert SECRET not in caplog.text
-    assert "ValueError" in caplog.text
-    assert len(caplog.records) == 1
 
 
 def test_bodies_of_all_connections_are_limited() -> None:
