@@ -1,6 +1,7 @@
 """``python -m tagalong.training.jobs``: run one queued retraining job, as the server does."""
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -9,17 +10,27 @@ from typing import get_args
 from transformers.utils.logging import set_verbosity_error
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.processes.log import limit_log
 from tagalong.backend.retraining.job import JobState, PromotionPolicy
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.errors import TagalongError
+from tagalong.ner.errors import TagalongError, describe_fault
 from tagalong.training.jobs.job_requests import RetrainOptions
-from tagalong.training.jobs.retrain import NICENESS, describe_job, run_job
+from tagalong.training.jobs.retrain import NICENESS, run_job
 from tagalong.training.recipes.schedule import TrainingProgress
+
+log = logging.getLogger("tagalong.training")
 
 
 def main() -> int:
-    """Run the job that the arguments name; returns the exit status."""
+    """Run the job that the arguments name; returns the exit status.
+
+    The log names states, scores and kinds of faults. Reasons and notes may be Label Studio's words,
+    so only the status page has them.
+    """
+    limit_log()
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
     parser = argparse.ArgumentParser(prog="python -m tagalong.training.jobs", description=__doc__)
     parser.add_argument("--models", type=Path, required=True, help="Folder of model versions.")
     parser.add_argument("--run", type=int, required=True, help="Id of the job.")
@@ -41,22 +52,19 @@ def main() -> int:
     try:
         job = run_job(JobStore(store.root), arguments.run, store, options, on_progress=_print_epoch)
     except TagalongError as error:
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 (the log of the server)
+        log.error("the training cannot run: %s", describe_fault(error))  # noqa: TRY400
         return 1
     except KeyboardInterrupt:
         return 130
-    for line in (*(job.result.notes if job.result else ()), describe_job(job)):
-        print(line, file=sys.stderr)  # noqa: T201 (the log of the server)
+    version = job.result.version if job.result else ""
+    log.info("training %d of project %d: %s %s", job.id, job.project, job.state, version)
     return 0 if job.state in (JobState.PROMOTED, JobState.REJECTED) else 1
 
 
 def _print_epoch(progress: TrainingProgress) -> None:
     if len(progress.dev_scores) == progress.epoch:  # evaluated just now
-        print(  # noqa: T201 (the log of the server)
-            f"Epoch {progress.epoch} of {progress.epochs}: loss {progress.loss:.4f}, "
-            f"dev F1 {progress.dev_scores[-1]:.4f}",
-            file=sys.stderr,
-        )
+        scores = progress.epoch, progress.epochs, progress.loss, progress.dev_scores[-1]
+        log.info("epoch %d of %d: loss %.4f, dev F1 %.4f", *scores)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from tagalong.ner.errors import (
     LabelStudioError,
     StateFileError,
     TagalongError,
+    describe_fault,
 )
 from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.retrain_project import Retraining, train_and_evaluate
@@ -85,6 +86,7 @@ def run_claimed_job(
                 raise
             state, result = JobState.CANCELLED, JobResult("it was cancelled")
         except (TagalongError, OSError) as error:
+            log.info("the training failed: %s", describe_fault(error))  # commands print the reason
             state, result = JobState.FAILED, JobResult(str(error))
     job_store.finish(job_id, state, result)
     return _read_job(job_store, job_id)
@@ -137,7 +139,7 @@ def _retrain(
                 ProjectOptions(project=job.project, url=url, key=key),
                 options.prelabel_tasks,
                 journal=job_store.work_dir(job.id) / "batch.journal",
-                notify=log.info,
+                notify=partial(job_store.set_status_message, job.id),
             )
         except TagalongError as error:  # the version is served all the same
             note = f"Not all of the next tasks were pre-labelled: {error}."

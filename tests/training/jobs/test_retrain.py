@@ -20,7 +20,7 @@ from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND
 from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.retrain import promote_version
 from tagalong.training.jobs.retrain_project import Retraining
-from tests.errors import failed
+from tests.backend.web_server import Page, serve_pages
 from tests.forked_process import ForkedProcess, run_forked
 from tests.versions import publish_number
 
@@ -60,7 +60,8 @@ def test_failed_job_is_recorded(job_store: JobStore, tmp_path: Path) -> None:
     assert job.state is JobState.FAILED
     assert job.result is not None
     assert "LABEL_STUDIO_URL" in job.result.reason
-    assert job.result.reason in done.stderr
+    assert done.stderr.splitlines()[1:] == [f"training {job_id} of project 7: failed "]
+    assert done.stderr.startswith("the training failed: label-studio-unknown at ")
     assert done.returncode == 1
     assert job.attempts == 1
     assert not job_store.work_dir(job.id).exists()
@@ -94,10 +95,45 @@ def test_interrupted_attempt_is_not_counted(job_store: JobStore, tmp_path: Path)
     assert (job.state, job.attempts) == (JobState.RUNNING, 0)
 
 
+def test_log_does_not_quote_label_studio(job_store: JobStore, tmp_path: Path) -> None:
+    job_id = job_store.enqueue(7, "encoder", reason="the train button")
+    refusal = Page(b'{"detail": "PatientJohnDoe"}', status=400)
+    with serve_pages({"/api/projects/7/": refusal}) as label_studio:
+        url = f"http://{label_studio.host}"
+        env = ENVIRONMENT | {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": "k", "NO_PROXY": "*"}
+        done = run_forked(*ENTRY, "--models", tmp_path, "--run", job_id, env=env)
+    job = job_store.read_job(job_id)
+    assert job is not None
+    assert job.result is not None
+    assert "PatientJohnDoe" in job.result.reason  # for the status page
+    assert done.stderr.startswith("the training failed: label-studio-refused at ")
+    assert "PatientJohnDoe" not in done.stdout + done.stderr
+
+
+UNEXPECTED = """
+import sys
+from tagalong.training.jobs import __main__ as program
+def fail(*_, **__):
+    raise KeyError("PatientJohnDoe")
+program.run_job = fail
+try:
+    program.main()
+except KeyError:
+    sys.excepthook(*sys.exc_info())
+"""
+
+
+def test_log_has_the_kind_of_an_unexpected_error_only(tmp_path: Path) -> None:
+    done = run_forked("-c", UNEXPECTED, "--models", tmp_path, "--run", 1, env=ENVIRONMENT)
+    assert done.stderr.startswith("uncaught: KeyError at ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "PatientJohnDoe" not in done.stderr
+
+
 def test_finished_job_is_not_run_again(job_store: JobStore, tmp_path: Path) -> None:
     done = run_forked(*ENTRY, "--models", tmp_path, "--run", 3, env=ENVIRONMENT)
     assert done.returncode == 1
-    failed(done.stderr, "no-such-training")
+    assert "no-such-training at " in done.stderr
     assert (RETRAINING_COMMAND[0], RETRAINING_COMMAND[-2:]) == (sys.executable, ENTRY)
 
 
