@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.errors import TagalongError
+from tagalong.ner.errors import TagalongError, describe_fault
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.tagger import DocumentTagger
@@ -58,5 +58,5 @@ def _retry_document(
     if isinstance(error, TagalongError):
         return PredictionFailure(str(error))
     return PredictionFailure(
-        f"the model failed on it {MAX_ATTEMPTS} times ({type(error).__name__}: {error})"
+        f"the model failed on it {MAX_ATTEMPTS} times ({describe_fault(error)})"
     )
