@@ -160,6 +160,7 @@ def _predict(service: Service, tier: str, body: Mapping[str, Any]) -> list[dict[
             predict_request,
             service.model_holders[tier],
             control_name=parse_control_name(extra_params),
+            has_client_gone=request.environ.get("waitress.client_disconnected", lambda: False),
         )
     finally:
         service.predict_semaphore.release()

@@ -171,7 +171,7 @@ class DraftedLLM:
         self.tagger = tagger
         self.words = [word_offsets(document.text) for document in documents]
         self.layouts = tagger.prompt_builder.build([one.text for one in documents], self.words)
-        drafts = tagger._draft_tags(documents) or []
+        drafts = [*tagger._draft_tags(documents, self.words)]
         self.drafts = [
             drafts[layout.document_index][layout.words.start : layout.words.stop]
             for layout in self.layouts

@@ -8,12 +8,13 @@ each answer. With --poll three more request /health every 100 ms and /setup ever
 an event to /webhook every half second. Their times count from the planned moment, so that a slow
 answer does not hide the delay of the next ones. With --soak several projects send abstracts alone
 and in batches, with webhook events in between, and the resident memory of the processes is read.
-
+With --large one client sends a large request again and again, until its standard input is closed.
 """
 
 import argparse
 import http.client
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -33,6 +34,7 @@ SOAK_CLIENTS = 4
 SAMPLES = 100  # memory samples of a soak
 BATCH, BATCH_EVERY = 8, 10  # tasks of a larger request; every tenth request is one
 EVENT_EVERY, PAGE_EVERY = 20, 50
+LARGE_TASKS, LARGE_CHARACTERS = 1_000, 400_000
 
 
 @dataclass(slots=True)
@@ -161,6 +163,24 @@ def run_steady_load(
     }
 
 
+def run_large(port: int, texts: list[str], kind: str) -> Any:
+    """Send one large request after the other, until the standard input is closed."""
+    stats = ClientStats()
+    client, stop = Client(port, stats), threading.Event()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
+    every = [texts[number % len(texts)] for number in range(LARGE_TASKS)]
+    sent = [" ".join(every)[:LARGE_CHARACTERS]] if kind == "text" else every
+    body = predict_body(sent, CONFIGS[0])
+    while not stop.is_set():
+        client.predict(body, len(sent))
+    return stats.as_json()
+
+
 def run_soak(port: int, texts: list[str], *, requests: int, pids: list[int]) -> Any:
     """Request predictions for several projects, and read the memory regularly."""
     stats, numbers, lock = ClientStats(), count(1), threading.Lock()
@@ -223,6 +243,7 @@ def main() -> None:
     parser.add_argument("--poll", action="store_true")
     parser.add_argument("--first", type=int, help="use only the first texts of test")
     parser.add_argument("--soak", type=int, metavar="REQUESTS")
+    parser.add_argument("--large", choices=("text", "tasks"))
     parser.add_argument("--pids", type=int, nargs="*", default=[])
     options = parser.parse_args()
     texts = [
@@ -231,7 +252,9 @@ def main() -> None:
         for document in read_documents(options.data / "BC5CDR" / f"{part}.jsonl")
     ][: options.first]
     measurements: Mapping[str, Any]
-    if options.soak:
+    if options.large:
+        measurements = run_large(options.port, texts, options.large)
+    elif options.soak:
         measurements = run_soak(options.port, texts, requests=options.soak, pids=options.pids)
     else:
         measurements = run_steady_load(

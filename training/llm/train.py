@@ -156,7 +156,7 @@ def _fit_temperature(tagger: LLMTagger, dev: Sequence[Document]) -> float:
     # The prefix cache is of the weights before the best epoch was restored.
     tagger.slot_decoder.scorer.clear_prefix_cache()
     tagged = [tagger.tag_set.encode(document) for document in dev]
-    decoded = tagger.decode_words(dev, [entry.words for entry in tagged])
+    decoded = tagger.decode_words(dev)
     return fit_temperature_on_dev(
         [logits for _, logits in decoded], [entry.tags for entry in tagged]
     )

@@ -24,7 +24,7 @@ class ModelRunner(Protocol):
 
     pad_to_multiple_of: int  # the length of the rows of a batch is rounded up to it
     streams: int  # batches that may run at the same time, each on the thread of its caller
-    documents_per_request_chunk: int  # documents of one request that are queued together
+    parts_per_turn: int  # of one request, that are queued together
 
     @property
     def name(self) -> str:
@@ -48,10 +48,11 @@ class TorchRunner:
     # 300 MB in the long run.
     pad_to_multiple_of = 16
     streams = 1  # a second thread would start OpenMP threads that compete for the same cores
-    documents_per_request_chunk = 16
 
     def __init__(self, model: "PreTrainedModel", *, precision: Precision = "auto") -> None:
         self.model = model
+        # Larger batches are faster on a GPU only.
+        self.parts_per_turn = 4 if model.device.type == "cpu" else 16
         self.set_precision(precision)
 
     def set_precision(self, precision: Precision) -> None:

@@ -5,7 +5,6 @@ Windows of similar length share a batch. The scores of a word do not depend on i
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,21 @@ from tagalong.backend.models.decoding.predictions import (
 )
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs, ModelRunner
-from tagalong.backend.models.tagger import DocumentTagger
+from tagalong.backend.models.tagger import DocumentTagger, ThroughputEstimate
 from tagalong.backend.models.text.subwords import WordOffsets
-from tagalong.backend.models.text.windows import EncodedWindow, WindowConfig, WindowEncoder
+from tagalong.backend.models.text.windows import (
+    EncodedDocument,
+    EncodedWindow,
+    WindowConfig,
+    WindowEncoder,
+)
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 
-
-@dataclass(frozen=True, slots=True)
-class EncodedDocument:
-    """A document as the model reads it."""
-
-    document: Document
-    words: WordOffsets
-    windows: Sequence[EncodedWindow]  # together they own each word once
+WINDOWS_PER_PART = 2  # as many as most abstracts have
+MIN_MEASURED_CHARACTERS = 1_000  # a shorter run measures its overhead more than the throughput
 
 
 class EncoderTagger(DocumentTagger):
@@ -59,11 +57,12 @@ class EncoderTagger(DocumentTagger):
         self.runner, self.window_encoder = runner, window_encoder
         self.runtime_name, self.can_use_openvino = runner.name, runner.can_use_openvino
         self.streams = runner.streams
-        self.documents_per_request_chunk = runner.documents_per_request_chunk
+        self.parts_per_turn = runner.parts_per_turn
         self.tag_set, self.labels = tag_set, tag_set.labels  # in the order of the model's outputs
         self.version = version
         self.temperature = temperature
         self.score_refiner = score_refiner or ScoreRefiner()
+        self.throughput = ThroughputEstimate(min_characters=MIN_MEASURED_CHARACTERS)
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """One prediction per document, in the same order, empty ones included."""
@@ -80,14 +79,19 @@ class EncoderTagger(DocumentTagger):
             decoded = []
             for chunk in chunks:
                 encoded = self.encode(chunk)
-                decoded.append(decoder.map(self.decode, encoded, self.run(encoded)))
+                decoded.append(decoder.map(self._decode_whole, encoded, self.run(encoded)))
             return list(chain.from_iterable(decoded))
 
     def _predict(self, documents: Sequence[Document]) -> list[Prediction]:
         encoded = self.encode(documents)
-        return list(map(self.decode, encoded, self.run(encoded)))
+        return list(map(self._decode_whole, encoded, self.run(encoded)))
 
-    def encode(self, documents: Sequence[Document]) -> list[EncodedDocument]:
+    def _decode_whole(
+        self, encoded: EncodedDocument[EncodedWindow], output: FloatArray
+    ) -> Prediction:
+        return self.decode(encoded, [output])
+
+    def encode(self, documents: Sequence[Document]) -> list[EncodedDocument[EncodedWindow]]:
         """Find the words of each document, and encode its windows."""
         words: list[WordOffsets] = [word_offsets(document.text) for document in documents]
         windows: list[list[EncodedWindow]] = [[] for _ in documents]
@@ -95,14 +99,24 @@ class EncoderTagger(DocumentTagger):
             windows[window.document_index].append(window)
         return list(map(EncodedDocument, documents, words, windows))
 
-    def run(self, encoded: Sequence[EncodedDocument]) -> list[FloatArray]:
-        """Run the model: logits of shape (words, tags) per document, before any calibration."""
-        return self.collect_word_values(
-            encoded, self.runner.compute_logits, width=len(self.tag_set)
-        )
+    def split(
+        self, encoded: EncodedDocument[EncodedWindow]
+    ) -> list[EncodedDocument[EncodedWindow]]:
+        """Split a long document into parts of a few windows."""
+        return encoded.split(windows_per_part=WINDOWS_PER_PART)
 
-    def decode(self, encoded: EncodedDocument, output: FloatArray) -> Prediction:
+    def run(self, parts: Sequence[EncodedDocument[EncodedWindow]]) -> list[FloatArray]:
+        """Run the model: logits of shape (owned words, tags) per part, before any calibration."""
+        with self.throughput.measure(sum(part.owned_characters for part in parts)):
+            return self.collect_word_values(
+                parts, self.runner.compute_logits, width=len(self.tag_set)
+            )
+
+    def decode(
+        self, encoded: EncodedDocument[EncodedWindow], outputs: Sequence[FloatArray]
+    ) -> Prediction:
         """Calibrate the logits of a document, and decode its entities."""
+        output = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
         logits = self.score_refiner.smooth(encoded.document.text, encoded.words, output)
         return decode_prediction(
             encoded.words,
@@ -112,13 +126,17 @@ class EncoderTagger(DocumentTagger):
             transitions=self.score_refiner.transition_matrix(),
         )
 
+    def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
+        """Seconds that each document takes without other work; empty before the first run."""
+        return self.throughput.estimate_seconds(documents)
+
     def calibration_to_json(self) -> Mapping[str, Any]:
         """Temperature, and the settings of `ScoreRefiner`."""
         return {"temperature": round(self.temperature, 4), **self.score_refiner.to_json()}
 
     def collect_word_values(
         self,
-        documents: Sequence[EncodedDocument],
+        parts: Sequence[EncodedDocument[EncodedWindow]],
         run: Callable[[ModelInputs], FloatArray],
         *,
         width: int,
@@ -126,15 +144,15 @@ class EncoderTagger(DocumentTagger):
         """Collect an output of the model at the first sub-word of each word, in its own window.
 
         `run` computes the output of a batch, (windows, longest, width). Returns an array of shape
-        (words, width) per document.
+        (owned words, width) per document or part.
         """
         values: list[FloatArray] = [
-            np.zeros((len(document.words), width), np.float32) for document in documents
+            np.zeros((len(part.owned_words), width), np.float32) for part in parts
         ]
         windows = [
-            (window, of_words)
-            for document, of_words in zip(documents, values, strict=True)
-            for window in document.windows
+            (window, of_words[window.owned_words.start - part.owned_words.start :])
+            for part, of_words in zip(parts, values, strict=True)
+            for window in part.windows
         ]
         for batch in self.runner.plan_batches([len(window.input_ids) for window, _ in windows]):
             rows = [windows[index] for index in batch]
@@ -142,8 +160,7 @@ class EncoderTagger(DocumentTagger):
                 [window for window, _ in rows], pad_to_multiple_of=self.runner.pad_to_multiple_of
             )
             for (window, of_words), output in zip(rows, run(inputs), strict=True):
-                owned = slice(window.owned_words.start, window.owned_words.stop)
-                of_words[owned] = output[window.owned_positions]
+                of_words[: len(window.owned_words)] = output[window.owned_positions]
         return values
 
 

@@ -6,6 +6,8 @@ and tags are those of the encoder, so that scores, temperature and length bucket
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,9 @@ from tagalong.backend.models.decoding.predictions import decode_prediction, log_
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder, PromptWindow
 from tagalong.backend.models.llm.slot_decoder import DecodedWindow, DecodingMode, SlotDecoder
-from tagalong.backend.models.tagger import DecodingStats, DocumentTagger
+from tagalong.backend.models.tagger import DecodingStats, DocumentTagger, ThroughputEstimate
 from tagalong.backend.models.text.subwords import WordOffsets
-from tagalong.backend.models.text.windows import batch_by_length
+from tagalong.backend.models.text.windows import EncodedDocument, batch_by_length
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
 from tagalong.ner.tags import OUTSIDE, TagSet
@@ -28,26 +30,16 @@ WARM_UP_TEXT = (
     "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats. " * 4
 )
 MIN_MEASUREMENT_SECONDS = 1.0  # a shorter run measures its overhead more than the throughput
-DECAY = 0.8  # weight of the earlier measurements at each new one
 
 
-class ThroughputEstimate:
-    """Words per second, over the latest runs that were long enough."""
+TagsAndLogits = tuple[list[int], FloatArray]  # a tag per word; logits of shape (words, tags)
 
-    def __init__(self) -> None:
-        self._words = self._seconds = 0.0
 
-    def update(self, words: int, seconds: float, *, reset: bool = False) -> None:
-        """Add a measurement; `reset` takes it alone, however short it was."""
-        if reset:
-            self._words, self._seconds = float(words), seconds
-        elif seconds >= MIN_MEASUREMENT_SECONDS and words:
-            self._words = DECAY * self._words + words
-            self._seconds = DECAY * self._seconds + seconds
+@dataclass(frozen=True, slots=True)
+class EncodedPrompts(EncodedDocument[PromptWindow]):
+    """A document, or a part of it, as prompts."""
 
-    def estimate_seconds(self, words: int) -> float:
-        """Seconds to tag some words; 0 before the first measurement."""
-        return words * self._seconds / self._words if self._words else 0.0
+    draft: Sequence[int]  # a tag for each word of the document
 
 
 class LLMTagger(DocumentTagger):
@@ -75,7 +67,10 @@ class LLMTagger(DocumentTagger):
         self.temperature = temperature
         self.drafter = drafter
         self.decoding_stats = DecodingStats()
-        self.throughput = ThroughputEstimate()
+        # A CPU gains little from a batch, and other requests wait for it.
+        on_cpu = slot_decoder.scorer.model.device.type == "cpu"
+        self.parts_per_turn = 2 if on_cpu else self.max_batch_rows
+        self.throughput = ThroughputEstimate(min_seconds=MIN_MEASUREMENT_SECONDS)
 
     def config_to_json(self) -> Mapping[str, Any]:
         """The format of the prompt, and the token of each tag."""
@@ -93,26 +88,43 @@ class LLMTagger(DocumentTagger):
         """
         predictions = []
         for start in range(0, len(documents), self.documents_per_chunk):
-            chunk = documents[start : start + self.documents_per_chunk]
-            words = [word_offsets(document.text) for document in chunk]
-            began = time.perf_counter()
-            decoded = self.decode_words(chunk, words)
-            self.throughput.update(sum(map(len, words)), time.perf_counter() - began)
-            for offsets, (tags, logits) in zip(words, decoded, strict=True):
-                log_probs = log_softmax(logits, temperature=self.temperature)
-                predictions.append(
-                    decode_prediction(
-                        offsets, log_probs, tag_set=self.tag_set, version=self.version, tags=tags
-                    )
-                )
+            encoded = self.encode(documents[start : start + self.documents_per_chunk])
+            for one, output in zip(encoded, self.run(encoded), strict=True):
+                predictions.append(self.decode(one, [output]))
         return predictions
 
+    def encode(self, documents: Sequence[Document]) -> list[EncodedPrompts]:
+        """Draft the tags of each document, and build its prompts."""
+        words = [word_offsets(document.text) for document in documents]
+        windows: list[list[PromptWindow]] = [[] for _ in documents]
+        for window in self.prompt_builder.build([document.text for document in documents], words):
+            windows[window.document_index].append(window)
+        drafts = self._draft_tags(documents, words)
+        return list(map(EncodedPrompts, documents, words, windows, drafts))
+
+    def split(self, encoded: EncodedPrompts) -> list[EncodedPrompts]:
+        """Split a long document into its windows."""
+        return encoded.split(windows_per_part=1)
+
+    def run(self, parts: Sequence[EncodedPrompts]) -> list[TagsAndLogits]:
+        """Tag the owned words of each part, with uncalibrated logits given the tags before.
+
+        Raises `OutOfMemoryError` where not even one window fits.
+        """
+        with self.throughput.measure(sum(part.owned_characters for part in parts)):
+            return self._run(parts)
+
+    def decode(self, encoded: EncodedPrompts, outputs: Sequence[TagsAndLogits]) -> Prediction:
+        """Calibrate the logits of a document, and decode its entities."""
+        tags, logits = self._join(outputs)
+        log_probs = log_softmax(logits, temperature=self.temperature)
+        return decode_prediction(
+            encoded.words, log_probs, tag_set=self.tag_set, version=self.version, tags=tags
+        )
+
     def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
-        """Seconds that each document will take; 0 before the first measurement."""
-        return [
-            self.throughput.estimate_seconds(len(word_offsets(document.text)))
-            for document in documents
-        ]
+        """Seconds that each document takes without other work; empty before the first run."""
+        return self.throughput.estimate_seconds(documents)
 
     def warm_up(self) -> None:
         """Measure the throughput, on larger batches until one takes long enough."""
@@ -121,58 +133,69 @@ class LLMTagger(DocumentTagger):
             start = time.perf_counter()
             self.predict(documents)
             seconds = time.perf_counter() - start
-            self.throughput.update(count * len(word_offsets(WARM_UP_TEXT)), seconds, reset=True)
+            self.throughput.update(count * len(WARM_UP_TEXT), seconds, reset=True)
             if seconds > MIN_MEASUREMENT_SECONDS:
                 break
 
-    def decode_words(
-        self, documents: Sequence[Document], words: Sequence[WordOffsets]
-    ) -> list[tuple[list[int], FloatArray]]:
-        """Tag the words of documents, given the offsets of the words.
+    def decode_words(self, documents: Sequence[Document]) -> list[TagsAndLogits]:
+        """Tag the words of documents.
 
         Returns for each document a legal tag per word, and uncalibrated logits of shape (words,
         tags), each word's given the tags before it. Raises `OutOfMemoryError` where not even one
         window fits.
         """
-        width = len(self.tag_set)
-        tags = [[OUTSIDE] * len(offsets) for offsets in words]
-        logits = [np.zeros((len(offsets), width), np.float32) for offsets in words]
-        windows = self.prompt_builder.build([document.text for document in documents], words)
-        drafts = self._draft_tags(documents)
-        for batch in self._batches(windows):
-            window_drafts = drafts and [
-                drafts[window.document_index][window.words.start : window.words.stop]
-                for window in batch
-            ]
-            for window, decoded in zip(batch, self._decode(batch, window_drafts), strict=True):
-                index, inside = window.document_index, window.owned_slice
-                owned = slice(window.owned_words.start, window.owned_words.stop)
-                tags[index][owned] = decoded.tags[inside]
-                logits[index][owned] = decoded.logits[inside]
-        self.decoding_stats += DecodingStats(documents=len(documents))
-        # An entity may end with its window: then an I- tag follows none.
-        return list(zip(map(self.tag_set.legalize, tags), logits, strict=True))
+        return [self._join([output]) for output in self.run(self.encode(documents))]
 
-    def _draft_tags(self, documents: Sequence[Document]) -> list[list[int]] | None:
+    def _join(self, outputs: Sequence[TagsAndLogits]) -> TagsAndLogits:
+        """Join the outputs of the parts of one document."""
+        tags = [*chain.from_iterable(of_part for of_part, _ in outputs)]
+        # An entity may end with its window: then an I- tag follows none.
+        return self.tag_set.legalize(tags), np.concatenate([logits for _, logits in outputs])
+
+    def _run(self, parts: Sequence[EncodedPrompts]) -> list[TagsAndLogits]:
+        width = len(self.tag_set)
+        outputs: list[TagsAndLogits] = []
+        rows: list[tuple[PromptWindow, EncodedPrompts, TagsAndLogits]] = []
+        for part in parts:
+            count = len(part.owned_words)
+            outputs.append(([OUTSIDE] * count, np.zeros((count, width), np.float32)))
+            rows += [(window, part, outputs[-1]) for window in part.windows]
+        for batch in self._plan_batches([len(window.input_ids) for window, _, _ in rows]):
+            windows = [rows[index][0] for index in batch]
+            drafts = [
+                rows[index][1].draft[window.words.start : window.words.stop]
+                for index, window in zip(batch, windows, strict=True)
+            ]
+            for index, decoded in zip(batch, self._decode(windows, drafts), strict=True):
+                window, part, (tags, logits) = rows[index]
+                start = window.owned_words.start - part.owned_words.start
+                owned = slice(start, start + len(window.owned_words))
+                tags[owned] = decoded.tags[window.owned_slice]
+                logits[owned] = decoded.logits[window.owned_slice]
+        finished = sum(part.owned_words.stop == len(part.words) for part in parts)
+        self.decoding_stats += DecodingStats(documents=finished)
+        return outputs
+
+    def _draft_tags(
+        self, documents: Sequence[Document], words: Sequence[WordOffsets]
+    ) -> Iterator[list[int]]:
         """The drafts as tags; labels that this tagger lacks are drafted as O."""
         if self.drafter is None or self.decoding_mode != "verified":
-            return None
-        drafts = []
+            yield from ([OUTSIDE] * len(of_document) for of_document in words)
+            return
         for document, prediction in zip(documents, self.drafter(documents), strict=True):
             spans = tuple(span for span in prediction.spans if span.label in self.labels)
             drafted = self.tag_set.encode(Document(document.id, document.text, spans))
-            drafts.append([max(tag, OUTSIDE) for tag in drafted.tags])  # none is ignored here
-        return drafts
+            yield [max(tag, OUTSIDE) for tag in drafted.tags]  # none is ignored here
 
-    def _batches(self, windows: Sequence[PromptWindow]) -> Iterator[list[PromptWindow]]:
-        """Windows of similar length."""
-        lengths = [len(window.input_ids) for window in windows]
+    def _plan_batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Group windows of similar length."""
         for batch in batch_by_length(lengths, max_tokens=self.max_batch_tokens):
             for start in range(0, len(batch), self.max_batch_rows):
-                yield [windows[index] for index in batch[start : start + self.max_batch_rows]]
+                yield batch[start : start + self.max_batch_rows]
 
     def _decode(
-        self, windows: Sequence[PromptWindow], drafts: Sequence[Sequence[int]] | None
+        self, windows: Sequence[PromptWindow], drafts: Sequence[Sequence[int]]
     ) -> list[DecodedWindow]:
         """Decode a batch, or its halves where memory does not suffice."""
         try:
@@ -196,5 +219,5 @@ class LLMTagger(DocumentTagger):
             return decoded
         # Outside the handler: the error keeps the tensors that did not fit alive.
         half = len(windows) // 2
-        first, second = (None, None) if drafts is None else (drafts[:half], drafts[half:])
-        return self._decode(windows[:half], first) + self._decode(windows[half:], second)
+        first = self._decode(windows[:half], drafts[:half])
+        return first + self._decode(windows[half:], drafts[half:])

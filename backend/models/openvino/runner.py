@@ -71,7 +71,7 @@ class OpenVINORunner:
     # The first batch of a shape takes half again as long as the next ones, and each cached shape
     # takes 3 MB. Rounding to 8 made more shapes than its 2 % less padding was worth.
     pad_to_multiple_of = 32
-    documents_per_request_chunk = 1
+    parts_per_turn = 1
     can_use_openvino = False  # it does already
 
     def __init__(self, path: Path, weights: Path, *, weight_format: str) -> None:

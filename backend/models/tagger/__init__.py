@@ -1,12 +1,19 @@
 """The interface of taggers: loaded versions of any tier."""
 
 import operator
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
+from statistics import median
 from typing import Any
 
 from tagalong.ner.document import Document, Prediction
+
+MEASURED_RUNS = 9  # their median ignores a pause of the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +39,58 @@ class DecodingStats:
         return counts
 
 
+class ThroughputEstimate:
+    """Characters per second: the median of the latest runs that were long enough to measure it."""
+
+    def __init__(self, *, min_characters: int = 0, min_seconds: float = 0.0) -> None:
+        self._min_characters, self._min_seconds = min_characters, min_seconds
+        self._seconds_per_character: deque[float] = deque(maxlen=MEASURED_RUNS)
+        self._lock, self._active_runs = threading.Lock(), 0
+
+    @contextmanager
+    def measure(self, characters: int) -> Iterator[None]:
+        """Measure one run; runs at the same time share the time."""
+        with self._lock:
+            self._active_runs += 1
+            runs = self._active_runs
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                runs = max(runs, self._active_runs)
+                self._active_runs -= 1
+        self.update(characters, (time.perf_counter() - start) / runs)
+
+    def update(self, characters: int, seconds: float, *, reset: bool = False) -> None:
+        """Add a measurement; `reset` takes it alone, however short it was."""
+        is_long = characters >= self._min_characters and seconds >= self._min_seconds
+        with self._lock:
+            if reset:
+                self._seconds_per_character.clear()
+            if characters and (reset or is_long):
+                self._seconds_per_character.append(seconds / characters)
+
+    def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
+        """Seconds that each document takes; empty before the first measurement."""
+        with self._lock:
+            if not self._seconds_per_character:
+                return []
+            seconds_per_character = median(self._seconds_per_character)
+        return [seconds_per_character * len(document.text) for document in documents]
+
+
 class DocumentTagger(ABC):
     """Finds entities in documents.
 
-    A subclass needs `predict`, and overrides all or none of `encode`, `run` and `decode`. The
-    server calls `run` on a thread of the tagger, and the other two on the thread of a request.
+    A subclass needs `predict`, and overrides all or none of `encode`, `split`, `run` and `decode`.
+    The server calls `run` on a thread of the tagger, and the others on the thread of a request.
     """
 
     version: str  # named in every prediction
     labels: tuple[str, ...]  # that it can find, in the order of the labelling config
     streams: int = 1  # calls of `run` that may be in progress at the same time
-    documents_per_request_chunk: int = 16  # documents of one request that are queued together
+    parts_per_turn: int = 4  # of one request, that are queued together
     runtime_name: str = "PyTorch"  # the library and the arithmetic, as people read them
     can_use_openvino: bool = False  # whether PyTorch runs it on a CPU, where OpenVINO is faster
     decoding_stats: DecodingStats | None = None  # of all its work; None where it is not counted
@@ -55,17 +103,21 @@ class DocumentTagger(ABC):
         """Prepare each document for `run`."""
         return documents
 
-    def run(self, encoded: Sequence[Any]) -> list[Any]:
-        """Run the model on encoded documents, which may be of several requests."""
-        return self.predict(encoded)
+    def split(self, encoded: Any) -> Sequence[Any]:
+        """Split one encoded document into parts of about an abstract, at least one."""
+        return [encoded]
 
-    def decode(self, encoded: Any, output: Any) -> Prediction:  # noqa: ARG002 (for subclasses)
-        """Make the prediction of one document from what `run` returned for it."""
-        prediction: Prediction = output
+    def run(self, parts: Sequence[Any]) -> list[Any]:
+        """Run the model on encoded documents or their parts, which may be of several requests."""
+        return self.predict(parts)
+
+    def decode(self, encoded: Any, outputs: Sequence[Any]) -> Prediction:  # noqa: ARG002
+        """Make the prediction of one document from what `run` returned for its parts, in order."""
+        (prediction,) = outputs
         return prediction
 
     def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:  # noqa: ARG002
-        """Seconds that each document will take; empty where nothing is known."""
+        """Seconds that each document takes without other work; empty where nothing is known."""
         return []
 
     def config_to_json(self) -> Mapping[str, Any]:

@@ -7,8 +7,9 @@ what the model sees. Training and serving both encode here, so the model sees th
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from tagalong.backend.models.text.subwords import (
     WordOffsets,
     max_subwords_per_word,
 )
+from tagalong.ner.document import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,38 @@ class Window:
         """The owned words among all words of the window."""
         first = self.words.start
         return slice(self.owned_words.start - first, self.owned_words.stop - first)
+
+
+WindowT = TypeVar("WindowT", bound=Window)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDocument(Generic[WindowT]):
+    """A document, or a part of it, as a model reads it."""
+
+    document: Document
+    words: WordOffsets  # of the whole document
+    windows: Sequence[WindowT]  # in order; those of a whole document own each word once
+
+    @property
+    def owned_words(self) -> range:
+        """The words whose tags these windows decide."""
+        if not self.windows:
+            return range(0)
+        return range(self.windows[0].owned_words.start, self.windows[-1].owned_words.stop)
+
+    @property
+    def owned_characters(self) -> int:
+        """Length of the text from the first owned word to the last."""
+        owned = self.owned_words
+        return self.words[owned[-1]][1] - self.words[owned[0]][0] if owned else 0
+
+    def split(self, *, windows_per_part: int) -> list[Self]:
+        """Split into parts of a few windows; a document without words is one part."""
+        return [
+            replace(self, windows=self.windows[start : start + windows_per_part])
+            for start in range(0, max(1, len(self.windows)), windows_per_part)
+        ]
 
 
 def plan_windows(lengths: Sequence[int], *, capacity: int, context: int) -> list[Window]:

@@ -4,7 +4,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -44,13 +44,19 @@ class PredictHandler:
         self._seen_regions = SeenRegions()
 
     def handle(
-        self, request: PredictRequest, model_holder: ModelHolder, *, control_name: str | None
+        self,
+        request: PredictRequest,
+        model_holder: ModelHolder,
+        *,
+        control_name: str | None,
+        has_client_gone: Callable[[], bool] = lambda: False,
     ) -> list[dict[str, Any]]:
         """Answer a request with one result per task, in order.
 
         `control_name` is the name of the ``<Labels>`` to use, if the config has several. Raises
         `RequestError` if no task has a usable text, or the answer would take too long. Raises
-        `TagalongError` if the labelling config cannot be used, or no version is served.
+        `TagalongError` if the labelling config cannot be used, or no version is served. Stops if
+        `has_client_gone` says so.
         """
         start = time.monotonic()
         config = parse_label_config(request.label_config, control=control_name)
@@ -64,11 +70,16 @@ class PredictHandler:
         unreadable = [one for one in found if isinstance(one, UnreadableTask)]
         if unreadable and not documents:
             raise unprocessable_request(unreadable[0].message, code="no-readable-task")
-        # The time for reading is spent: an LLM gets the rest of what Label Studio waits.
+        # The time for reading is spent: the tagger gets the rest of what Label Studio waits.
         seconds_left = self._limits.predict_budget_seconds - (time.monotonic() - start)
         check_admission = partial(check_latency_budget, max_seconds=max(0.0, seconds_left))
         predictions = iter(
-            model_holder.scheduler.predict(tagger, documents, check_admission=check_admission)
+            model_holder.scheduler.predict(
+                tagger,
+                documents,
+                check_admission=check_admission,
+                has_client_gone=has_client_gone,
+            )
         )
         results: list[dict[str, Any]] = []
         dropped: list[DroppedAnnotation] = []

@@ -33,7 +33,7 @@ class Limits:
     max_concurrent_requests: int = 24  # in work or waiting
     model_load_timeout_seconds: float = 90.0  # how long a request waits for the first load
     read_timeout_seconds: float = 50.0  # to fetch the texts of a request, if its tasks hold URLs
-    # Work that an LLM accepts: the 100 s that Label Studio waits, less reading and answering.
+    # Work that a tagger accepts: the 100 s that Label Studio waits, less reading and answering.
     predict_budget_seconds: float = 80.0
 
 

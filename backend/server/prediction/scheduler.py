@@ -1,7 +1,8 @@
-"""Queues prediction requests for a tagger, in order, in small chunks and in shared batches.
+"""Queues prediction requests for a tagger, in turns of a few windows and in shared batches.
 
-Chunks keep one annotator from waiting for the whole batch of another. Requests that wait at the
-same time share a batch, because a forward pass over several documents costs less than several.
+Long documents are split, and a request has a few parts in the queue at a time. So a small request
+does not wait for a large one. Requests that wait at the same time share a batch, because a forward
+pass over several parts costs less than several.
 """
 
 import threading
@@ -18,7 +19,9 @@ from tagalong.backend.models.tagger import DecodingStats, DocumentTagger
 from tagalong.backend.server.prediction.request import service_unavailable
 from tagalong.ner.document import Document, Prediction
 
-MAX_BATCH_DOCUMENTS = 16  # of one chunk, and of one batch of several requests
+MAX_BATCH_PARTS = 16  # of one turn, and of one batch of several requests
+# With fewer, a thousand tasks beside sixteen clients take longer than Label Studio waits.
+MAX_QUEUED_PARTS = 8  # of one request, unless it needs more to keep all threads at work
 # Clients answered by one batch send their next requests almost together, so wait for them briefly.
 MAX_QUEUE_DELAY_SECONDS = 0.003
 
@@ -35,8 +38,7 @@ class RequestScheduler:
     def __init__(self, name: str, *, on_decoded: Callable[[DecodingStats], None]) -> None:
         self._name, self._on_decoded = name, on_decoded
         self._lock = threading.Lock()
-        self._backlog_seconds = 0.0  # estimated, of all requests in work
-        self._active_requests = 0
+        self._active_seconds: list[float] = []  # estimated, of each request in work
         self._is_closed = False
         self._batchers: dict[int, Batcher] = {}  # by number of threads
 
@@ -47,7 +49,7 @@ class RequestScheduler:
             self._close_if_idle()
 
     def _close_if_idle(self) -> None:
-        if self._is_closed and not self._active_requests:
+        if self._is_closed and not self._active_seconds:
             for batcher in self._batchers.values():
                 batcher.close()
 
@@ -57,32 +59,43 @@ class RequestScheduler:
         documents: Sequence[Document],
         *,
         check_admission: AdmissionCheck | None = None,
+        has_client_gone: Callable[[], bool] = lambda: False,
     ) -> list[Prediction]:
-        """Predict documents, in order, after the requests that came before.
+        """Predict documents, in order, beside other requests.
 
         `check_admission` refuses a request that would take too long. Requests are checked one at a
-        time, so two of them cannot be promised the same seconds. Raises `RequestError` if the
-        server is stopping; also what the check and the tagger raise.
+        time, so two of them cannot be promised the same seconds. Work for a client that has gone
+        stops after a turn. Raises `RequestError` if the client has gone or the server is stopping;
+        also what the check and the tagger raise.
         """
-        streams, size = tagger.streams, tagger.documents_per_request_chunk
         predictions: list[Prediction] = []
-        pending: deque[tuple[Sequence[Any], Future[list[Any]]]] = deque()
+        turns: deque[Turn] = deque()
+        max_turns = max(tagger.streams + 1, MAX_QUEUED_PARTS // tagger.parts_per_turn)
 
-        def finish_chunk() -> None:
-            encoded, outputs = pending.popleft()
-            predictions.extend(map(tagger.decode, encoded, outputs.result()))
+        def finish_turn() -> None:
+            if has_client_gone():
+                raise service_unavailable("the client has gone", code="client-gone")
+            documents, future = turns.popleft()
+            for document, output in zip(documents, future.result(), strict=True):
+                document.outputs.append(output)
+                if len(document.outputs) == document.parts:
+                    predictions.append(tagger.decode(document.encoded, document.outputs))
 
         with self._admit_request(tagger, documents, check_admission):
-            batcher = self._batcher_for(streams)
-            for start in range(0, len(documents), size):
-                # Encode and decode on this thread, beside the forward passes of others.
-                encoded = tagger.encode(documents[start : start + size])
-                pending.append((encoded, batcher.submit(tagger, encoded)))
-                # One chunk more than threads: no thread idles, and other requests get their turn.
-                if len(pending) > streams:
-                    finish_chunk()
-            while pending:
-                finish_chunk()
+            batcher = self._batcher_for(tagger.streams)
+            # Encode and decode on this thread, beside the forward passes of others.
+            parts = iterate_parts(tagger, documents)
+            try:
+                while turn := [*islice(parts, tagger.parts_per_turn)]:
+                    future = batcher.submit(tagger, [part for _, part in turn])
+                    turns.append(([document for document, _ in turn], future))
+                    if len(turns) >= max_turns:
+                        finish_turn()
+                while turns:
+                    finish_turn()
+            finally:
+                for _, future in turns:
+                    future.cancel()
         return predictions
 
     def _batcher_for(self, threads: int) -> "Batcher":
@@ -97,20 +110,20 @@ class RequestScheduler:
     ) -> Iterator[None]:
         """Count a request and its estimated seconds; after the last one, the threads may end."""
         seconds = tagger.estimate_seconds(documents)
+        total = sum(seconds)
         with self._lock:
             if self._is_closed:
                 message = "the server is stopping: try again when it is back"
                 raise service_unavailable(message, code="server-stopping")
             if check is not None:
-                check(seconds, self._backlog_seconds)
-            self._backlog_seconds += sum(seconds)
-            self._active_requests += 1
+                # Requests take turns, so none waits for more of another than its own work.
+                check(seconds, sum(min(total, other) for other in self._active_seconds))
+            self._active_seconds.append(total)
         try:
             yield
         finally:
             with self._lock:
-                self._backlog_seconds -= sum(seconds)
-                self._active_requests -= 1
+                self._active_seconds.remove(total)
                 self._close_if_idle()
 
     def _run_tagger(self, tagger: DocumentTagger, inputs: Sequence[Any]) -> list[Any]:
@@ -123,11 +136,35 @@ class RequestScheduler:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenDocument:
+    """An encoded document, and the outputs of its first parts."""
+
+    encoded: Any
+    parts: int
+    outputs: list[Any] = field(default_factory=list)
+
+
+Turn = tuple[Sequence[OpenDocument], Future[list[Any]]]  # a document and an output for each part
+
+
+def iterate_parts(
+    tagger: DocumentTagger, documents: Sequence[Document]
+) -> Iterator[tuple[OpenDocument, Any]]:
+    """Encode documents when they are needed, and split them into parts, in order."""
+    size = tagger.parts_per_turn
+    for start in range(0, len(documents), size):
+        for encoded in tagger.encode(documents[start : start + size]):
+            parts = tagger.split(encoded)
+            document = OpenDocument(encoded, len(parts))
+            yield from ((document, part) for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkItem:
-    """Encoded documents of one request, and the future of one output for each."""
+    """Encoded parts of one request, and the future of one output for each."""
 
     tagger: DocumentTagger
-    documents: Sequence[Any]
+    parts: Sequence[Any]
     future: Future[list[Any]] = field(default_factory=Future)
 
 
@@ -156,9 +193,9 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, tagger: DocumentTagger, documents: Sequence[Any]) -> Future[list[Any]]:
-        """Queue documents; the future has one result per document, in order, or an error."""
-        item = WorkItem(tagger, documents)
+    def submit(self, tagger: DocumentTagger, parts: Sequence[Any]) -> Future[list[Any]]:
+        """Queue parts; the future has one output per part, in order, or an error."""
+        item = WorkItem(tagger, parts)
         with self._condition:
             self._queue.append(item)
             self._condition.notify()
@@ -194,23 +231,25 @@ class Batcher:
         """Take items from the front of the queue that one tagger can run together."""
         batch: list[WorkItem] = []
         count = 0
-        queued = sum(len(item.documents) for item in self._queue)
-        max_count = min(MAX_BATCH_DOCUMENTS, ceil(queued / len(self._threads)))
+        queued = sum(len(item.parts) for item in self._queue)
+        max_count = min(MAX_BATCH_PARTS, ceil(queued / len(self._threads)))
         while self._queue:
             item = self._queue[0]
-            count += len(item.documents)
+            count += len(item.parts)
             # A larger request runs alone.
             if batch and (item.tagger is not batch[0].tagger or count > max_count):
                 break
-            batch.append(self._queue.popleft())
+            self._queue.popleft()
+            if item.future.set_running_or_notify_cancel():
+                batch.append(item)
         return batch
 
     def _run_batch(self, batch: Sequence[WorkItem]) -> None:
         """Run items together; if that fails, run each alone, so that only the faulty one fails."""
-        documents = [*chain.from_iterable(item.documents for item in batch)]
+        parts = [*chain.from_iterable(item.parts for item in batch)]
         try:
-            results = iter(self._run_tagger(batch[0].tagger, documents))
-            per_item = [list(islice(results, len(item.documents))) for item in batch]
+            results = iter(self._run_tagger(batch[0].tagger, parts))
+            per_item = [list(islice(results, len(item.parts))) for item in batch]
         except BaseException as error:  # noqa: BLE001 - raised again in the request's thread
             if len(batch) == 1:
                 batch[0].future.set_exception(error)

@@ -36,6 +36,11 @@ def serve_app(settings: Settings, **changes: Any) -> Iterator[FlaskClient]:
         service.close()
 
 
+def service_of(client: FlaskClient) -> Service:
+    service: Service = client.application.extensions["tagalong"]
+    return service
+
+
 def settings_in(folder: Path, **changes: Any) -> Settings:
     return Settings(models=folder / "models", **changes)
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.prediction.request import Limits
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
@@ -28,6 +29,7 @@ from tests.backend.server.app_client import (
     regions,
     request_for,
     serve_app,
+    service_of,
     settings_in,
 )
 from tests.backend.web_server import Page, serve_pages
@@ -324,6 +326,23 @@ def test_webhook_events_are_recorded_once(client: FlaskClient) -> None:
         post_json(client, "/webhook", {"action": "SOMETHING_NEW"}).get_json()["status"] == "ignored"
     )
     assert post_json(client, "/train", {"project": "2.17"}).status_code == 201
+
+
+def test_encoder_refuses_what_takes_too_long(tmp_path: Path) -> None:
+    limits = Limits(predict_budget_seconds=2.0)
+    with serve_app(settings_in(tmp_path, limits=limits), load=None) as client:
+        tagger = service_of(client).model_holders["encoder"].wait_for_tagger(timeout_seconds=60)
+        assert isinstance(tagger, EncoderTagger)
+        tagger.throughput.update(len(ABSTRACT), 0.9, reset=True)
+        assert post_json(client, "/predict", request_for(ABSTRACT, ABSTRACT)).status_code == 200
+        refused = post_json(client, "/predict", request_for(*[ABSTRACT] * 3))
+        assert_refused(refused, 413, "model-too-slow")
+
+
+def test_work_for_a_client_that_has_gone_stops(client: FlaskClient) -> None:
+    gone = {"waitress.client_disconnected": lambda: True}
+    answer = client.post("/predict", json=request_for(ABSTRACT), environ_overrides=gone)
+    assert_refused(answer, 503, "client-gone")
 
 
 @pytest.mark.parametrize(

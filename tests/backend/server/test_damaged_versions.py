@@ -9,7 +9,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.server.service import Service
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.current_version import read_current_version, write_current_version
 from tagalong.ner.model_registry import ModelRegistry
@@ -19,6 +18,7 @@ from tests.backend.server.app_client import (
     regions,
     request_for,
     serve_app,
+    service_of,
     settings_in,
 )
 from tests.versions import edit_manifest
@@ -45,11 +45,6 @@ def client(folder: Path) -> Iterator[FlaskClient]:
         holder._stopping.set()  # from now on, only the test refreshes it
         holder._poll_thread.join()
         yield client
-
-
-def service_of(client: FlaskClient) -> Service:
-    service: Service = client.application.extensions["tagalong"]
-    return service
 
 
 def ask(client: FlaskClient) -> tuple[list[list[tuple[str, str]]], str]:

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tagalong.backend.models.llm.tagger import ThroughputEstimate
 from tagalong.backend.models.load import load_tagger
-from tagalong.backend.models.tagger import DocumentTagger
+from tagalong.backend.models.tagger import DocumentTagger, ThroughputEstimate
 from tagalong.backend.server.prediction.request import Limits, RequestError, check_latency_budget
-from tagalong.backend.server.service import Service, draft
+from tagalong.backend.server.service import draft
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
@@ -26,6 +25,7 @@ from tests.backend.server.app_client import (
     post_json,
     request_for,
     serve_app,
+    service_of,
     settings_in,
 )
 from tests.errors import raises
@@ -52,11 +52,6 @@ def client(folder: Path) -> Iterator[FlaskClient]:
     with serve_app(settings_in(folder, llm_weights="adapter"), load=None) as client:
         service_of(client).model_holders["llm"]._first_load_done.wait(60)
         yield client
-
-
-def service_of(client: FlaskClient) -> Service:
-    service: Service = client.application.extensions["tagalong"]
-    return service
 
 
 def metric(client: FlaskClient, name: str) -> float:
@@ -119,10 +114,10 @@ def test_request_that_would_take_too_long_is_refused_in_advance(folder: Path) ->
         holder = service_of(client).model_holders["llm"]
         holder._first_load_done.wait(60)
         assert holder.tagger is not None
-        holder.tagger.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
-        answer = post_json(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
+        holder.tagger.throughput.update(len(ABSTRACT), 0.3, reset=True)  # type: ignore[attr-defined]
+        answer = post_json(client, "/llm/predict", request_for(*[ABSTRACT] * 7))
         assert_refused(answer, 413, "model-too-slow")
-        assert re.findall(r"\d+", answer.json["error"]) == ["7", "6", "100", "2"]
+        assert re.findall(r"\d+", answer.json["error"]) == ["7", "2", "100", "6"]
         assert metric(client, "slots") == 0
         assert post_json(client, "/llm/predict", request_for(ABSTRACT, ABSTRACT)).status_code == 200
 
@@ -214,7 +209,7 @@ def test_reading_time_reduces_prediction_time(
     limits = Limits(predict_budget_seconds=2.0)
     with serve_app(settings_in(folder, limits=limits), load=None) as client:
         holder = service_of(client).model_holders["llm"]
-        holder.wait_for_tagger(timeout_seconds=60).throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
+        holder.wait_for_tagger(timeout_seconds=60).throughput.update(len(ABSTRACT), 0.9, reset=True)  # type: ignore[attr-defined]
         plain = holder.wait_for_tagger
 
         def slow(*, timeout_seconds: float) -> Any:
@@ -226,16 +221,37 @@ def test_reading_time_reduces_prediction_time(
         assert_refused(answer, 413, "model-too-slow")
 
 
-def test_throughput_estimate_ignores_short_work() -> None:
-    pace = ThroughputEstimate()
-    assert pace.estimate_seconds(1000) == 0
-    pace.update(100, 0.5, reset=True)
-    assert pace.estimate_seconds(200) == pytest.approx(1)
-    pace.update(2, 0.5)  # a single short text measures overhead
-    assert pace.estimate_seconds(200) == pytest.approx(1)
-    for _ in range(30):
-        pace.update(1000, 10)
-    assert pace.estimate_seconds(200) == pytest.approx(2, rel=0.01)
+def test_throughput_estimate_ignores_short_work_and_pauses() -> None:
+    throughput = ThroughputEstimate(min_characters=100, min_seconds=0.1)
+    documents = [Document("1", "x" * 200), Document("2", "")]
+    assert throughput.estimate_seconds(documents) == []
+    throughput.update(10, 0.05, reset=True)
+    assert throughput.estimate_seconds(documents) == pytest.approx([1, 0])
+    for characters, seconds in ((2, 0.5), (100, 0.05)):  # both measure overhead
+        throughput.update(characters, seconds)
+    assert throughput.estimate_seconds(documents) == pytest.approx([1, 0])
+    for _ in range(9):
+        throughput.update(1000, 10)
+    assert throughput.estimate_seconds(documents) == pytest.approx([2, 0])
+    for _ in range(4):
+        throughput.update(1000, 600)  # the machine was suspended
+    assert throughput.estimate_seconds(documents) == pytest.approx([2, 0])
+
+
+def test_runs_at_the_same_time_share_the_measured_time() -> None:
+    throughput, pause = ThroughputEstimate(), threading.Barrier(2)
+
+    def run() -> None:
+        with throughput.measure(100):
+            pause.wait(60)
+            time.sleep(0.3)
+            pause.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(run), pool.submit(run)]:
+            future.result(60)
+    (seconds,) = throughput.estimate_seconds([Document("1", "x" * 100)])
+    assert 0.15 <= seconds < 0.3
 
 
 class FakeHolder:

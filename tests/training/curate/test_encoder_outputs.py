@@ -12,8 +12,8 @@ import torch
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tagger import EncodedDocument, EncoderTagger
-from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.text.windows import EncodedDocument, WindowConfig, WindowEncoder
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
@@ -83,7 +83,7 @@ class Scripted(EncoderTagger):
 
     logits = (2 * math.log(2), 0.0, 0.0)
 
-    def encode(self, documents: Any) -> list[EncodedDocument]:
+    def encode(self, documents: Any) -> list[EncodedDocument[Any]]:
         return [
             EncodedDocument(document, word_offsets(document.text), ()) for document in documents
         ]
@@ -94,7 +94,7 @@ class Scripted(EncoderTagger):
 
 def test_probabilities_use_the_served_temperature() -> None:
     runner: Any = SimpleNamespace(
-        name="scripted", can_use_openvino=False, streams=1, documents_per_request_chunk=1
+        name="scripted", can_use_openvino=False, streams=1, parts_per_turn=1
     )
     window_encoder: Any = None
     tags = TagSet(("Disease",))

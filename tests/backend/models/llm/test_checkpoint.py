@@ -20,7 +20,6 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import BaseModelError, VersionInvalid
 from tagalong.ner.manifest import VersionMetadata, read_manifest
-from tagalong.ner.words import word_offsets
 from tests.errors import raises
 from tests.lexicon_tagger import LexiconTagger
 from tests.llm_versions import CPU, other_tags, publish_llm_version
@@ -61,8 +60,7 @@ def loaded(folder: Path, **options: Any) -> LLMTagger:
 
 
 def predict_tags(tagger: LLMTagger) -> list[tuple[list[int], Any]]:
-    words = [list(word_offsets(document.text)) for document in DOCUMENTS]
-    return tagger.decode_words(DOCUMENTS, words)
+    return tagger.decode_words(DOCUMENTS)
 
 
 def assert_agree(one: LLMTagger, other: LLMTagger, *, within: float) -> None:

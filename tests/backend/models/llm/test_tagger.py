@@ -94,7 +94,7 @@ def test_each_word_is_tagged_in_its_own_window(monkeypatch: pytest.MonkeyPatch) 
 
     tagger = tagger_of(tiny_llm)
     monkeypatch.setattr(tagger, "_decode", decode)
-    predict_tags = tagger.decode_words(documents, words)
+    predict_tags = tagger.decode_words(documents)
     for (tags, logits), of_document in zip(predict_tags, words, strict=True):
         assert logits[:, 0].tolist() == [*range(len(of_document))]
         assert all(TAGS.may_follow(*pair) for pair in zip(tags[1:], tags, strict=False))

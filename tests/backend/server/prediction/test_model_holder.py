@@ -12,7 +12,7 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction import model_holder as holder_module
 from tagalong.backend.server.prediction.model_holder import ModelHolder
-from tagalong.backend.server.prediction.scheduler import MAX_BATCH_DOCUMENTS
+from tagalong.backend.server.prediction.scheduler import MAX_BATCH_PARTS
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError, TagalongError, VersionInvalid, VersionNotFound
@@ -330,7 +330,7 @@ def test_version_changes_drop_and_mix_no_requests(store: ModelStore, publish: Pu
 
     def ask() -> None:
         while not over.is_set():
-            documents = [Document(str(n), "Naloxone") for n in range(2 * MAX_BATCH_DOCUMENTS)]
+            documents = [Document(str(n), "Naloxone") for n in range(2 * MAX_BATCH_PARTS)]
             found = holder.scheduler.predict(holder.wait_for_tagger(timeout_seconds=0), documents)
             seen.append({prediction.version for prediction in found})
 

@@ -1,5 +1,6 @@
 """The scheduler of a tier: chunks in order, small requests between large ones, and batches."""
 
+import copy
 import gc
 import threading
 import time
@@ -7,21 +8,33 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.decoding.viterbi import FloatArray
+from tagalong.backend.models.encoder.runner import ModelInputs, TorchRunner
+from tagalong.backend.models.encoder.tagger import EncoderTagger
+from tagalong.backend.models.load import load_tagger
 from tagalong.backend.models.tagger import DocumentTagger
+from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.backend.server.prediction import scheduler as scheduler_module
 from tagalong.backend.server.prediction.request import RequestError
 from tagalong.backend.server.prediction.scheduler import (
-    MAX_BATCH_DOCUMENTS,
+    MAX_BATCH_PARTS,
     Batcher,
     RequestScheduler,
 )
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError
+from tagalong.ner.model_registry import ModelRegistry
 from tests.errors import raises
 from tests.lexicon_tagger import LexiconTagger
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @pytest.fixture
@@ -31,7 +44,7 @@ def scheduler() -> Iterator[RequestScheduler]:
     made.close()
 
 
-@pytest.mark.parametrize("count", [0, 1, MAX_BATCH_DOCUMENTS, 3 * MAX_BATCH_DOCUMENTS + 1])
+@pytest.mark.parametrize("count", [0, 1, MAX_BATCH_PARTS, 3 * MAX_BATCH_PARTS + 1])
 def test_predictions_keep_order_for_any_chunk_size(scheduler: RequestScheduler, count: int) -> None:
     documents = [Document(str(n), "Naloxone " * (n % 3)) for n in range(count)]
     tagger = LexiconTagger("1")
@@ -49,7 +62,7 @@ def test_small_request_does_not_wait_for_a_large_one(scheduler: RequestScheduler
             return super().predict(documents)
 
     tagger = Slow("1")
-    batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * MAX_BATCH_DOCUMENTS)]
+    batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * MAX_BATCH_PARTS)]
     waiting = [
         threading.Thread(target=scheduler.predict, args=(tagger, documents))
         for documents in (batch, [Document("single", "Lithium")])
@@ -61,7 +74,125 @@ def test_small_request_does_not_wait_for_a_large_one(scheduler: RequestScheduler
     for thread in waiting:
         thread.join(30)
     assert order.index("single") <= 3
-    assert len(order) == 21
+
+
+class BlockedRunner(TorchRunner):
+    """Runs batches when it is allowed to, and counts their windows."""
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        super().__init__(model)
+        self.may_go_on = threading.Event()
+        self.windows = 0
+
+    def compute_logits(self, batch: ModelInputs) -> FloatArray:
+        assert self.may_go_on.wait(60)
+        self.windows += len(batch["input_ids"])
+        return super().compute_logits(batch)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> EncoderTagger:
+    folder = ModelRegistry(Path("none"), bundled_root=BUNDLED_MODELS_FOLDER).resolve("encoder")
+    tagger = load_tagger(folder)
+    assert isinstance(tagger, EncoderTagger)
+    tokenizer = tagger.window_encoder.tokenizer
+    tagger.window_encoder = WindowEncoder(tokenizer, WindowConfig(window=32, context=4))
+    return tagger
+
+
+def blocked(encoder: EncoderTagger) -> tuple[EncoderTagger, BlockedRunner]:
+    assert isinstance(encoder.runner, TorchRunner)
+    tagger, runner = copy.copy(encoder), BlockedRunner(encoder.runner.model)
+    tagger.runner = runner
+    return tagger, runner
+
+
+LONG_TEXT = "Naloxone reverses the antihypertensive effect of clonidine. " * 200
+
+
+def test_small_request_does_not_wait_for_a_long_text(
+    scheduler: RequestScheduler, encoder: EncoderTagger
+) -> None:
+    tagger, runner = blocked(encoder)
+    with ThreadPoolExecutor(2) as pool:
+        long = pool.submit(scheduler.predict, tagger, [Document("long", LONG_TEXT)])
+        time.sleep(0.5)  # so that the long text is queued first
+        small = pool.submit(scheduler.predict, tagger, [Document("small", "Lithium")])
+        time.sleep(0.1)
+        runner.may_go_on.set()
+        assert small.result(60)[0].spans
+        before_small = runner.windows
+        (prediction,) = long.result(60)
+    assert before_small <= runner.windows / 3
+    (whole,) = encoder.predict([Document("long", LONG_TEXT)])
+    assert prediction.spans == whole.spans
+    assert prediction.score == pytest.approx(whole.score, rel=1e-4)
+
+
+def test_work_of_a_client_that_has_gone_stops(
+    scheduler: RequestScheduler, encoder: EncoderTagger
+) -> None:
+    tagger, runner = blocked(encoder)
+    has_gone = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(
+            scheduler.predict,
+            tagger,
+            [Document("long", LONG_TEXT)] * 10,
+            has_client_gone=has_gone.is_set,
+        )
+        time.sleep(0.2)
+        has_gone.set()
+        runner.may_go_on.set()
+        with raises(RequestError, "client-gone"):
+            long.result(60)
+    assert scheduler.predict(tagger, [Document("small", "Lithium")])[0].spans
+    assert runner.windows < 60  # one text has about as many
+    assert scheduler._active_seconds == []
+
+
+def test_cancelled_work_is_not_run() -> None:
+    tagger = LexiconTagger("v")
+    with batching() as (batcher, watched):
+        first = batcher.submit(tagger, texts("first", 1))
+        assert watched.began.wait(30)
+        waiting = [batcher.submit(tagger, texts(name, 1)) for name in "abc"]
+        assert waiting[1].cancel()
+        watched.may_go_on.set()
+        for answer in (first, waiting[0], waiting[2]):
+            assert len(answer.result(30)) == 1
+    assert watched.calls[1:] == [(tagger, ["a0", "c0"])]
+
+
+@pytest.mark.parametrize(("own", "expected"), [(3, 3 + 1), (20, 7 + 1)])
+def test_requests_wait_for_no_more_of_another_than_their_own_work(
+    scheduler: RequestScheduler, own: int, expected: int
+) -> None:
+    may_go_on, backlogs = threading.Event(), []
+
+    class Slow(LexiconTagger):
+        def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+            assert may_go_on.wait(30)
+            return super().predict(documents)
+
+        def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
+            return [float(document.id) for document in documents]
+
+    def ask(seconds: int) -> None:
+        document = Document(str(seconds), "Naloxone")
+        scheduler.predict(
+            Slow("1"), [document], check_admission=lambda _, backlog: backlogs.append(backlog)
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(ask, seconds) for seconds in (7, 1)]
+        until(lambda: len(scheduler._active_seconds) == 2)
+        last = pool.submit(ask, own)
+        until(lambda: len(backlogs) == 3)
+        may_go_on.set()
+        for one in (*others, last):
+            one.result(30)
+    assert backlogs[-1] == expected
 
 
 def test_replaced_tagger_is_used_for_the_next_chunk(scheduler: RequestScheduler) -> None:
@@ -91,7 +222,7 @@ def test_running_request_is_finished_after_close(scheduler: RequestScheduler) ->
             return super().predict(documents)
 
     tagger = Slow("1")
-    documents = [Document(str(n), "Naloxone") for n in range(5 * MAX_BATCH_DOCUMENTS)]
+    documents = [Document(str(n), "Naloxone") for n in range(5 * MAX_BATCH_PARTS)]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(scheduler.predict, tagger, documents)
         assert began.wait(30)
@@ -242,7 +373,7 @@ def test_two_threads_predict_concurrently(monkeypatch: pytest.MonkeyPatch) -> No
         both.wait(30)
         return tagger.predict(documents)
 
-    monkeypatch.setattr(scheduler_module, "MAX_BATCH_DOCUMENTS", 1)
+    monkeypatch.setattr(scheduler_module, "MAX_BATCH_PARTS", 1)
     batcher = Batcher(meet, "forward", threads=2)
     try:
         asked = [texts(f"{number}-", 1) for number in range(8)]
@@ -278,7 +409,7 @@ def test_concurrent_requests_get_their_own_predictions() -> None:
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(ask, range(16)))
     assert len(watched.calls) < 16 * 20
-    assert max(len(called) for _, called in watched.calls) <= scheduler_module.MAX_BATCH_DOCUMENTS
+    assert max(len(called) for _, called in watched.calls) <= scheduler_module.MAX_BATCH_PARTS
 
 
 def test_close_finishes_waiting_requests_and_ends_threads() -> None:
