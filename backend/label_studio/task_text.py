@@ -24,6 +24,7 @@ from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import reject_lone_surrogates
 
 BASE64_WHITESPACE = re.compile(r"[\t\n\f\r ]")  # ignored by atob
+MAX_ID_CHARACTERS = 60  # of an id in a message; a longer one may be a text
 BASE64_DIGITS = re.compile(r"[A-Za-z0-9+/]*")
 JSON_TYPE_NAMES = {
     type(None): "nothing",
@@ -62,8 +63,9 @@ class TaskTextReader:
             InputError: If there is no text under the config's data key, or it cannot be decoded or
                 fetched. The message names the task, and quotes nothing of its text.
         """
-        name = str(task.get("id", ""))
-        where = f"task {name:.60}"
+        task_id = task.get("id")
+        name = str(task_id) if isinstance(task_id, str | int) else ""  # others may hold texts
+        where = f"task {name}" if 0 < len(name) <= MAX_ID_CHARACTERS else "task without an id"
         value = _read_value(task.get("data"), config, where)
         try:
             return Document(name, reject_lone_surrogates(self._decode_value(value, config), where))

@@ -23,6 +23,11 @@ from tagalong.ner.errors import InputError, TagalongError, describe_fault
 from tagalong.ner.tiers import DEFAULT_TIER
 
 RETRY_AFTER_SECONDS = 2  # sent with status 503
+BAD_REQUEST_MESSAGE = "the server does not understand the request: send it as Label Studio does"
+HTTP_ERROR_MESSAGES: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "the server has no such path: give Label Studio its address without one",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take the request's method: use another",
+}
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +113,7 @@ def _handle_http_error(error: HTTPException) -> Response:
         message = f"the request has more than {max_bytes:,} bytes: {advice}"
         return _error_response(status, message, "body-too-large")
     code = error.name.lower().replace(" ", "-")
-    return _error_response(status, error.description or error.name, code)
+    return _error_response(status, HTTP_ERROR_MESSAGES.get(status, BAD_REQUEST_MESSAGE), code)
 
 
 def describe_route() -> str:

@@ -5,6 +5,7 @@ connection, but no thread.
 """
 
 import json
+import re
 import signal
 import socket
 import time
@@ -14,7 +15,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from waitress import wasyncore
+from waitress import receiver, wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
@@ -34,11 +35,21 @@ MIN_BODY_BYTES_PER_SECOND = 1_000
 MAX_HEAD_BYTES = 32_768
 MAX_CHUNK_HEAD_BYTES = 1_024  # the size of a chunk with its extensions; also all trailers
 MAX_CONNECTIONS = 1_000
-RECEIVE_BYTES = 65_536  # at once
+# At once. waitress copies what is left of them for each chunk and for each request.
+RECEIVE_BYTES = 8_192
+BLANK = b"\r\n"
 SUM_BYTES = 2**20  # after so many bytes of a body, those of all connections are added up
 DRAIN_SECONDS = 5.0  # to read what a refused client still sends: a reset would lose the answer
 STOP_SECONDS = 25.0  # for requests in work when the server stops; containers are killed after 30
 UNLIMITED_BYTES = 2**40
+# A path, alone or below an address. Clients escape all other characters.
+TARGET = re.compile(r"(?:https?://([A-Za-z0-9.:\[\]_-]+))?/[!-~]*")
+TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*(.*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+FOLDED_LINE = re.compile(rb"\r\n[ \t]")
+# waitress ends these patterns with "$", which matches before a line feed too. A proxy may take
+# that for the end of the line, and then sees other requests than the server.
+receiver.ONLY_HEXDIG_RE = re.compile(rb"[0-9A-Fa-f]+\Z")
+receiver.CHUNK_EXT_RE = re.compile(receiver.CHUNK_EXT_RE.pattern[:-1] + rb"\Z")
 INTERNAL_ERROR = ("the server failed: its log shows where", "internal-error")
 REFUSALS = {  # by status: the sentence and the code of the answer
     HTTPStatus.BAD_REQUEST: (
@@ -95,10 +106,14 @@ class RequestParser(HTTPRequestParser):
 
     def received(self, data: bytes) -> int:
         """Take the next bytes; returns how many of them belong to this request."""
+        if self.body_rcv is None and not self.header_plus and data.startswith(BLANK):
+            self.empty = self.completed = True  # waitress would take two lines at a time
+            return len(data) - len(data.lstrip(BLANK))
         consumed: int = super().received(data)
         body = self.body_rcv
         if self.error is not None:
             self.error = Refusal(self.error.code)  # the library's message quotes the request
+            consumed = len(data)  # nothing that follows is a request
         elif body is not None:
             refusal = self._server.find_refusal(self, consumed)
             if isinstance(body, ChunkedReceiver):
@@ -108,14 +123,33 @@ class RequestParser(HTTPRequestParser):
                     refusal = Refusal(HTTPStatus.BAD_REQUEST)
             if refusal is not None:
                 self.refuse(refusal)
+        if self.completed:
+            self.expect_continue = False  # or waitress waits for a body that never comes
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Parse the request line and the headers; raises ParsingError if they are malformed."""
+        """Parse the request line and the headers; raises ParsingError if they are malformed.
+
+        A request that a proxy may understand otherwise is malformed too (RFC 9112).
+        """
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # a Content-Length of thousands of digits
             raise ParsingError("invalid") from error
+        headers, host = self.headers, self.headers.get("HOST")
+        target = TARGET.fullmatch(self.request_uri)
+        codings = [coding.lower() for coding in TRANSFER_ENCODING.findall(header_plus)]
+        is_chunked = codings == [b"chunked"] and self.chunked and "CONTENT_LENGTH" not in headers
+        if (
+            self.version not in ("1.0", "1.1")
+            or (host is None and self.version == "1.1")
+            or (host is not None and "," in host)
+            or target is None
+            or target[1] not in (None, host)
+            or (codings and not is_chunked)
+            or FOLDED_LINE.search(header_plus)
+        ):
+            raise ParsingError("ambiguous")
 
     def refuse(self, refusal: Refusal) -> None:
         """End the request with an error."""
@@ -257,7 +291,8 @@ class HTTPServer(TcpWSGIServer):
 
     def find_refusal(self, request: RequestParser, received: int) -> Refusal | None:
         """Refuse a request because of its body, of which some bytes were just received."""
-        length = max(request.content_length, request.body_bytes_received)
+        announced = getattr(request.body_rcv, "chunk_remainder", 0)
+        length = max(request.content_length, request.body_bytes_received + announced)
         if length > (limit := self._find_body_limit(request.path)):
             return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
         # The sum is taken once in a while only.

@@ -76,6 +76,13 @@ def test_task_without_text_error_names_task_and_keys(data: object, value: str) -
     assert "secret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("task_id", [{"text": "secret"}, ["secret"], "secret " * 10])
+def test_id_that_may_be_a_text_is_not_quoted(task_id: object) -> None:
+    with raises(FormatError, "task-without-text") as refusal:
+        TaskTextReader().read_document({"id": task_id, "data": {}}, CONFIG)
+    assert "secret" not in str(refusal.value)
+
+
 def test_lone_surrogate_is_refused() -> None:
     with pytest.raises(FormatError, match=r"task 7 has half a character, \\ud83d"):
         document("secret \ud83d")

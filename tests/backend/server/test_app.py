@@ -345,6 +345,13 @@ def test_work_for_a_client_that_has_gone_stops(client: FlaskClient) -> None:
     assert_refused(answer, 503, "client-gone")
 
 
+def test_errors_of_flask_are_one_sentence(client: FlaskClient) -> None:
+    assert_refused(client.get("/unknown"), 404, "not-found")
+    assert_refused(client.get("/setup"), 405, "method-not-allowed")
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    assert_refused(client.get("/health", headers=upgrade), 400, "bad-request")
+
+
 @pytest.mark.parametrize(
     "job", ["999999", "9" * 5_000, "9" * 20, 2**63, "\u0663", "\u00b2", "-1", "1.0", True, None, []]
 )

@@ -11,8 +11,10 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 from flask import Flask, request
+from waitress.adjustments import Adjustments
 
 from tagalong.backend.server import http_server
+from tagalong.backend.server.http_server import RequestParser
 from tests.backend.server.wsgi_server import serve_wsgi
 from tests.errors import assert_wording
 
@@ -27,6 +29,10 @@ UNFINISHED = {
     "half a body": POST + b"Content-Length: 100\r\n\r\nhalf",
     "half a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n64\r\nhalf",
 }
+CODING = "Transfer-Encoding: chunked\r\n"
+CHUNKED = f"POST /echo HTTP/1.1\r\nHost: x\r\n{CODING}\r\n"
+KEPT = "Connection: keep-alive\r\n"
+SMUGGLED = f"GET /health?{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n"
 MALFORMED = {
     "no method": f"{SECRET}\r\n\r\n",
     "no version": f"GET /{SECRET} HTTP/x\r\n\r\n",
@@ -41,6 +47,27 @@ MALFORMED = {
     "chunk size of words": f"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
     "chunk without an end": "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     f"1\r\n{SECRET}\r\n",
+    "chunk size before a line feed": f"{CHUNKED}5\n\r\n{SMUGGLED}",
+    "chunk extension before a line feed": f"{CHUNKED}5;a\n\r\n{SMUGGLED}",
+    "length and chunks": f"{CHUNKED[:-2]}Content-Length: 5\r\n\r\n0\r\n\r\n{SMUGGLED}",
+    "chunks twice": f"{CHUNKED[:-2]}{CODING}\r\n0\r\n\r\n{SMUGGLED}",
+    "chunked twice": f"POST /echo HTTP/1.1\r\nHost: x\r\n{CODING[:-2]}, chunked\r\n\r\n0\r\n\r\n",
+    "empty coding": "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n\r\n",
+    "folded coding": "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked\r\n\r\n",
+    "folded header": f"GET /health HTTP/1.1\r\nHost: x\r\nX: y\r\n {SECRET}\r\n\r\n",
+    "chunks in HTTP/1.0": f"POST /echo HTTP/1.0\r\n{KEPT}{CODING}\r\n{SMUGGLED}",
+    "chunks in HTTP/1.2": f"POST /echo HTTP/1.2\r\nHost: x\r\n{KEPT}{CODING}\r\n{SMUGGLED}",
+    "HTTP/2.0": "GET /health HTTP/2.0\r\nHost: x\r\n\r\n",
+    "no version number": "GET /health\r\nHost: x\r\n\r\n",
+    "no host": "GET /health HTTP/1.1\r\n\r\n",
+    "two hosts": "GET /health HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+    "another host in the target": "GET http://y/health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "target without a slash": "GET health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "empty target": "GET ? HTTP/1.1\r\nHost: x\r\n\r\n",
+    "tab in the target": "GET /hea\tlth HTTP/1.1\r\nHost: x\r\n\r\n",
+    "expected body without a number": "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    f"Content-Length: {SECRET}\r\n\r\n",
+    "announced chunk above the limit": f"{CHUNKED}7fffffffffffffff\r\n",
     "endless chunk size": f"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{'0' * 5000}",
 }
 
@@ -144,6 +171,29 @@ def test_malformed_requests_get_a_fixed_answer(kind: str, caplog: pytest.LogCapt
     assert status in {400, 413, 501}
     assert_wording(body["error"], body["code"])
     assert SECRET not in json.dumps(body) + caplog.text
+
+
+def test_malformed_request_ends_its_connection() -> None:
+    with serve_http() as port:
+        status, body = answer(send(port, f"{SECRET}\r\n\r\n{SMUGGLED}".encode() * 1_000))
+    assert (status, body["code"]) == (400, "request-malformed")
+
+
+def test_many_requests_in_few_bytes_are_parsed_at_once() -> None:
+    """Each of waitress's steps copies the bytes that remain."""
+    for content in (b"\r\n" * 4_000, b"x\r\n\r\n" * 1_000):
+        parser = RequestParser(Adjustments(), server=None)  # type: ignore[arg-type]
+        assert parser.received(content) == len(content)
+        assert parser.completed
+    with serve_http() as port:
+        kept = send(port, b"\r\n" * 4_000 + b"GET /health HTTP/1.0\r\n\r\n")
+        assert read_all(kept).endswith(b"\r\n\r\nup")
+
+
+def test_expectation_without_a_body_is_answered_at_once() -> None:
+    expecting = b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    with serve_http() as port:
+        assert read_all(send(port, expecting + b"Connection: close\r\n\r\n")).endswith(b"up")
 
 
 def test_large_bodies_are_refused_though_they_are_still_sent() -> None:
