@@ -54,10 +54,14 @@ def create_backend_project(
     *,
     login: tuple[str, str] | None = None,
     title: str = "Odd texts",
+    config: str = "",
 ) -> Iterator[BackendProject]:
-    """Create a project with a connected backend; it is deleted at the end."""
+    """Create a project with a connected backend; it is deleted at the end.
+
+    Without a config, it has the demo's.
+    """
     with running.connect() as client:
-        project = client.create_project(title, read_demo_label_config()).id
+        project = client.create_project(title, config or read_demo_label_config()).id
         try:
             client.update_project(project, shows_predictions=True)
             tasks = client.tasks.add(project, [{"data": {"text": text}} for text in texts])

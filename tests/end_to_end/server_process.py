@@ -61,11 +61,15 @@ class ServerProcess:
 
 
 @contextmanager
-def start_server(folder: Path, **environment: str) -> Iterator[ServerProcess]:
+def start_server(folder: Path, *options: str, **environment: str) -> Iterator[ServerProcess]:
     """Start a server with the models folder in `folder`, and wait until it has loaded a version."""
     server = _server_in(folder)
     process = ForkedProcess(
-        *_arguments(server), env=_environment() | environment, log=server.log, new_session=True
+        *_arguments(server),
+        *options,
+        env=_environment() | environment,
+        log=server.log,
+        new_session=True,
     )
     try:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
