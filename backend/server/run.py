@@ -10,8 +10,9 @@ import socket
 import sys
 import time
 from functools import partial
+from typing import TextIO
 
-from flask import Response, g
+from flask import Flask, Response, g
 
 from tagalong.backend.processes.log import limit_log
 from tagalong.backend.server.app import create_app, describe_route
@@ -21,6 +22,7 @@ from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import ServerError
 
+ACCESS_LOG = logging.getLogger("tagalong.access")
 EXTRA_THREADS = 8  # beside those that predict: for health, setup, webhooks and the page
 
 
@@ -59,7 +61,7 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
     app = create_app(settings)
     service: Service = app.extensions["tagalong"]
     if access_log:
-        app.after_request(_log_access)
+        add_access_log(app, sys.stdout)
     threads = settings.limits.max_concurrent_requests + EXTRA_THREADS
     try:
         HTTPServer(
@@ -73,10 +75,16 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
         service.close()
 
 
-def _log_access(response: Response) -> Response:
-    milliseconds = (time.perf_counter() - g.started) * 1_000
-    size = response.calculate_content_length()
-    line = f"{describe_route()} {response.status_code} {size} bytes"
-    sys.stdout.write(f"{line} {milliseconds:.0f} ms\n")
-    sys.stdout.flush()
-    return response
+def add_access_log(app: Flask, stream: TextIO) -> None:
+    """Write a line for each request to a stream; a line that cannot be written is lost."""
+    ACCESS_LOG.addHandler(logging.StreamHandler(stream))
+    ACCESS_LOG.setLevel(logging.INFO)
+    ACCESS_LOG.propagate = False
+
+    @app.after_request
+    def log_access(response: Response) -> Response:
+        milliseconds = (time.perf_counter() - g.started) * 1_000
+        size = response.calculate_content_length()
+        route, status = describe_route(), response.status_code
+        ACCESS_LOG.info("%s %d %s bytes %.0f ms", route, status, size, milliseconds)
+        return response

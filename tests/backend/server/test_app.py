@@ -1,6 +1,8 @@
 """The HTTP protocol with Label Studio: requests, answers and refusals."""
 
 import base64
+import errno
+import io
 import json
 import math
 import time
@@ -17,6 +19,7 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.prediction.request import Limits
+from tagalong.backend.server.run import ACCESS_LOG, add_access_log
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.model_registry import ModelRegistry
@@ -395,6 +398,19 @@ def test_unexpected_error_leaks_nothing_to_client_or_log(
     assert_refused(answer, 500, "internal-error")
     assert "Mustermann" not in answer.get_data(as_text=True) + caplog.text
     assert "RuntimeError" in caplog.text
+
+
+def test_full_disk_of_the_access_log_fails_no_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullDisk(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(ACCESS_LOG, "handlers", [])
+    with serve_app(settings_in(tmp_path)) as client:
+        add_access_log(client.application, FullDisk())
+        assert client.get("/health").status_code == 200
 
 
 def test_load_failure_is_answered_with_its_reason(tmp_path: Path) -> None:
