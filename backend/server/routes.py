@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
 
 from tagalong.backend.events.payload import (
     START_TRAINING,
@@ -125,7 +125,10 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
 
     @routes.post("/predict")
     def predict() -> Response:
-        return jsonify(results=_predict(service, tier, read_body()))
+        results = _predict(service, tier, read_body())
+        # One by one: all at once hold up all threads.
+        parts = ",".join([current_app.json.dumps(result) for result in results])
+        return Response(f'{{"results":[{parts}]}}\n', mimetype="application/json")
 
     @routes.post("/webhook")
     @routes.post("/train")

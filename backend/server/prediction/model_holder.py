@@ -1,5 +1,6 @@
 """Holds the tagger of a tier, and replaces it while requests run."""
 
+import gc
 import logging
 import threading
 import time
@@ -200,6 +201,10 @@ class ModelHolder:
             load_failures=self._failures_except({folder.name}),
         )
         self._serve(tagger, state)
+        # Libraries and versions stay: collections that visit them hold up all threads for long.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
         return True
 
     def _record_failure(
