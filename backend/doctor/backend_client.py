@@ -10,6 +10,56 @@ import httpx
 from tagalong.backend.label_studio.api.address import client_options
 
 Login = tuple[str, str]  # user and password
+# By status: a code, what was found, and what to do. For answers of proxies, and for statuses that
+# Label Studio reports: our server's own answers say more.
+REFUSALS = {
+    400: (
+        "request-malformed",
+        "the server does not understand the request",
+        "Give the address with https:// if the server, or a proxy before it, uses TLS.",
+    ),
+    403: (
+        "backend-forbidden",
+        "a proxy or another server forbids the request",
+        "Let requests of Label Studio and of this machine pass there.",
+    ),
+    408: (
+        "request-too-slow",
+        "the request did not arrive in time",
+        "Look for a slow network or proxy before the backend.",
+    ),
+    413: (
+        "body-too-large",
+        "a proxy takes no request of this size",
+        "Let the proxy take larger ones, in nginx with client_max_body_size 0.",
+    ),
+    421: (
+        "host-not-served",
+        "the server does not serve the host of this URL",
+        "Start it with that host in --server-names, or use a loopback name such as localhost.",
+    ),
+    429: (
+        "too-many-requests",
+        "the server, or a proxy before it, got too many requests or wrong passwords",
+        "Correct the wrong passwords, and wait for a minute; or let the proxy pass more requests.",
+    ),
+    502: (
+        "proxy-without-backend",
+        "a proxy gets no answer from the backend",
+        "Start the backend, and check its address in the configuration of the proxy.",
+    ),
+    503: (
+        "backend-unavailable",
+        "the backend, or a proxy before it, is overloaded or not ready",
+        "Try again in a moment, then look at the logs of both.",
+    ),
+    504: (
+        "proxy-timeout",
+        "a proxy gave up before the backend answered",
+        "Let the proxy wait longer than Label Studio's 100 s, in nginx with proxy_read_timeout "
+        "120s.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)

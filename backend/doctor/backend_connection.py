@@ -2,6 +2,7 @@
 
 import re
 
+from tagalong.backend.doctor.backend_client import REFUSALS
 from tagalong.backend.doctor.context import DoctorContext
 from tagalong.backend.doctor.finding import DoctorFinding, ok, problem, skipped, warning
 from tagalong.ner.errors import LabelStudioError
@@ -101,7 +102,8 @@ def check_backend_state(context: DoctorContext) -> DoctorFinding:
             "setup-failed",
             f"The backend answers Label Studio's health check, but not its setup: "
             f"{_shorten_reason(backend.error)}.",
-            "Look at the backend's log; the check of its setup above may say more.",
+            _find_remedy(backend.error)
+            or "Look at the backend's log; the check of its setup above may say more.",
         )
     if not context.connection_error:
         sentence = f"Label Studio gets no good answer from {backend.url}/health within 1 s."
@@ -110,9 +112,16 @@ def check_backend_state(context: DoctorContext) -> DoctorFinding:
     return problem(
         "backend-unreachable-from-label-studio",
         f"Label Studio cannot reach {backend.url}: {_shorten_reason(context.connection_error)}.",
-        "Connect the backend by its address as seen from the machine or container of Label Studio: "
-        "localhost is that machine, or that container, itself.",
+        _find_remedy(context.connection_error)
+        or "Connect the backend by its address as seen from the machine or container of Label "
+        "Studio: localhost is that machine, or that container, itself.",
     )
+
+
+def _find_remedy(reason: str) -> str:
+    """What to do if the reason is a status of HTTP, such as ``502 Server Error``; or nothing."""
+    status = re.match(r"(\d{3}) (?:Client|Server) Error", reason)
+    return REFUSALS.get(int(status[1]), ("", "", ""))[2] if status else ""
 
 
 def _shorten_reason(reason: str) -> str:

@@ -2,9 +2,17 @@
 
 from typing import Any
 
-from tagalong.backend.doctor.backend_client import BackendResponse
+from tagalong.backend.doctor.backend_client import REFUSALS, BackendResponse
 from tagalong.backend.doctor.context import HEALTH_TIMEOUT_SECONDS, DoctorContext
-from tagalong.backend.doctor.finding import DoctorFinding, ok, pluralize, problem, skipped, warning
+from tagalong.backend.doctor.finding import (
+    DoctorFinding,
+    format_sentence,
+    ok,
+    pluralize,
+    problem,
+    skipped,
+    warning,
+)
 
 # Time limits of Label Studio 1.23: ML_TIMEOUT_HEALTH, ML_TIMEOUT_SETUP and ML_TIMEOUT_PREDICT.
 HEALTH_LIMIT_SECONDS, SETUP_LIMIT_SECONDS = 1.0, 3.0
@@ -32,7 +40,7 @@ def check_reachable(context: DoctorContext) -> DoctorFinding:
     if health.is_success or health.status == 401:  # a login comes with the next check
         name = "A Tagalong server" if context.is_tagalong else "A backend"
         return ok(f"{name} answers at {url}.")
-    return problem(
+    return explain_refusal(f"{url}/health", health) or problem(
         "not-an-ml-backend",
         f"{url}/health answers HTTP {health.status}"
         + ("." if health.status >= 400 else ", and no JSON: that is not an ML backend."),
@@ -74,7 +82,8 @@ def check_setup(context: DoctorContext) -> DoctorFinding:
     if not setup.is_success:
         sentence = f"The backend refuses the project{_format_reason(setup)}."
         remedy = "Follow the advice of the backend, or look at its log."
-        return problem("setup-refused", sentence, remedy)
+        refusal = explain_refusal("The backend's setup", setup)
+        return refusal or problem("setup-refused", sentence, remedy)
     if not setup.get("model_version"):
         return problem(
             "setup-without-version",
@@ -83,6 +92,21 @@ def check_setup(context: DoctorContext) -> DoctorFinding:
             "Promote a version (tagalong models promote), or correct the backend's setup.",
         )
     return ok(f"The backend accepts the project, and serves version {context.served_version!r}.")
+
+
+def explain_refusal(subject: str, reply: BackendResponse) -> DoctorFinding | None:
+    """A problem if a proxy refuses a request, or our server before it looks at the request."""
+    if reply.status not in REFUSALS:
+        return None
+    code, reason, remedy = REFUSALS[reply.status]
+    own_code, own_reason = reply.get("code"), reply.get("error")
+    if isinstance(own_code, str) and isinstance(own_reason, str):  # our server's
+        code = own_code
+        reason, _, advice = own_reason.partition(": ")
+        remedy = format_sentence(advice) if advice else remedy
+    elif reply.body is not None and reply.status in (400, 403):
+        return None  # of another backend, which says more
+    return problem(code, f"{subject} gets HTTP {reply.status}: {reason}.", remedy)
 
 
 def _format_reason(reply: BackendResponse) -> str:
@@ -100,7 +124,7 @@ def check_predict(context: DoctorContext) -> DoctorFinding:
         sentence = f"A prediction for one task {reply.error}."
         return problem(reply.error_code, sentence, "Look at the backend's log.")
     if not reply.is_success:
-        return problem(
+        return explain_refusal("A prediction for one task", reply) or problem(
             "prediction-failed",
             f"The backend gives no prediction{_format_reason(reply)}.",
             "Follow the advice of the backend, or look at its log: Label Studio would store "

@@ -1,5 +1,6 @@
 """Check of the project's webhook, which sends annotations to the backend."""
 
+from tagalong.backend.doctor.backend_responses import explain_refusal
 from tagalong.backend.doctor.context import SETUP_TIMEOUT_SECONDS, DoctorContext
 from tagalong.backend.doctor.finding import DoctorFinding, ok, problem, warning
 from tagalong.backend.label_studio.api.objects import Webhook
@@ -59,7 +60,8 @@ def _check_webhook_secret(context: DoctorContext, webhook: Webhook) -> DoctorFin
     )
     # Any other answer means that the server accepted the secret, or needs none.
     if reply.status != 401:
-        return _check_train_button(context)
+        refusal = explain_refusal("An event with the webhook's headers", reply)
+        return refusal or _check_train_button(context)
     names = {name.lower() for name in webhook.headers}
     fault = "the wrong secret" if WEBHOOK_SECRET_HEADER.lower() in names else "no secret"
     return problem(

@@ -64,6 +64,59 @@ def test_another_server_answers(
     assert status in finding.sentence
 
 
+HTML = "<html><head><title>nginx</title></head></html>"
+HOST_NOT_SERVED = {"error": "it does not serve that host: give --server-names", "code": "own-code"}
+REFUSALS = [
+    ((400, HTML), "request-malformed", "https"),
+    ((403, HTML), "backend-forbidden", ""),
+    ((408, HTML), "request-too-slow", ""),
+    ((413, HTML), "body-too-large", "client_max_body_size"),
+    ((421, HTML), "host-not-served", "--server-names"),
+    ((429, HTML), "too-many-requests", ""),
+    ((502, HTML), "proxy-without-backend", "Start the backend"),
+    ((503, HTML), "backend-unavailable", ""),
+    ((504, HTML), "proxy-timeout", "proxy_read_timeout"),
+    *(
+        ((status, HOST_NOT_SERVED), "own-code", "Give --server-names.")
+        for status in (400, 403, 408, 413, 421, 429, 503)
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("route", "check", "skips"),
+    [
+        ("GET /health", "answers", CALLED),
+        ("POST /setup", "setup", "predict"),
+        ("POST /predict", "predict", ""),
+        ("POST /webhook", "webhook", ""),
+    ],
+)
+@pytest.mark.parametrize(("answer", "code", "remedy"), REFUSALS)
+def test_proxy_or_server_refuses_a_request(
+    servers: ScriptedServers,
+    route: str,
+    check: str,
+    skips: str,
+    answer: tuple[int, Any],
+    code: str,
+    remedy: str,
+) -> None:
+    servers.set_backend_answer(route, *answer)
+    finding = only_finding(servers.run_doctor(), check, "problem", skips=skips)
+    assert finding.code == code
+    assert str(answer[0]) in finding.sentence
+    assert remedy in finding.remedy
+
+
+def test_a_proxy_of_label_studio_refuses_the_host(servers: ScriptedServers) -> None:
+    error = "421 Client Error: Misdirected Request for url: http://nginx/setup"
+    row = backend_row(servers.backend.url, state="ER", error_message=error)
+    servers.set_label_studio_answer("GET /api/ml/", 200, [row])
+    finding = only_finding(servers.run_doctor(), "state", "problem")
+    assert "--server-names" in finding.remedy
+
+
 def require_login(servers: ScriptedServers) -> None:
     """Make the backend require a username and password."""
 
