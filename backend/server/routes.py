@@ -88,30 +88,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
         if credentials is not None and view not in OPEN_VIEWS:
             check_credentials(credentials, service.guess_limiter)
 
-    @routes.get("/health")
-    def health() -> Response:
-        served = model_holder.tagger
-        return jsonify(
-            status="UP",
-            model_class=MODEL_CLASS,
-            tier=tier,
-            version=served.version if served else None,
-            labels=list(served.labels) if served else [],
-            degraded=service.is_degraded(tier),
-        )
-
-    @routes.get("/ready")
-    def ready() -> Response:
-        if (fault := service.find_fault(tier)) is not None:
-            raise fault
-        return jsonify(status="READY")
-
-    @routes.get("/")
-    def root() -> Response:
-        if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
-            return health()  # Label Studio and other programs
-        check_credentials(credentials, service.guess_limiter)
-        return _render_page(service)
+    _add_state_routes(routes, service, tier)
 
     @routes.post("/setup")
     def setup() -> Response:
@@ -145,6 +122,35 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
         return jsonify(_read_job_status(service, read_body()))
 
     return routes
+
+
+def _add_state_routes(routes: Blueprint, service: Service, tier: str) -> None:
+    """Add the routes that tell how the server is."""
+
+    @routes.get("/health")
+    def health() -> Response:
+        served = service.model_holders[tier].tagger
+        return jsonify(
+            status="UP",
+            model_class=MODEL_CLASS,
+            tier=tier,
+            version=served.version if served else None,
+            labels=list(served.labels) if served else [],
+            degraded=service.is_degraded(tier),
+        )
+
+    @routes.get("/ready")
+    def ready() -> Response:
+        if (fault := service.find_fault(tier)) is not None:
+            raise fault
+        return jsonify(status="READY")
+
+    @routes.get("/")
+    def root() -> Response:
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
+            return health()  # Label Studio and other programs
+        check_credentials(service.settings.credentials, service.guess_limiter)
+        return _render_page(service)
 
 
 def _predict(service: Service, tier: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -72,15 +72,13 @@ class PredictHandler:
             raise unprocessable_request(unreadable[0].message, code="no-readable-task")
         # The time for reading is spent: the tagger gets the rest of what Label Studio waits.
         seconds_left = self._limits.predict_budget_seconds - (time.monotonic() - start)
-        check_admission = partial(check_latency_budget, max_seconds=max(0.0, seconds_left))
-        predictions = iter(
-            model_holder.scheduler.predict(
-                tagger,
-                documents,
-                check_admission=check_admission,
-                has_client_gone=has_client_gone,
-            )
+        found_predictions = model_holder.scheduler.predict(
+            tagger,
+            documents,
+            check_admission=partial(check_latency_budget, max_seconds=max(0.0, seconds_left)),
+            has_client_gone=has_client_gone,
         )
+        predictions = iter(found_predictions)
         results: list[dict[str, Any]] = []
         dropped: list[DroppedAnnotation] = []
         for task, document in zip(request.tasks, found, strict=True):
