@@ -6,6 +6,7 @@
     models/encoder/.staging-x1y2/                 an unfinished version, and its owner's lock
     models/encoder/minilm-20260131-0f3c2d1e/      a version, complete since it has this name
     models/encoder/current                        {"version": ..., "previous": [...]}
+    models/encoder/.current-backup                the same, read where ``current`` is damaged
 
 A version is renamed into its place, and ``current`` is replaced by renaming. So reading needs no
 lock: it finds the old state or the new one, also after a writer was killed.
@@ -26,7 +27,12 @@ from tagalong.backend.storage.locks import (
     scratch_folder,
 )
 from tagalong.ner.atomic_io import make_folder, move_into_place, translate_os_errors
-from tagalong.ner.current_version import CurrentVersion, read_current_version, write_current_version
+from tagalong.ner.current_version import (
+    CurrentVersion,
+    read_current_backup,
+    read_current_version,
+    write_current_version,
+)
 from tagalong.ner.errors import (
     CurrentVersionChangedError,
     PublishError,
@@ -122,7 +128,7 @@ class ModelStore(ModelRegistry):
                 try:
                     before = read_current_version(home) or CurrentVersion()
                 except VersionInvalid:  # a promotion replaces a damaged file
-                    before = CurrentVersion()
+                    before = read_current_backup(home) or CurrentVersion()
                 else:
                     if expected_current is not None:
                         self._check_current_unchanged(tier, name, expected_current)

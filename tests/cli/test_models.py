@@ -139,7 +139,7 @@ def test_missing_or_unreadable_current_version_is_noted(
     assert removed.version in note
     (store.tier_folder("encoder") / "current").write_text("{")
     listed = answer(store, "list")
-    assert listed["notes"][0].endswith(": promote a version")
+    assert listed["notes"][0].endswith("`tagalong models promote`")
     assert [row["version"] for row in listed["versions"]] == [remaining.version]
 
 

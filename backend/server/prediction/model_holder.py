@@ -15,9 +15,13 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.monitoring.snapshot import LoadFailure, TierState
 from tagalong.backend.server.monitoring.telemetry import Telemetry, truncate_text
 from tagalong.backend.server.prediction.scheduler import RequestScheduler
-from tagalong.ner.current_version import read_current_version
-from tagalong.ner.errors import TagalongError, VersionNotFound, describe_fault
-from tagalong.ner.manifest import check_sizes, read_manifest
+from tagalong.ner.current_version import (
+    CURRENT_FILE_NAME,
+    read_current_backup,
+    read_current_version,
+)
+from tagalong.ner.errors import TagalongError, VersionInvalid, VersionNotFound, describe_fault
+from tagalong.ner.manifest import check_sizes, is_version, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
 
 POLL_SECONDS = 1.0  # delay until a promotion takes effect; a poll stats a dozen files
@@ -74,7 +78,7 @@ class ModelHolder:
         """Name of the served version, or else of the one being loaded. Reads no weights."""
         if (tagger := self.tagger) is not None:
             return tagger.version
-        if not self._first_load_done.is_set() and (candidates := self._candidate_folders()):
+        if not self._first_load_done.is_set() and (candidates := self._candidate_folders()[0]):
             return candidates[0].name
         raise self._unavailable_error()
 
@@ -92,15 +96,20 @@ class ModelHolder:
     def refresh(self) -> None:
         """Load the current version, unless it is served or has just failed to load."""
         try:
-            candidates = self._candidate_folders()
+            candidates, damage = self._candidate_folders()
         except VersionNotFound:
             return  # nothing is published yet; that is no failure
         except TagalongError as error:
-            self._record_failure("current", str(error))
+            self._record_failure(CURRENT_FILE_NAME, str(error))
             return
         names = {folder.name for folder in candidates}
+        if damage:
+            self._record_failure(CURRENT_FILE_NAME, damage)
+            names.add(CURRENT_FILE_NAME)
         self._clear_failures({one.version for one in self.state.load_failures} - names)
-        if not candidates and self.tagger is not None:
+        if damage and self.tagger is not None:  # a served version is better than a guess
+            candidates = [folder for folder in candidates if self._is_serving(folder)]
+        elif not candidates and self.tagger is not None:
             self.tagger = None
             self._set_state(TierState(self.name, load_failures=self.state.load_failures))
             log.info("%s: no version is current any more", self.name)
@@ -157,23 +166,34 @@ class ModelHolder:
         self._set_state(replace(state, runtime=tagger.runtime_name))
         log.info("%s: version %s runs on %s", self.name, tagger.version, tagger.runtime_name)
 
-    def _candidate_folders(self) -> list[Path]:
+    def _candidate_folders(self) -> tuple[list[Path], str]:
         """Folders of the current version and, as fallbacks, of those that were current before.
 
-        Empty after a rollback of the first promotion, if the tier has no bundled version.
+        Empty after a rollback of the first promotion, if the tier has no bundled version. Also
+        returns why the file ``current`` cannot be read, else an empty string. Then its copy counts,
+        or without one all versions, the newest first.
         """
-        home = self._model_registry.tier_folder(self.name)
-        current = read_current_version(home)
-        if current is None:
-            return [self._model_registry.resolve(self.name)]
-        bundled = self._model_registry.bundled_version(self.name)
+        registry, names, damage = self._model_registry, tuple[str | None, ...](), ""
+        home = registry.tier_folder(self.name)
+        try:
+            if (current := read_current_version(home)) is None:
+                return [registry.resolve(self.name)], ""
+            names = current.newest_first()
+        except VersionInvalid as error:
+            damage = str(error)
+        if damage or not is_version(home / str(names[0])):
+            if (backup := read_current_backup(home)) is not None:
+                names += backup.newest_first()
+            elif damage:
+                names = tuple(one.version for one in reversed(registry.manifests(self.name)))
+        bundled = registry.bundled_version(self.name)
         folders: dict[str, Path] = {}
-        for name in (current.version, *reversed(current.previous), None):  # None: the bundled one
+        for name in (*names, None):  # None: the bundled one
             if name is not None:
                 folders.setdefault(name, home / name)
             elif bundled is not None:
-                folders.setdefault(bundled, self._model_registry.bundled_version_folder(self.name))
-        return list(folders.values())
+                folders.setdefault(bundled, registry.bundled_version_folder(self.name))
+        return list(folders.values()), damage
 
     def _try_load(self, folder: Path) -> bool:
         """Load a version and serve it; returns whether that worked."""
@@ -218,9 +238,7 @@ class ModelHolder:
         failures = self.state.load_failures
         if all((one.version, one.reason) != (version, failure.reason) for one in failures):
             failures = (failure, *self._failures_except({version}))
-            log.warning(
-                "%s: version %s does not load: %s", self.name, version, logged_reason or reason
-            )
+            log.warning("%s: %s does not load: %s", self.name, version, logged_reason or reason)
         self._set_state(replace(self.state, loading_version=None, load_failures=failures))
 
     def _unavailable_error(self) -> TagalongError:

@@ -118,3 +118,19 @@ def test_damaged_promoted_version_keeps_the_previous_one(client: FlaskClient, fo
     assert worse.name in page
     assert "5,000,000" in page
     assert ask(client) == before
+
+
+def test_start_with_damaged_current_file_is_reported(folder: Path) -> None:
+    (folder.parent / "current").write_bytes(b"\0")
+    settings = settings_in(folder.parents[2])
+    with serve_app(settings) as client:
+        assert client.get("/health").json["degraded"] is True
+        assert client.get("/health").json["version"] == folder.name
+        assert client.get("/ready").status_code == 200
+        page, fails = read_status(client)
+        assert fails
+        assert "models promote" in page
+        ModelStore(settings.models).promote("encoder", folder.name)
+        page, fails = read_status(client)
+        assert not fails
+        assert client.get("/health").json["degraded"] is False

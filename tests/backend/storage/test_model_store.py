@@ -428,7 +428,10 @@ def test_missing_version_is_neither_promoted_nor_removed(
     assert store.tiers() == ["encoder"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3, "previous": []}', "\0"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"version": 3, "previous": []}', '{"version": "..", "previous": []}', "\0"],
+)
 def test_promotion_repairs_a_damaged_current_file(
     store: ModelStore, publish: Publish, text: str
 ) -> None:
@@ -439,6 +442,19 @@ def test_promotion_repairs_a_damaged_current_file(
             read("encoder")
     store.promote("encoder", version)
     assert store.promoted_version("encoder") == version
+
+
+def test_promotion_replaces_a_current_file_without_permissions(
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = publish().version
+    store.promote("encoder", version)
+    current = store.tier_folder("encoder") / "current"
+    usual = current.stat().st_mode
+    current.chmod(0)
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read every file
+    store.promote("encoder", version)
+    assert current.stat().st_mode == usual
 
 
 def test_promotion_of_the_bundled_version_repairs_a_damaged_current_file(

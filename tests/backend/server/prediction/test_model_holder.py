@@ -14,6 +14,7 @@ from tagalong.backend.server.prediction import model_holder as holder_module
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.scheduler import MAX_BATCH_PARTS
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.current_version import BACKUP_FILE_NAME
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError, TagalongError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
@@ -259,6 +260,111 @@ def test_restart_with_damaged_first_promotion_serves_the_bundled_version(
     assert holder.serving_version() == catalogue.resolve("bundled").name
     assert holder.state.load_failures
     assert holder.state.load_failures[0].version == first
+
+
+DAMAGED_CURRENT_FILES: list[bytes | None] = [
+    b"",
+    b'{"version": "mini',
+    b"[]",
+    b'{"version": 3, "previous": []}',
+    b'{"version": "minilm", "previous": [{}]}',
+    b'{"version": "../../elsewhere", "previous": []}',
+    b'{"version": "/etc", "previous": []}',
+    b"\xff\xfe\0",
+    b"[" * 100_000,
+    None,  # a folder
+]
+
+
+def damage_current(home: Path, content: bytes | None) -> None:
+    (home / "current").unlink()
+    if content is None:
+        (home / "current").mkdir()
+    else:
+        (home / "current").write_bytes(content)
+
+
+@pytest.mark.parametrize("content", DAMAGED_CURRENT_FILES)
+def test_start_with_damaged_current_file_serves_the_version_that_was_current(
+    store: ModelStore, publish: Publish, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
+    promoted(store, publish, 1)
+    second = promoted(store, publish, 2)
+    third = publish(3).version  # never promoted
+    damage_current(store.tier_folder("encoder"), content)
+    holder = make_holder(store)
+    for _ in range(3):
+        assert holder.serving_version() == second
+        holder.refresh()
+    [failure] = holder.state.load_failures
+    assert failure.version == "current"
+    assert caplog.text.count("models promote") == 1
+    store.promote("encoder", third)
+    holder.refresh()
+    assert holder.serving_version() == third
+    assert not holder.state.load_failures
+    assert store.rollback("encoder") == second  # the versions before it are still known
+
+
+@pytest.mark.parametrize("content", [b"", None])
+def test_damaged_current_file_does_not_change_the_served_version(
+    store: ModelStore, publish: Publish, content: bytes | None
+) -> None:
+    first = promoted(store, publish, 1)
+    holder = make_holder(store)
+    holder.refresh()
+    served = holder.wait_for_tagger(timeout_seconds=0)
+    damage_current(store.tier_folder("encoder"), content)
+    publish(2)
+    (store.tier_folder("encoder") / BACKUP_FILE_NAME).unlink()
+    holder.refresh()
+    assert holder.wait_for_tagger(timeout_seconds=0) is served
+    assert [one.version for one in holder.state.load_failures] == ["current"]
+    store.promote("encoder", first)
+    holder.refresh()
+    assert holder.wait_for_tagger(timeout_seconds=0) is served
+    assert not holder.state.load_failures
+
+
+@pytest.mark.parametrize("copy", [None, b"", b"[]"])
+def test_without_a_copy_of_current_the_newest_loadable_version_is_served(
+    store: ModelStore, publish: Publish, copy: bytes | None
+) -> None:
+    first = promoted(store, publish, 1)
+    home = store.tier_folder("encoder")
+    incomplete = home / publish(2).version
+    (incomplete / "manifest.json").unlink()
+    damage_current(home, b"{")
+    if copy is None:
+        (home / BACKUP_FILE_NAME).unlink()
+    else:
+        (home / BACKUP_FILE_NAME).write_bytes(copy)
+    holder = make_holder(store)
+    holder.refresh()
+    assert holder.serving_version() == first
+
+
+def test_damaged_current_file_without_any_version_serves_the_bundled_one(tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "current").write_text("{")
+    registry = ModelRegistry(tmp_path, bundled_root=BUNDLED_MODELS_FOLDER)
+    holder = ModelHolder("encoder", registry, telemetry=Telemetry(), load=load_lexicon)
+    holder.refresh()
+    assert holder.serving_version() == registry.resolve("bundled").name
+    assert [one.version for one in holder.state.load_failures] == ["current"]
+
+
+def test_current_file_that_names_no_version_serves_the_version_that_was_current(
+    store: ModelStore, publish: Publish
+) -> None:
+    first = promoted(store, publish, 1)
+    current = store.tier_folder("encoder") / "current"
+    current.write_text('{"version": "minilm-20990101-00000000", "previous": []}')
+    registry = ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER)
+    holder = ModelHolder("encoder", registry, telemetry=Telemetry(), load=load_lexicon)
+    holder.refresh()
+    assert holder.serving_version() == first
+    assert [one.version for one in holder.state.load_failures] == ["minilm-20990101-00000000"]
 
 
 def test_replacement_of_a_damaged_version_is_upgraded_and_checked(
