@@ -14,14 +14,20 @@ import yaml
 from typer.main import get_command
 
 from tagalong.backend.demo.label_studio_server import BANNED_SUBNETS
+from tagalong.backend.server import http_server
 from tagalong.backend.server.app import create_app
+from tagalong.backend.server.guess_limiter import MAX_WRONG_GUESSES
 from tagalong.backend.server.http_server import STOP_SECONDS
+from tagalong.backend.server.prediction.request import Limits
+from tagalong.backend.server.request_checks import SMALL_BODY_BYTES
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
 from tagalong.cli.main import app
 from tagalong.ner.errors import VersionInvalid
+from tests.lexicon_tagger import load_lexicon
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::([-?])([^}]*))?\}")
 SECRETS = {
     "LABEL_STUDIO_USERNAME",
@@ -241,8 +247,7 @@ def test_label_studio_may_reach_only_our_private_network(compose) -> None:
 
 def test_single_machine_opens_only_loopback() -> None:
     expected = {each for each in map(ipaddress.ip_network, RESERVED) if not each.is_loopback}
-    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-    (documented,) = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS=(\S+)", page)
+    (documented,) = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS=(\S+)", PAGE)
     for banned in (documented.split(","), BANNED_SUBNETS.split(",")):
         assert set(map(ipaddress.ip_network, banned)) == expected
 
@@ -286,8 +291,50 @@ def test_named_volumes_and_networks_exist(compose) -> None:
 
 
 def test_documentation_names_existing_files(compose, backend) -> None:
-    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     alias, port = backend["networks"]["backend"]["aliases"][0], 9090
-    assert f"http://{alias}:{port}" in page
-    assert WEBHOOK_SECRET_HEADER in page
+    assert f"http://{alias}:{port}" in PAGE
+    assert WEBHOOK_SECRET_HEADER in PAGE
     assert "tagalong-cpu" in compose["services"]
+
+
+def test_documented_routes_are_those_of_the_server(tmp_path: Path) -> None:
+    """Each row has the answer without a login; no route is missing."""
+    settings = Settings(
+        models=tmp_path, credentials=Credentials("studio", "password"), webhook_secret="s3cret"
+    )
+    server = create_app(settings, load=load_lexicon)
+    try:
+        rows = re.findall(r"^\| `(GET|POST) (/.*?) \|.*\| (.*?) \|$", PAGE, re.MULTILINE)
+        documented = {}
+        for method, paths, answer in rows:
+            for path in re.findall(r"/[a-z_]*", paths):
+                headers = {"Accept": "text/html"} if "browsers" in paths else {}
+                reply = server.test_client().open(path, method=method, headers=headers)
+                assert (reply.status_code == 401) == (answer == "401"), (path, reply.status_code)
+                documented[path] = answer
+        routes = {rule.rule for rule in server.url_map.iter_rules() if "<" not in rule.rule}
+        assert documented.keys() == {
+            route for route in routes if not re.match("/(encoder|llm)/", route)
+        }
+    finally:
+        server.extensions["tagalong"].close()
+
+
+def test_documented_limits_are_those_of_the_server() -> None:
+    limits, head, idle = Limits(), http_server.HEAD_SECONDS, http_server.IDLE_SECONDS
+    for sentence in (
+        f"more than {head:.0f} seconds for the headers",
+        f"nothing for {head:.0f} seconds on a new connection, or for {idle:.0f}",
+        f"pauses for {http_server.STALL_SECONDS:.0f} seconds",
+        f"less than {http_server.MIN_BODY_BYTES_PER_SECOND:,} bytes a second",
+        f"does not read its answer for {http_server.STALL_SECONDS:.0f} seconds",
+        f"more than {http_server.MAX_HEAD_BYTES >> 10} KiB",
+        f"{limits.max_body_bytes >> 20} MiB for predictions, {limits.max_event_bytes >> 20} MiB",
+        f"{SMALL_BODY_BYTES >> 20} MiB on other routes",
+        f"more than {limits.max_values:,} JSON values",
+        f"{limits.max_concurrent_requests} requests for predictions",
+        f"take {limits.max_total_body_bytes >> 20} MiB",
+        f"{ {10: 'ten'}[MAX_WRONG_GUESSES] } wrong ones",
+        f"hold a connection ({http_server.MAX_CONNECTIONS:,} at most)",
+    ):
+        assert sentence in PAGE, sentence
