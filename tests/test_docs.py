@@ -13,7 +13,8 @@ from tagalong.cli.main import app
 from tests.prose import ANY_FENCE, BANNED_WORDS, INLINE_CODE, PRINTED, long_sentences, prose
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+PAGES = [*TOP_PAGES, *sorted((ROOT / "docs").glob("*.md"))]
 CHANGELOG = ROOT / "CHANGELOG.md"  # names old options too
 MAX_GLOSSARY_TERMS = 40
 SHELL_BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -71,8 +71,8 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
     labels = [label.attr for label in tag.labels_attrs.values() if label.value]
     if not labels:
         raise FormatError(
-            f"<Labels name={tag.name!r}> has no <Label>: labels that come with the tasks cannot "
-            "be learned, so write each one into the labelling config",
+            f"<Labels name={tag.name!r:.60}> has no <Label>: labels that come with the tasks "
+            "cannot be learned, so write each one into the labelling config",
             code="label-config-without-labels",
         )
     return LabelConfig(
@@ -119,7 +119,8 @@ def _parse_interface(xml: str) -> Any:
         ValueError,
     ) as error:
         raise FormatError(
-            f"the labelling config is not XML ({error}): {COPY_ADVICE}", code="label-config-not-xml"
+            f"the labelling config is not XML ({error!s:.200}): {COPY_ADVICE}",
+            code="label-config-not-xml",
         ) from error
 
 
@@ -142,7 +143,9 @@ def _span_controls(interface: Any) -> list[Any]:
         raise FormatError(
             f"the labelling config labels a <HyperText>: {HYPERTEXT_ADVICE}", code="hypertext"
         )
-    others = ", ".join(sorted({f"<{control.tag}>" for control in controls})) or "no controls"
+    others = (
+        ", ".join(sorted({f"<{control.tag:.60}>" for control in controls})[:5]) or "no controls"
+    )
     raise FormatError(
         f"the labelling config has {others}, but no <Labels> over a <Text>, such as "
         f"{EXAMPLE_CONFIG}",
@@ -154,7 +157,7 @@ def _choose_control(controls: list[Any], name: str | None) -> Any:
     matching = [control for control in controls if name is None or control.name == name]
     if len(matching) != 1:
         names = format_names([control.name for control in controls])
-        missing = "" if name is None else f", none of them called {name!r}"
+        missing = "" if name is None else f", none of them called {name!r:.60}"
         raise FormatError(
             f"the labelling config has these <Labels> over a <Text>: {names}{missing}; name one in "
             'the extra params of the ML backend in Label Studio, as {"control": "NAME"}, or, to '
@@ -167,8 +170,8 @@ def _choose_control(controls: list[Any], name: str | None) -> Any:
 def _data_key(text: Any) -> str:
     if not text.value_is_variable:
         raise FormatError(
-            f"<Text name={text.name!r}> shows {text.value!r:.60}, the same for every task: name a "
-            'key of the task\'s data, such as value="$text"',
+            f"<Text name={text.name!r:.60}> shows {text.value!r:.60}, the same for every task: "
+            'name a key of the task\'s data, such as value="$text"',
             code="text-without-data-key",
         )
     return str(text.value_name)
@@ -186,9 +189,9 @@ def _text_encoding(text: Any) -> TextEncoding:
         case ("text", "base64" | "base64unicode", None):
             return "base64" if encoding == "base64" else "base64unicode"
     raise FormatError(
-        f"<Text name={text.name!r}> has valueType {kind!r}, encoding {encoding!r} and resolver "
-        f"{attributes.get('resolver', 'none')!r}, a combination that is not supported: import "
-        "plain text, and leave them out",
+        f"<Text name={text.name!r:.60}> has valueType {kind!r:.60}, encoding {encoding!r:.60} and "
+        f"resolver {attributes.get('resolver', 'none')!r:.60}, a combination that is not "
+        "supported: import plain text, and leave them out",
         code="unsupported-text-encoding",
     )
 

@@ -196,6 +196,7 @@ def test_hypertext_beside_text_is_ignored() -> None:
 
 
 NO_CONTROL = "label-config-without-span-control"
+LONG = "x" * 9_000
 ENCODING = "unsupported-text-encoding"
 
 
@@ -242,6 +243,21 @@ def test_unusable_configs_are_refused_with_advice(xml: str, code: str, value: st
     with raises(FormatError, code) as refusal:
         parse_label_config(xml)
     assert value in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("xml", "code", "control"),
+    [
+        (f"<{LONG}></View>", "label-config-not-xml", None),
+        (view(LABELS.replace("Labels", LONG), TEXT), NO_CONTROL, None),
+        (view(LABELS, TEXT), "label-config-control-not-unique", LONG),
+        (view(LABELS, TEXT.replace("value=", f'encoding="{LONG}" value=')), ENCODING, None),
+    ],
+)
+def test_names_in_errors_are_short(xml: str, code: str, control: str | None) -> None:
+    with raises(FormatError, code) as refusal:
+        parse_label_config(xml, control=control)
+    assert len(str(refusal.value)) < 600
 
 
 def test_files_may_have_xml_declaration_and_byte_order_mark(tmp_path: Path) -> None:

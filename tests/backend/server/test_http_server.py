@@ -47,8 +47,8 @@ MALFORMED = {
     "chunk size of words": f"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
     "chunk without an end": "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     f"1\r\n{SECRET}\r\n",
-    "chunk size before a line feed": f"{CHUNKED}5\n\r\n{SMUGGLED}",
-    "chunk extension before a line feed": f"{CHUNKED}5;a\n\r\n{SMUGGLED}",
+    "chunk size before a line feed": f"{CHUNKED}0\n\r\n\r\n{SMUGGLED}",
+    "chunk extension before a line feed": f"{CHUNKED}0;a\n\r\n\r\n{SMUGGLED}",
     "length and chunks": f"{CHUNKED[:-2]}Content-Length: 5\r\n\r\n0\r\n\r\n{SMUGGLED}",
     "chunks twice": f"{CHUNKED[:-2]}{CODING}\r\n0\r\n\r\n{SMUGGLED}",
     "chunked twice": f"POST /echo HTTP/1.1\r\nHost: x\r\n{CODING[:-2]}, chunked\r\n\r\n0\r\n\r\n",
