@@ -30,7 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, start_server(Path(folder)) as server:
         start = time.monotonic()
         faults = find_body_faults(server, options.seed, indices, report=print)
-        print(f"{len(indices)} bodies of seed {options.seed}: {time.monotonic() - start:.0f} s")
+        print(f"{len(indices):,} bodies of seed {options.seed}: {time.monotonic() - start:.0f} s")
         count, found = find_shape_faults(server)
         faults += found
         print(f"{count} raw requests")

@@ -98,7 +98,8 @@ class Server:
     def find_log_fault(self) -> str | None:
         """What the output must not contain."""
         output = self.log.read_text(encoding="utf-8", errors="replace")
-        found = [word for word in (*UNLOGGED, "Traceback", " 500 ") if word in output]
+        found = [word for word in (*UNLOGGED, "Traceback") if word in output]
+        found += re.findall(r"^\S+ \S+ 500 .*", output, re.MULTILINE)  # of a request
         return f"in the output: {found}" if found else None
 
 

@@ -14,14 +14,15 @@ MAX_HEALTH_SECONDS = 1.0
 DEADLINE_SECONDS = 60.0  # in which the server ends all of them: 10 s for a head, 30 s for the rest
 HEAD = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 POST = f"POST /predict HTTP/1.1\r\n{HEAD}"
-LARGE_BODY = json.dumps(request_for(f"{TEXT_MARKER} naloxone " * 1_500))  # an answer of 0.5 MB
+# Mentions in a text whose answer is not read. Linux buffers up to 4 MiB of an answer.
+FEW_MENTIONS, MANY_MENTIONS = 1_500, 30_000  # answers of 0.3 and 5.4 MB
 UNREAD = "an answer that is not read"
 KINDS = {
     "one byte": "G",
     "half a head": f"GET /health HTTP/1.1\r\n{HEAD}",
     "half a body": f'{POST}Content-Length: 999\r\n\r\n{{"tasks": "{TEXT_MARKER}',
     "half a chunk": f'{POST}Transfer-Encoding: chunked\r\n\r\nff\r\n{{"tasks": "{TEXT_MARKER}',
-    UNREAD: f"{POST}Content-Length: {len(LARGE_BODY)}\r\n\r\n{LARGE_BODY}",
+    UNREAD: "",  # depends on the mentions
 }
 
 
@@ -33,9 +34,13 @@ def run_slow_sockets(
     With `until_end`, wait until the server has ended them all.
     """
     faults, slowest = [], 0.0
+    mentions = MANY_MENTIONS if until_end else FEW_MENTIONS
+    body = json.dumps(request_for(f"{TEXT_MARKER} {'naloxone ' * mentions}"))
+    unread = f"{POST}Content-Length: {len(body)}\r\n\r\n{body}"
     with ExitStack() as stack:
         sockets: list[tuple[str, socket.socket]] = []
-        for kind, content in KINDS.items():
+        for kind, start in KINDS.items():
+            content = start or unread
             for _ in range(SOCKETS_OF_A_KIND):
                 connection = stack.enter_context(connect(server))
                 connection.sendall(content.encode())
