@@ -6,12 +6,14 @@ Nothing is added where the annotator has marked something.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 from tagalong.backend.label_studio.context import InteractiveContext
 from tagalong.ner.document import Document, Span
 from tagalong.ner.words import WORD_PATTERN, is_inside_word, word_offsets
 
 MAX_MENTION_CHARACTERS = 500  # code points; a longer span is a passage, which does not recur
+MAX_MENTIONS = 5_000  # the editor stops to respond before
 MENTION_SCORE = 1.0  # a copy of the annotator's choice, not a model's guess
 OCCUPIED = 1  # byte in the map of a text: a region covers this code point
 
@@ -24,7 +26,8 @@ def suggest_spans(
     A mention is the same string between word boundaries. A string is searched if it has a letter
     or digit, no blank at its edges, at most `MAX_MENTION_CHARACTERS` code points, and one label.
     Mentions win over the model's spans, longer ones over shorter ones, then earlier ones over
-    later ones. Run time is linear in the length of the text. All labels are the project's.
+    later ones. At most `MAX_MENTIONS` are returned. Run time is linear in the length of the text.
+    All labels are the project's.
 
     Returns:
         Spans to add, sorted. None overlaps another one or an existing region. Mentions have the
@@ -33,9 +36,8 @@ def suggest_spans(
     occupied = bytearray(len(document.text))
     for start, end in _merge_ranges((*context.existing_spans, *context.new_spans), len(occupied)):
         occupied[start:end] = bytes([OCCUPIED]) * (end - start)
-    suggested = list(
-        _find_mentions(document.text, _search_strings(document, context.new_spans), occupied)
-    )
+    strings = _search_strings(document, context.new_spans)
+    suggested = [*islice(_find_mentions(document.text, strings, occupied), MAX_MENTIONS)]
     for span in sorted(set(predicted), key=lambda span: (span.start - span.end, span)):
         if span.end <= len(occupied) and occupied.find(OCCUPIED, span.start, span.end) < 0:
             occupied[span.start : span.end] = bytes([OCCUPIED]) * (span.end - span.start)

@@ -68,8 +68,9 @@ class PredictRequest:
 
     @property
     def is_interactive(self) -> bool:
-        """Whether the editor asks, after an action of the annotator."""
-        return self.context is not None and isinstance(self.context.get("result"), list)
+        """Whether the editor asks, after an action of the annotator: always for one task."""
+        has_regions = self.context is not None and isinstance(self.context.get("result"), list)
+        return has_regions and len(self.tasks) == 1
 
 
 def parse_predict_request(body: Mapping[str, Any], limits: Limits) -> PredictRequest:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from tagalong.backend.label_studio.interactive import MAX_MENTIONS
 from tests.backend.server.app_client import post_json, request_for, serve_app, settings_in
 
 TEXT = "ACE2 binds ACE2, and naloxone ACE2; lithium."
@@ -63,6 +64,16 @@ def test_model_regions_are_added_once(client: FlaskClient) -> None:
     assert starts(ask(client, binds)) == [NALOXONE, LITHIUM]
     assert ask(client, region(17, 3, "Chemical")) == []
     assert starts(ask(client, binds, number=2)) == [NALOXONE, LITHIUM]
+
+
+def test_answers_have_a_bounded_number_of_mentions(client: FlaskClient) -> None:
+    drawn = {"result": [region(0, 1, "Disease")]}
+    request = request_for("a " * 20_000, params={"context": drawn})
+    (result,) = post_json(client, "/predict", request).json["results"]
+    assert len(result["result"]) == MAX_MENTIONS
+    several = request_for("a a a", "a a a", params={"context": drawn})
+    results = post_json(client, "/predict", several).json["results"]
+    assert [item["result"] for item in results] == [[], []]
 
 
 def test_stored_predictions_are_not_added_again(client: FlaskClient) -> None:
