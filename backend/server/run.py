@@ -14,7 +14,7 @@ from typing import TextIO
 
 from flask import Flask, Response, g
 
-from tagalong.backend.processes.log import limit_log
+from tagalong.backend.processes.limited_log import limit_log
 from tagalong.backend.server.app import create_app, describe_route
 from tagalong.backend.server.http_server import HTTPServer, listen
 from tagalong.backend.server.request_checks import find_body_limit

@@ -10,7 +10,7 @@ from typing import get_args
 from transformers.utils.logging import set_verbosity_error
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.processes.log import limit_log
+from tagalong.backend.processes.limited_log import limit_log
 from tagalong.backend.retraining.job import JobState, PromotionPolicy
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore

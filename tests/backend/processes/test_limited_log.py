@@ -7,7 +7,7 @@ from tests.forked_process import run_forked
 SECRET = "John Doe"
 START = f"""
 import logging, sys, threading, warnings
-from tagalong.backend.processes.log import limit_log
+from tagalong.backend.processes.limited_log import limit_log
 limit_log()
 text = "{SECRET}"
 library, own = logging.getLogger("library"), logging.getLogger("tagalong.backend")
