@@ -9,7 +9,7 @@ import glob
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,16 +34,20 @@ def open_atomically(path: Path, *, mode: int = PRIVATE_FILE_MODE) -> Iterator[Bi
     aside.unlink(missing_ok=True)  # of a killed process with this id
     old = path.stat() if path.is_file() else None
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(aside, flags, PRIVATE_FILE_MODE if old else mode), "wb") as file:
-        try:
-            yield file
-            if old is not None:
-                _copy_permissions(old, file.fileno())
-            flush_to_disk(file)
-            aside.replace(path)
-        except BaseException:
+    file = os.fdopen(os.open(aside, flags, PRIVATE_FILE_MODE if old else mode), "wb")
+    try:
+        yield file
+        if old is not None:
+            _copy_permissions(old, file.fileno())
+        flush_to_disk(file)
+        aside.replace(path)
+    except BaseException as error:
+        with suppress(OSError), file:  # the disk may refuse this too
             aside.unlink(missing_ok=True)
-            raise
+        if isinstance(error, OSError) and error.filename in (None, str(aside)):
+            error.filename = str(path)
+        raise
+    file.close()
     fsync_paths(path.parent)
 
 
@@ -94,6 +98,9 @@ def fsync_paths(*paths: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)  # of a folder too, for the names in it
+        except OSError as error:
+            error.filename = str(path)
+            raise
         finally:
             os.close(descriptor)
 
@@ -116,8 +123,8 @@ def translate_os_errors(action: str, *, disk_full_only: bool = False) -> Iterato
             cause, code = f"{place} is not writable, so change that or use another", "not-writable"
         else:
             where = f" ({error.filename})" if error.filename else ""
-            # The text of an error with a file name begins with its number, which nobody knows.
-            cause, code = f"{error.strerror if where else error}{where}", "file-system-error"
+            # The text of the error itself begins with its number, which nobody knows.
+            cause, code = f"{error.strerror or error}{where}", "file-system-error"
         raise PublishError(
-            f"could not {action}: {cause}; the state before is unchanged", code=code
+            f"could not {action}: {cause}; nothing is left half done", code=code
         ) from error

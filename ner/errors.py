@@ -127,7 +127,7 @@ class VersionInvalid(RegistryError):
 
 
 class PublishError(RegistryError):
-    """A version could not be published or promoted; the store is unchanged."""
+    """A version could not be published or promoted; nothing in the store is half done."""
 
 
 class CurrentVersionChangedError(RegistryError):

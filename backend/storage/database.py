@@ -121,10 +121,13 @@ class Database:
                 self._connection = None
 
     def remove(self) -> None:
-        """Close the file and delete it."""
+        """Close the file and delete it; raises `StateFileError` if it stays, complete."""
         self.close()
-        for suffix in ("", "-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        try:
+            for suffix in ("-wal", "-shm", ""):  # empty since the file was closed
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._make_error(error) from error
 
     def _record_failure(self, error: StateFileError, *, writes: bool) -> StateFileError:
         if writes:

@@ -71,5 +71,6 @@ def remove_folder(folder: Path) -> None:
     """Remove a folder, whose parent the caller has locked."""
     container = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder.parent))
     folder.rename(container / folder.name)  # first, so that no reader ever sees half of it
-    fsync_paths(folder.parent)
+    with suppress(OSError):  # it is removed, but a power cut may bring it back
+        fsync_paths(folder.parent)
     shutil.rmtree(container, ignore_errors=True)

@@ -120,7 +120,7 @@ class ModelStore(ModelRegistry):
         own = None if version in bundled else version
         name = self._verify(tier, own)
         home = self.tier_folder(tier)
-        with translate_os_errors(f"promote {version}"):
+        with translate_os_errors(f"promote {version} in {home}"):
             make_folder(home)  # a store of which only the bundled version is used has none
             with folder_lock(home):
                 # It may have been removed during the verification.
@@ -147,7 +147,7 @@ class ModelStore(ModelRegistry):
         home = self.tier_folder(tier)
         if read_current_version(home) is None:
             raise self._no_promotion_error(tier)
-        with translate_os_errors(f"roll back {tier}"), folder_lock(home):
+        with translate_os_errors(f"roll back {home}"), folder_lock(home):
             current = read_current_version(home)
             earlier = current and current.after_rollback(self.version_names(tier))
             if earlier is None:
@@ -165,7 +165,7 @@ class ModelStore(ModelRegistry):
         `PublishError` if the file system refuses.
         """
         folder = self.version_folder(tier, version)
-        with translate_os_errors(f"remove {version}"), folder_lock(folder.parent):
+        with translate_os_errors(f"remove {folder}"), folder_lock(folder.parent):
             if version == self.promoted_version(tier):
                 raise RegistryError(
                     f"{version} is current: promote another version or roll back first (`tagalong "

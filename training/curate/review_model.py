@@ -84,7 +84,7 @@ def predict_with_cross_validation(
         )
         yield ReviewModel(f"models of {config.n_folds} folds", distributions, TagSet(corpus.labels))
         # Not reached if the caller fails: the next run then finds the finished folds.
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # the outputs are complete
 
 
 def build_cross_validation_config(

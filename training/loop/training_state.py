@@ -40,8 +40,8 @@ def lock_training(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            lock_path.unlink(missing_ok=True)
             with suppress(OSError):  # a folder that is not empty stays, and so do its parents
+                lock_path.unlink(missing_ok=True)
                 for folder in created:
                     folder.rmdir()
 
@@ -60,8 +60,9 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError) as error:
         # On a full disk PyTorch raises an error of its own after the OSError.
         cause = error if isinstance(error, OSError) else error.__context__ or error
+        reason = getattr(cause, "strerror", None) or cause
         raise TrainingError(
-            f"the training state could not be saved in {path.parent} ({cause}): make room there, "
+            f"the training state could not be saved in {path.parent} ({reason}): make room there, "
             "then run the same command again (`tagalong train` continues with --resume)",
             code="training-state-unwritable",
         ) from error
