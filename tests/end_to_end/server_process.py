@@ -53,8 +53,9 @@ class ServerProcess:
         """Stored events of a project, in order."""
         store = EventStore(Settings(self.models).event_store_path)
         try:
-            last = sum(store.count_by_action().values())  # ids are consecutive
-            found = [store.read_event(number) for number in range(1, last + 1)]
+            with store.connection() as connection:
+                ids = connection.execute("SELECT id FROM events ORDER BY id").fetchall()
+            found = [store.read_event(number) for (number,) in ids]
             return [one.event for one in found if one and one.event.project == project]
         finally:
             store.close()
