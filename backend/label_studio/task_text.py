@@ -34,6 +34,11 @@ JSON_TYPE_NAMES = {
 }
 
 
+def describe_task(task_id: str) -> str:
+    """Name a task in a message; a long id may hold a text."""
+    return f"task {task_id}" if 0 < len(task_id) <= MAX_ID_CHARACTERS else "task without an id"
+
+
 @dataclass(frozen=True, slots=True)
 class TaskTextReader:
     """Reads the texts of tasks."""
@@ -65,7 +70,7 @@ class TaskTextReader:
         """
         task_id = task.get("id")
         name = str(task_id) if isinstance(task_id, str | int) else ""  # others may hold texts
-        where = f"task {name}" if 0 < len(name) <= MAX_ID_CHARACTERS else "task without an id"
+        where = describe_task(name)
         value = _read_value(task.get("data"), config, where)
         try:
             return Document(name, reject_lone_surrogates(self._decode_value(value, config), where))

@@ -15,7 +15,7 @@ from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import prediction_to_label_studio
-from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.backend.label_studio.task_text import TaskTextReader, describe_task
 from tagalong.backend.server.monitoring.snapshot import RequestStats, UnreadableTask
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.model_holder import ModelHolder
@@ -118,8 +118,8 @@ class PredictHandler:
             return document
         return UnreadableTask(
             "too long",
-            f"task {document.id} has a text of {length:,} characters, and at most {max_length:,} "
-            "are allowed in an interactive request: split it into documents",
+            f"{describe_task(document.id)} has a text of {length:,} characters, and at most "
+            f"{max_length:,} are allowed in an interactive request: split it into documents",
         )
 
     def _suggest_regions(

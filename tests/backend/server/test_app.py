@@ -331,6 +331,17 @@ def test_webhook_events_are_recorded_once(client: FlaskClient) -> None:
     assert post_json(client, "/train", {"project": "2.17"}).status_code == 201
 
 
+@pytest.mark.parametrize(("task_id", "named"), [(7, "task 7"), ("x" * 500, "task without an id")])
+def test_text_that_is_too_long_is_named_by_a_short_id(
+    client: FlaskClient, task_id: object, named: str
+) -> None:
+    body = request_for("a " * 5_001)
+    body["tasks"][0]["id"] = task_id
+    answer = post_json(client, "/predict", body)
+    assert_refused(answer, 422, "no-readable-task")
+    assert answer.json["error"].startswith(f"{named} has a text of 10,002 characters")
+
+
 def test_encoder_refuses_what_takes_too_long(tmp_path: Path) -> None:
     limits = Limits(predict_budget_seconds=2.0)
     with serve_app(settings_in(tmp_path, limits=limits), load=None) as client:
