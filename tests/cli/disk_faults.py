@@ -98,7 +98,7 @@ def find_violations(folder: Path, limit: int, *names: str) -> Iterator[str]:
     } | {
         "PYTHONPATH": str(ROOT),
         "TMPDIR": str(work / "tmp"),
-        "XDG_CACHE_HOME": str(work / ".cache"),
+        "XDG_CACHE_HOME": str(work / "cache"),
         "TAGALONG_MODELS": "",
     }
     if NEEDS_NO_TORCH.issuperset(names):  # a smaller process forks faster

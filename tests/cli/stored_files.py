@@ -73,7 +73,7 @@ def write_openvino_model() -> None:
         notes=(),
         files={name: hash_file(Path("made", name)) for name in names},
     )
-    cache.cache_openvino_model(folder, manifest, Path("made"), record)
+    cache.cache_openvino_model(manifest, Path("made"), record)
 
 
 def write_events() -> None:

@@ -15,11 +15,13 @@ from tests.faulty_disk import needs_faulty_disk
 
 STORE = ("promote", "rollback", "remove", "version-files", "events", "jobs")
 GROUPS = {  # number of faults of each, and names
-    "light": (5, ("convert", "split", "evaluate", *STORE)),
-    "batch": (6, ("prelabel", "project-journal")),
-    "files": (3, ("annotated-tasks", "training-state", "openvino-model", "demo-account")),
-    "training": (2, ("train", "review", "select")),
+    "light": (4, ("split", "evaluate", *STORE)),
+    "batch": (4, ("prelabel", "project-journal")),
+    "files": (2, ("annotated-tasks", "training-state", "openvino-model", "demo-account")),
+    "training": (2, ("train",)),
+    "review": (1, ("review",)),
 }
+SAME_WRITERS = {"convert", "select"}  # as those of "split"
 
 
 @pytest.mark.slow
@@ -34,4 +36,4 @@ def test_refused_call_is_reported_and_loses_nothing(
 
 
 def test_every_command_is_in_a_group() -> None:
-    assert sorted(name for _, names in GROUPS.values() for name in names) == sorted(COMMANDS)
+    assert {name for _, names in GROUPS.values() for name in names} | SAME_WRITERS == set(COMMANDS)
