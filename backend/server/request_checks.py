@@ -113,6 +113,7 @@ class BodyBudget:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes, self._reserved, self._lock = max_bytes, 0, threading.Lock()
+        self.parsing = threading.Lock()  # one body in pieces at a time: each slows all threads
 
     def reserve(self, size: int) -> None:
         """Reserve bytes for the current request, until `release`; 503 if too few are free."""
@@ -186,7 +187,8 @@ def _parse_json(content: bytearray, budget: BodyBudget, limits: Limits) -> objec
     if most_values > MAX_VALUES_AT_ONCE and content.count(b'"') <= 2 * MAX_VALUES_AT_ONCE:
         most_values = _count_values(STRING.sub(b"", content))  # without commas of long texts
     if most_values > MAX_VALUES_AT_ONCE:
-        return _parse_in_pieces(content, budget, limits)
+        with budget.parsing:
+            return _parse_in_pieces(content, budget, limits)
     if most_values > FREE_VALUES:
         budget.reserve(most_values * BYTES_PER_VALUE)
     return json.loads(content)
