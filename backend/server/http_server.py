@@ -46,6 +46,8 @@ UNLIMITED_BYTES = 2**40
 TARGET = re.compile(r"(?:https?://([A-Za-z0-9.:\[\]_-]+))?/[!-~]*")
 TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*(.*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 FOLDED_LINE = re.compile(rb"\r\n[ \t]")
+# Patterns of waitress and Werkzeug take quadratic time on a long run of blanks.
+BLANK_RUN = re.compile(rb"[ \t]{100}")
 # waitress ends these patterns with "$", which matches before a line feed too. A proxy may take
 # that for the end of the line, and then sees other requests than the server.
 receiver.ONLY_HEXDIG_RE = re.compile(rb"[0-9A-Fa-f]+\Z")
@@ -132,6 +134,8 @@ class RequestParser(HTTPRequestParser):
 
         A request that a proxy may understand otherwise is malformed too (RFC 9112).
         """
+        if BLANK_RUN.search(header_plus):
+            raise ParsingError("blanks")
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # a Content-Length of thousands of digits

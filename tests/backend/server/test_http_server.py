@@ -32,6 +32,7 @@ UNFINISHED = {
 CODING = "Transfer-Encoding: chunked\r\n"
 CHUNKED = f"POST /echo HTTP/1.1\r\nHost: x\r\n{CODING}\r\n"
 KEPT = "Connection: keep-alive\r\n"
+BLANKS = " \t" * 50
 SMUGGLED = f"GET /health?{SECRET} HTTP/1.1\r\nHost: x\r\n\r\n"
 MALFORMED = {
     "no method": f"{SECRET}\r\n\r\n",
@@ -65,6 +66,8 @@ MALFORMED = {
     "target without a slash": "GET health HTTP/1.1\r\nHost: x\r\n\r\n",
     "empty target": "GET ? HTTP/1.1\r\nHost: x\r\n\r\n",
     "tab in the target": "GET /hea\tlth HTTP/1.1\r\nHost: x\r\n\r\n",
+    "run of blanks": f"GET /health HTTP/1.1\r\nHost: x\r\nX:{' ' * 5000}{SECRET}\r\n\r\n",
+    "run of blanks and tabs": f"GET /health HTTP/1.1\r\nHost: x\r\nX: a{BLANKS}b\r\n\r\n",
     "expected body without a number": "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
     f"Content-Length: {SECRET}\r\n\r\n",
     "announced chunk above the limit": f"{CHUNKED}7fffffffffffffff\r\n",
