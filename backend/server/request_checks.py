@@ -158,7 +158,7 @@ def read_json_body(budget: BodyBudget, limits: Limits) -> Mapping[str, Any]:
     content = _read_content(budget)
     try:
         body = _parse_json(content, budget, limits)
-    except (ValueError, RecursionError, ijson.JSONError) as error:
+    except (ValueError, ArithmeticError, RecursionError, ijson.JSONError) as error:
         raise RequestError(
             HTTPStatus.BAD_REQUEST,
             "the body is not JSON: send it as Label Studio does",

@@ -134,12 +134,13 @@ ZEROS = b"0," * MAX_VALUES_AT_ONCE
         b"[" + ZEROS + b"0]x",
         b"[" + ZEROS + b"\xff]",
         b'{"a":[' + ZEROS + b"NaN]}",
+        b'{"a":[' + ZEROS + b"1e9999999999999999999]}",
         b"[" * (MAX_DEPTH + 1) + ZEROS + b"0" + b"]" * (MAX_DEPTH + 1),
         b"[" * 2 * MAX_VALUES_AT_ONCE,
         b'{"a":"' + ZEROS + b'\\"',
         b'{"a":"' + ZEROS + b"\\",
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_large_bodies_that_are_not_json_are_refused(client: FlaskClient, body: bytes) -> None:
     assert_refused(client.post("/predict", data=body), 400, "body-not-json")
