@@ -14,8 +14,8 @@ import ipaddress
 import json
 import re
 import threading
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +40,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SMALL_BODY_BYTES = 2**20  # the limit of routes that take no tasks and no events
 PIECE_BYTES = 2**16
 MAX_VALUES_AT_ONCE = 200_000  # `json.loads` holds the lock for 0.1 s
+MAX_BODIES_IN_PIECES = 4  # parsed or waiting; each holds a thread, and one takes seconds
 MAX_DEPTH = 500
 MAX_KEPT_BYTES = 2**18  # of a body, so that a request of an annotator never waits 0.03 s
 BYTES_PER_VALUE = 100  # in memory, estimated
@@ -108,24 +109,40 @@ def _netloc(origin: str) -> str:
         return ""
 
 
+def _too_much_data() -> RequestError:
+    return service_unavailable(
+        "requests in work or waiting hold as much data as the server takes at once: try again in a "
+        "moment, or select fewer tasks at once",
+        code="too-much-data",
+    )
+
+
 class BodyBudget:
     """Memory for the bodies of all requests in work. A small body is not counted."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes, self._reserved, self._lock = max_bytes, 0, threading.Lock()
-        self.parsing = threading.Lock()  # one body in pieces at a time: each slows all threads
+        self._parsing = threading.Lock()  # one body in pieces at a time: each slows all threads
+        self._bodies_in_pieces = threading.BoundedSemaphore(MAX_BODIES_IN_PIECES)
 
     def reserve(self, size: int) -> None:
         """Reserve bytes for the current request, until `release`; 503 if too few are free."""
         with self._lock:
             if self._reserved + size > self._max_bytes:
-                raise service_unavailable(
-                    "requests in work or waiting hold as much data as the server takes at once: "
-                    "try again in a moment, or select fewer tasks at once",
-                    code="too-much-data",
-                )
+                raise _too_much_data()
             self._reserved += size
             g.reserved_bytes = g.get("reserved_bytes", 0) + size
+
+    @contextmanager
+    def take_turn_in_pieces(self) -> Iterator[None]:
+        """Wait until no other body is parsed in pieces; 503 if several wait already."""
+        if not self._bodies_in_pieces.acquire(blocking=False):
+            raise _too_much_data()
+        try:
+            with self._parsing:
+                yield
+        finally:
+            self._bodies_in_pieces.release()
 
     def release(self) -> None:
         """Release what the current request has reserved, and return its memory to the system."""
@@ -187,7 +204,7 @@ def _parse_json(content: bytearray, budget: BodyBudget, limits: Limits) -> objec
     if most_values > MAX_VALUES_AT_ONCE and content.count(b'"') <= 2 * MAX_VALUES_AT_ONCE:
         most_values = _count_values(STRING.sub(b"", content))  # without commas of long texts
     if most_values > MAX_VALUES_AT_ONCE:
-        with budget.parsing:
+        with budget.take_turn_in_pieces():
             return _parse_in_pieces(content, budget, limits)
     if most_values > FREE_VALUES:
         budget.reserve(most_values * BYTES_PER_VALUE)

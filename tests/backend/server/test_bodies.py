@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from tagalong.backend.server.prediction.request import Limits
-from tagalong.backend.server.request_checks import MAX_DEPTH, MAX_VALUES_AT_ONCE, SMALL_BODY_BYTES
+from tagalong.backend.server.request_checks import (
+    MAX_BODIES_IN_PIECES,
+    MAX_DEPTH,
+    MAX_VALUES_AT_ONCE,
+    SMALL_BODY_BYTES,
+)
 from tests.backend.server.app_client import (
     ABSTRACT,
     assert_refused,
@@ -122,6 +128,29 @@ def test_surrogates_of_large_bodies_are_kept(client: FlaskClient, text: str) -> 
         answers.append(post_json(client, "/predict", body).get_json()["results"][0]["result"])
     assert answers[0] == answers[1]
     assert bool(answers[0]) == (text[0] != "\ud83d")
+
+
+def test_few_bodies_of_many_values_wait_for_each_other(client: FlaskClient) -> None:
+    """Each holds a thread, and others must be answered meanwhile."""
+    body = json.dumps(many_values())
+    budget = client.application.extensions["tagalong"].body_budget
+    statuses: list[int] = []
+
+    def post() -> None:
+        answer = client.application.test_client().post("/predict", data=body)
+        statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=post) for _ in range(MAX_BODIES_IN_PIECES + 3)]
+    with budget._parsing:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 30
+        while len(statuses) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert statuses == [503] * 3
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200] * MAX_BODIES_IN_PIECES + [503] * 3
 
 
 ZEROS = b"0," * MAX_VALUES_AT_ONCE
