@@ -29,6 +29,7 @@ from tagalong.backend.label_studio.results import (
 from tagalong.ner.errors import FormatError
 
 MAX_CONFIG_CHARACTERS = 500_000  # thousands of labels take a tenth of it
+MAX_NAME_CHARACTERS = 1_000  # of a control, an object or a label: each region repeats them
 MAX_CACHED_CONFIGS = 64  # every request to the server brings its config
 XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")  # lxml refuses it in a str
 # Searched in comments too, because only a parser can tell what a comment is.
@@ -63,8 +64,8 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
     `MAX_CACHED_CONFIGS` results are cached.
 
     Raises:
-        FormatError: If it is too long, declares a document type or entities, is not XML, or has no
-            unique ``<Labels>`` over a ``<Text>``.
+        FormatError: If it or a name is too long, declares a document type or entities, is not XML,
+            or has no unique ``<Labels>`` over a ``<Text>``.
     """
     tag = _choose_control(_span_controls(_parse_interface(xml)), control)
     (text,) = (obj for obj in tag.objects if _is_tag(obj, "text"))
@@ -75,12 +76,20 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
             "cannot be learned, so write each one into the labelling config",
             code="label-config-without-labels",
         )
+    names_by_spelling = _names_by_spelling(labels)
+    longest = max(map(len, (tag.name, text.name, *names_by_spelling)))
+    if longest > MAX_NAME_CHARACTERS:
+        raise FormatError(
+            f"the labelling config has a name of {longest:,} characters, more than "
+            f"{MAX_NAME_CHARACTERS:,}: shorten it",
+            code="label-config-name-too-long",
+        )
     return LabelConfig(
         control=tag.name,
         object=text.name,
         data_key=_data_key(text),
         labels=tuple(_label_name(label) for label in labels),
-        names_by_spelling=MappingProxyType(_names_by_spelling(labels)),
+        names_by_spelling=MappingProxyType(names_by_spelling),
         predicted_values=MappingProxyType(_predicted_values(labels)),
         text_encoding=_text_encoding(text),
     )

@@ -161,6 +161,21 @@ def test_config_length_limit() -> None:
         parse_label_config(view(many * 10, TEXT))
 
 
+@pytest.mark.parametrize(
+    "xml",
+    [
+        '<Labels name="l" toName="text"><Label value="{}"/></Labels>',
+        '<Labels name="l" toName="text"><Label value="a" alias="{}"/></Labels>',
+        '<Labels name="{}" toName="text"><Label value="a"/></Labels>',
+    ],
+)
+def test_long_names_are_refused(xml: str) -> None:
+    """Each region of an answer repeats them."""
+    parse_label_config(view(xml.format("x" * 1_000), TEXT))
+    with raises(FormatError, "label-config-name-too-long"):
+        parse_label_config(view(xml.format("x" * 1_001), TEXT))
+
+
 NAMES = st.sampled_from(["label", "text", "", "$a", "a,b", "x y", "url", "base64", "Disease"])
 TAGS = ["View", "Labels", "Label", "Text", "HyperText", "Choices", "Chat", "ReactCode", "Filter"]
 ATTRIBUTES = ["name", "toName", "value", "alias", "valueList", "valueType", "predicted_values"]
