@@ -15,7 +15,11 @@ from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import prediction_to_label_studio
-from tagalong.backend.label_studio.task_text import TaskTextReader, describe_task
+from tagalong.backend.label_studio.task_text import (
+    MAX_ID_CHARACTERS,
+    TaskTextReader,
+    describe_task,
+)
 from tagalong.backend.server.monitoring.snapshot import RequestStats, UnreadableTask
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.model_holder import ModelHolder
@@ -115,6 +119,9 @@ class PredictHandler:
             return UnreadableTask("no text", str(error))
         length, max_length = len(document.text), self._limits.max_text_characters
         if length <= max_length:
+            if len(document.id) > MAX_ID_CHARACTERS:  # it is hashed again for each region
+                digest = hashlib.blake2b(document.id.encode(errors="surrogatepass"))
+                return replace(document, id=digest.hexdigest())
             return document
         return UnreadableTask(
             "too long",

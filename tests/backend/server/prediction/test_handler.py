@@ -1,9 +1,21 @@
 """Regions seen in interactive requests: kept by task, and bounded."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from tagalong.backend.label_studio.results import prediction_to_label_studio
 from tagalong.backend.server.prediction import handler
 from tagalong.backend.server.prediction.handler import SeenRegions
+from tagalong.ner.document import Document
+from tests.backend.server.app_client import (
+    ABSTRACT,
+    post_json,
+    request_for,
+    serve_app,
+    settings_in,
+)
 
 
 def test_seen_regions_are_kept_by_task() -> None:
@@ -30,3 +42,23 @@ def test_region_id_may_be_any_text() -> None:
     answered = SeenRegions()
     answered.mark_seen("\ud800", ["\udfff" * 10_000])
     assert answered.mark_seen("\ud800", ["\udfff" * 10_000]) == {"\udfff" * 10_000}
+
+
+def test_long_task_ids_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each region's id is a hash of the document's."""
+    shown: list[str] = []
+
+    def record(document: Document, *arguments: Any) -> dict[str, Any]:
+        shown.append(document.id)
+        return prediction_to_label_studio(document, *arguments)
+
+    monkeypatch.setattr(handler, "prediction_to_label_studio", record)
+    body = request_for(ABSTRACT, ABSTRACT, ABSTRACT)
+    ids = ["7" * 60, "7" * 10**6, "\ud83d" * 10**6]
+    for task, task_id in zip(body["tasks"], ids, strict=True):
+        task["id"] = task_id
+    with serve_app(settings_in(tmp_path)) as client:
+        assert post_json(client, "/predict", body).status_code == 200
+    assert shown[0] == ids[0]
+    assert [len(one) for one in shown] == [60, 128, 128]
+    assert shown[1] != shown[2]
