@@ -26,6 +26,7 @@ from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.request import (
     Limits,
     PredictRequest,
+    check_client,
     check_latency_budget,
     unprocessable_request,
 )
@@ -69,7 +70,10 @@ class PredictHandler:
         )
         label_map = map_labels(tagger.labels, config)
         deadline = time.monotonic() + self._limits.read_timeout_seconds
-        found = [self._read_document(task, config, deadline=deadline) for task in request.tasks]
+        found: list[Document | UnreadableTask] = []
+        for task in request.tasks:
+            check_client(has_client_gone)
+            found.append(self._read_document(task, config, deadline=deadline))
         documents = [one for one in found if isinstance(one, Document)]
         unreadable = [one for one in found if isinstance(one, UnreadableTask)]
         if unreadable and not documents:

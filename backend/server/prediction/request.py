@@ -1,6 +1,6 @@
 """Requests for predictions: their limits, their parsing, and errors that refuse a request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -112,6 +112,12 @@ def parse_control_name(extra_params: object) -> str | None:
     """The ``<Labels>`` to use if a config has several, from the ML backend's extra params."""
     control = extra_params.get("control") if isinstance(extra_params, Mapping) else None
     return control if isinstance(control, str) else None
+
+
+def check_client(has_client_gone: Callable[[], bool]) -> None:
+    """Stop a request whose client has gone; raises `RequestError`, which nobody reads."""
+    if has_client_gone():
+        raise service_unavailable("the client has gone", code="client-gone")
 
 
 def check_latency_budget(

@@ -8,7 +8,7 @@ pass over several parts costs less than several.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -16,7 +16,7 @@ from math import ceil
 from typing import Any
 
 from tagalong.backend.models.tagger import DecodingStats, DocumentTagger
-from tagalong.backend.server.prediction.request import service_unavailable
+from tagalong.backend.server.prediction.request import check_client, service_unavailable
 from tagalong.ner.document import Document, Prediction
 
 MAX_BATCH_PARTS = 16  # of one turn, and of one batch of several requests
@@ -24,6 +24,7 @@ MAX_BATCH_PARTS = 16  # of one turn, and of one batch of several requests
 MAX_QUEUED_PARTS = 8  # of one request, unless it needs more to keep all threads at work
 # Clients answered by one batch send their next requests almost together, so wait for them briefly.
 MAX_QUEUE_DELAY_SECONDS = 0.003
+CLIENT_CHECK_SECONDS = 1.0  # between two looks at whether the client of waiting work has gone
 
 # Arguments: seconds of each document, and seconds of other requests before them. Raises to refuse.
 AdmissionCheck = Callable[[Sequence[float], float], None]
@@ -64,8 +65,8 @@ class RequestScheduler:
         """Predict documents, in order, beside other requests.
 
         `check_admission` refuses a request that would take too long. Requests are checked one at a
-        time, so two of them cannot be promised the same seconds. Work for a client that has gone
-        stops after a turn. Raises `RequestError` if the client has gone or the server is stopping;
+        time, so two of them cannot be promised the same seconds. Waiting work of a client that has
+        gone is dropped. Raises `RequestError` if the client has gone or the server is stopping;
         also what the check and the tagger raise.
         """
         predictions: list[Prediction] = []
@@ -73,9 +74,11 @@ class RequestScheduler:
         max_turns = max(tagger.streams + 1, MAX_QUEUED_PARTS // tagger.parts_per_turn)
 
         def finish_turn() -> None:
-            if has_client_gone():
-                raise service_unavailable("the client has gone", code="client-gone")
-            documents, future = turns.popleft()
+            documents, future = turns[0]
+            check_client(has_client_gone)
+            while not wait([future], CLIENT_CHECK_SECONDS).done:
+                check_client(has_client_gone)
+            turns.popleft()
             for document, output in zip(documents, future.result(), strict=True):
                 document.outputs.append(output)
                 if len(document.outputs) == document.parts:

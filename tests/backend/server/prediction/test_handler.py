@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from tagalong.backend.label_studio.results import prediction_to_label_studio
+from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.backend.server.prediction import handler
 from tagalong.backend.server.prediction.handler import SeenRegions
 from tagalong.ner.document import Document
+from tagalong.ner.errors import InputError
 from tests.backend.server.app_client import (
     ABSTRACT,
+    assert_refused,
     post_json,
     request_for,
     serve_app,
@@ -62,3 +65,20 @@ def test_long_task_ids_are_hashed_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert shown[0] == ids[0]
     assert [len(one) for one in shown] == [60, 128, 128]
     assert shown[1] != shown[2]
+
+
+def test_no_text_is_fetched_for_a_client_that_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    def fail_to_read(_: object, task: Any, *__: object) -> Document:
+        read.append(task["id"])
+        raise InputError("none", code="fetch-timeout")
+
+    monkeypatch.setattr(TaskTextReader, "read_document", fail_to_read)
+    gone = {"waitress.client_disconnected": lambda: len(read) == 2}
+    with serve_app(settings_in(tmp_path)) as client:
+        answer = client.post("/predict", json=request_for(*"abc"), environ_overrides=gone)
+    assert_refused(answer, 503, "client-gone")
+    assert read == [1, 2]

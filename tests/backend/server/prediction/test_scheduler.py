@@ -81,10 +81,11 @@ class BlockedRunner(TorchRunner):
 
     def __init__(self, model: "PreTrainedModel") -> None:
         super().__init__(model)
-        self.may_go_on = threading.Event()
+        self.has_begun, self.may_go_on = threading.Event(), threading.Event()
         self.windows = 0
 
     def compute_logits(self, batch: ModelInputs) -> FloatArray:
+        self.has_begun.set()
         assert self.may_go_on.wait(60)
         self.windows += len(batch["input_ids"])
         return super().compute_logits(batch)
@@ -148,6 +149,29 @@ def test_work_of_a_client_that_has_gone_stops(
             long.result(60)
     assert scheduler.predict(tagger, [Document("small", "Lithium")])[0].spans
     assert runner.windows < 60  # one text has about as many
+    assert scheduler._active_seconds == []
+
+
+def test_waiting_work_of_a_client_that_has_gone_is_dropped(
+    scheduler: RequestScheduler, encoder: EncoderTagger
+) -> None:
+    tagger, runner = blocked(encoder)
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(scheduler.predict, tagger, [Document("before", "Lithium")])
+        try:
+            assert runner.has_begun.wait(30)
+            waiting = pool.submit(
+                scheduler.predict,
+                tagger,
+                [Document("waiting", "Lithium")],
+                has_client_gone=iter([False] + [True] * 9).__next__,
+            )
+            with raises(RequestError, "client-gone"):
+                waiting.result(30)
+        finally:
+            runner.may_go_on.set()
+        assert before.result(60)[0].spans
+    assert runner.windows == 1
     assert scheduler._active_seconds == []
 
 
