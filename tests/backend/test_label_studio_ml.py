@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,6 @@ from tagalong.backend.server.prediction.request import parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.errors import TagalongError
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
 from tests.toy_corpus import LABELS
@@ -95,10 +94,14 @@ class Backend:
 
 
 def predict_body(
-    *, project: str = "7.179", schema: str = config("label"), context: object = None
+    *,
+    project: str = "7.179",
+    schema: str = config("label"),
+    context: object = None,
+    texts: Sequence[str] = TEXTS,
 ) -> dict[str, Any]:
     return {
-        "tasks": [{"id": number, "data": {"text": text}} for number, text in enumerate(TEXTS)],
+        "tasks": [{"id": number, "data": {"text": text}} for number, text in enumerate(texts)],
         "project": project,
         "label_config": schema,
         "params": {"login": None, "password": None, "context": context},
@@ -226,11 +229,11 @@ def test_setup_predict_and_promotion(backend: Backend, tiny_base, expected) -> N
 def test_drawn_region_is_completed(backend: Backend, expected) -> None:
     value = {"start": 0, "end": 8, "text": "Naloxone", "labels": ["Illness"]}
     drawn = {"from_name": "label", "to_name": "text", "type": "labels", "value": value}
-    context = {"result": [{"id": "drawn", **drawn}]}
+    request = {"context": {"result": [{"id": "drawn", **drawn}]}, "texts": TEXTS[:1]}
     backend.setup()
-    got = without_versions(backend.predict(context=context))
-    assert to_bytes(got) == to_bytes(without_versions(expected(context=context)))
-    assert to_bytes(got) != to_bytes(without_versions(expected()))
+    got = without_versions(backend.predict(**request))
+    assert to_bytes(got) == to_bytes(without_versions(expected(**request)))
+    assert to_bytes(got) != to_bytes(without_versions(expected(texts=TEXTS[:1])))
 
 
 def test_label_config_of_the_request_is_used_if_passed_on(
@@ -283,14 +286,14 @@ def test_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> Non
     assert begun.count("encoder-watch") == 1
 
 
-def test_events_are_recorded_once_despite_version_changes(module) -> None:
+def test_damaged_current_file_stops_neither_predictions_nor_events(module) -> None:
     home = module.process_service().settings.models / "encoder"
     home.mkdir(parents=True)
     (home / "current").write_text("no JSON")
     event = annotation_event(6)
     model = module.Tagalong("7", label_config=config("label"))
-    with pytest.raises(TagalongError, match="promote"):
-        model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])
+    (prediction,) = model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])
+    assert len(prediction["result"]) == 3  # of the bundled version
     number = model.fit(event["action"], event)["recorded"]
     assert module.process_service().event_store.read_event(number).event.annotations[0].id == 6
     assert model.fit(event["action"], event) == {"recorded": None}

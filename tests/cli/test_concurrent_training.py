@@ -86,4 +86,4 @@ def test_different_trainings_publish_concurrently_and_identical_one_is_refused(
         assert read_manifest(store.resolve(version)).version == version
     assert store.promoted_version("encoder") in published
     left = {path.name for path in store.tier_folder("encoder").iterdir()}
-    assert left == {*published, "current", ".lock"}
+    assert left == {*published, "current", ".current-backup", ".lock"}

@@ -75,4 +75,4 @@ def test_two_processes_publish_one_version(
     assert len(manifest.data["epochs"]) > 1
     assert done.stderr.count("Published") == 1
     left = {path.name for path in store.tier_folder(tier).iterdir()}
-    assert left == {version, "current", ".lock"}
+    assert left == {version, "current", ".current-backup", ".lock"}

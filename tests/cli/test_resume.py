@@ -81,7 +81,12 @@ def test_killed_and_resumed_training_publishes_the_same_version(command, tmp_pat
     one, other = (ModelStore(models).resolve(version) for models in (whole, cut))
     assert read_manifest(other).scores == read_manifest(one).scores
     assert_same(load_file(other / "model.safetensors"), load_file(one / "model.safetensors"))
-    assert {path.name for path in (cut / "encoder").iterdir()} == {version, "current", ".lock"}
+    assert {path.name for path in (cut / "encoder").iterdir()} == {
+        version,
+        "current",
+        ".current-backup",
+        ".lock",
+    }
 
 
 @pytest.mark.parametrize("width", [80, 120])

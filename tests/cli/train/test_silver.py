@@ -69,7 +69,7 @@ def test_gold_and_silver_are_compared_with_gold_alone(made):
     assert f1 == pytest.approx(against["strict"]["f1"] + against["strict"]["difference"])
     assert version["report"]["model"] == version["version"]
     left = {path.name for path in (models / "encoder").iterdir()}
-    assert left == {version["version"], "current", ".lock"}  # no state is left
+    assert left == {version["version"], "current", ".current-backup", ".lock"}  # no state is left
 
 
 def test_manifest_describes_the_silver(made):
