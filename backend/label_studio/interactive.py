@@ -13,6 +13,7 @@ from tagalong.ner.document import Document, Span
 from tagalong.ner.words import WORD_PATTERN, is_inside_word, word_offsets
 
 MAX_MENTION_CHARACTERS = 500  # code points; a longer span is a passage, which does not recur
+MAX_STRINGS = 20  # of one action, which draws one; run time grows with nested ones
 MAX_MENTIONS = 5_000  # the editor stops to respond before
 MENTION_SCORE = 1.0  # a copy of the annotator's choice, not a model's guess
 OCCUPIED = 1  # byte in the map of a text: a region covers this code point
@@ -26,8 +27,8 @@ def suggest_spans(
     A mention is the same string between word boundaries. A string is searched if it has a letter
     or digit, no blank at its edges, at most `MAX_MENTION_CHARACTERS` code points, and one label.
     Mentions win over the model's spans, longer ones over shorter ones, then earlier ones over
-    later ones. At most `MAX_MENTIONS` are returned. Run time is linear in the length of the text.
-    All labels are the project's.
+    later ones. At most `MAX_STRINGS` are searched, and `MAX_MENTIONS` returned. Run time is linear
+    in the length of the text. All labels are the project's.
 
     Returns:
         Spans to add, sorted. None overlaps another one or an existing region. Mentions have the
@@ -60,11 +61,12 @@ def _search_strings(document: Document, drawn: Sequence[Span]) -> dict[str, str]
     for span in drawn:
         if span.end - span.start <= MAX_MENTION_CHARACTERS:
             labels.setdefault(document.span_text(span), set()).add(span.label)
-    return {
+    strings = {
         text: label
         for text, (label, *others) in labels.items()
         if not others and text == text.strip() and any(map(str.isalnum, text))
     }
+    return dict(islice(strings.items(), MAX_STRINGS))
 
 
 def _find_mentions(text: str, labels: Mapping[str, str], occupied: bytearray) -> Iterator[Span]:

@@ -35,6 +35,7 @@ MIN_BODY_BYTES_PER_SECOND = 1_000
 MAX_HEAD_BYTES = 32_768
 MAX_CHUNK_HEAD_BYTES = 1_024  # the size of a chunk with its extensions; also all trailers
 MAX_CONNECTIONS = 1_000
+MAX_KEPT_CONNECTIONS = 900  # above, idle ones are closed
 # At once. waitress copies what is left of them for each chunk and for each request.
 RECEIVE_BYTES = 8_192
 BLANK = b"\r\n"
@@ -232,10 +233,29 @@ class Channel(HTTPChannel):
                 is_slow = age > STALL_SECONDS + received / MIN_BODY_BYTES_PER_SECOND
                 is_late = is_slow or now - self.last_activity > STALL_SECONDS
             if is_late:
-                request.refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT))
-                self.requests.append(request)
-                self.request = None
-                self.server.add_task(self)
+                self.refuse(HTTPStatus.REQUEST_TIMEOUT)
+
+    def refuse(self, status: HTTPStatus) -> None:
+        """Refuse the request that is received."""
+        request = self.request
+        if request is not None:
+            request.refuse(Refusal(status))
+            self.requests.append(request)
+            self.request = None
+            self.server.add_task(self)
+
+    @property
+    def started_body(self) -> float | None:
+        """When the request began whose body is received; None if there is none."""
+        request = self.request
+        has_body = request is not None and request.headers_finished and not request.completed
+        return self._request_started if has_body else None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client has sent nothing, or a part of the headers."""
+        is_waiting = self.request is None or not self.request.headers_finished
+        return is_waiting and not self.is_busy
 
     @property
     def received_bytes(self) -> int:
@@ -303,14 +323,30 @@ class HTTPServer(TcpWSGIServer):
         before = request.body_bytes_received - received
         if before // SUM_BYTES == request.body_bytes_received // SUM_BYTES:
             return None
-        total = sum(channel.received_bytes for channel in [*self.active_channels.values()])
-        is_full = total > self._max_received_bytes
-        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE) if is_full else None
+        channels = [*self.active_channels.values()]
+        if sum(channel.received_bytes for channel in channels) <= self._max_received_bytes:
+            return None
+        # The oldest goes, so that slow clients cannot keep the memory from others.
+        oldest = min(
+            (channel for channel in channels if channel.started_body is not None),
+            key=lambda channel: channel.started_body or 0.0,
+            default=None,
+        )
+        if oldest is None or oldest.request is request:
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+        oldest.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+        return None
 
     def maintenance(self, now: float) -> None:
         """Check the deadlines of all connections; waitress calls this every second."""
-        for channel in [*self.active_channels.values()]:
+        channels = [*self.active_channels.values()]
+        for channel in channels:
             channel.check_deadlines(now)
+        # Before no connection is left, those go that have sent nothing for the longest time.
+        idle = [channel for channel in channels if channel.is_idle]
+        idle.sort(key=lambda channel: channel.last_activity)
+        for channel in idle[: max(0, len(channels) - MAX_KEPT_CONNECTIONS)]:
+            channel.will_close = True
 
     def run_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish the requests in work; a second one ends it."""

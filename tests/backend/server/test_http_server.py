@@ -221,6 +221,35 @@ def test_clients_that_have_gone_are_noticed() -> None:
         assert noticed.wait(30)
 
 
+def test_slow_bodies_cannot_keep_the_memory_from_others() -> None:
+    slow = POST + b"Content-Length: 3000000\r\n\r\n" + bytes(2_400_000)
+    whole = POST + b"Connection: close\r\nContent-Length: 2900000\r\n\r\n" + bytes(2_900_000)
+    with serve_http() as port, ExitStack() as stack:
+        connections = []
+        for _ in range(2):
+            connections.append(stack.enter_context(send(port, slow)))
+            time.sleep(0.5)  # until it is received
+        assert read_all(send(port, whole)).startswith(b"HTTP/1.1 200")
+        status, body = answer(connections[0])
+        assert (status, body["code"]) == (503, "too-much-data")
+
+
+def test_idle_connections_are_closed_before_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "MAX_KEPT_CONNECTIONS", 5)
+    kept = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serve_http() as port, ExitStack() as stack:
+        connections = []
+        for content in (kept, b"GET /he"):
+            for _ in range(5):
+                connections.append(stack.enter_context(send(port, content)))
+                time.sleep(0.02)
+        for connection in connections[:5]:  # the oldest
+            while connection.recv(1000):
+                pass
+        connections[-1].sendall(kept.removeprefix(b"GET /he"))
+        assert connections[-1].recv(1000).startswith(b"HTTP/1.1 200")
+
+
 def test_bodies_of_all_connections_are_limited() -> None:
     part = POST + b"Content-Length: 3000000\r\n\r\n" + bytes(2_500_000)
     with serve_http() as port, ExitStack() as stack:
