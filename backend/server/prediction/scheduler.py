@@ -8,7 +8,7 @@ pass over several parts costs less than several.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -75,11 +75,16 @@ class RequestScheduler:
 
         def finish_turn() -> None:
             documents, future = turns[0]
-            check_client(has_client_gone)
-            while not wait([future], CLIENT_CHECK_SECONDS).done:
+            outputs = None
+            while outputs is None:
                 check_client(has_client_gone)
+                try:
+                    outputs = future.result(CLIENT_CHECK_SECONDS)
+                except TimeoutError as error:
+                    if future.done() and future.exception() is error:
+                        raise  # of the tagger
             turns.popleft()
-            for document, output in zip(documents, future.result(), strict=True):
+            for document, output in zip(documents, outputs, strict=True):
                 document.outputs.append(output)
                 if len(document.outputs) == document.parts:
                     predictions.append(tagger.decode(document.encoded, document.outputs))
