@@ -246,8 +246,10 @@ class Channel(HTTPChannel):
 
     @property
     def started_body(self) -> float | None:
-        """When the request began whose body is received; None if there is none."""
+        """When the request began whose body is received; None if there is none to refuse."""
         request = self.request
+        if self.requests:  # an earlier one is in work, and a thread has the connection
+            return None
         has_body = request is not None and request.headers_finished and not request.completed
         return self._request_started if has_body else None
 
