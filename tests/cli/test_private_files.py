@@ -76,9 +76,9 @@ def test_state_of_a_server_is_private(tmp_path: Path) -> None:
     with serve_app(settings) as client:
         event = {"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": {"id": 1}}
         assert post_json(client, "/webhook", event).status_code == 201
-        jobs = JobStore(settings.models)
-        job = jobs.enqueue(1, "encoder", reason="asked")
-        write_tasks(jobs.work_dir(job) / "tasks.json", [{"data": {"text": "a patient"}}])
+        # Of no job in the queue: the server would run it, and delete its folder meanwhile.
+        work_dir = JobStore(settings.models).work_dir(1)
+        write_tasks(work_dir / "tasks.json", [{"data": {"text": "a patient"}}])
         start_logged(["true"], state / "training.log", environment={}).wait()
         names = {path.name for path in state.iterdir()}
         assert {"journal.sqlite-wal", "journal.sqlite-shm", "runs.sqlite", "training.log"} <= names
