@@ -112,13 +112,14 @@ class RequestParser(HTTPRequestParser):
         if self.body_rcv is None and not self.header_plus and data.startswith(BLANK):
             self.empty = self.completed = True  # waitress would take two lines at a time
             return len(data) - len(data.lstrip(BLANK))
+        before = self.body_bytes_received
         consumed: int = super().received(data)
         body = self.body_rcv
         if self.error is not None:
             self.error = Refusal(self.error.code)  # the library's message quotes the request
             consumed = len(data)  # nothing that follows is a request
         elif body is not None:
-            refusal = self._server.find_refusal(self, consumed)
+            refusal = self._server.find_refusal(self, before)
             if isinstance(body, ChunkedReceiver):
                 # waitress keeps lines without an end whole, and copies them with every byte.
                 longest = max(len(body.control_line), len(body.trailer), len(body.chunk_end))
@@ -157,8 +158,10 @@ class RequestParser(HTTPRequestParser):
             raise ParsingError("ambiguous")
 
     def refuse(self, refusal: Refusal) -> None:
-        """End the request with an error."""
+        """End the request with an error, and free its body."""
         self.error, self.completed = refusal, True
+        self.close()
+        self.body_bytes_received = 0
 
 
 class Channel(HTTPChannel):
@@ -191,6 +194,11 @@ class Channel(HTTPChannel):
     def readable(self) -> bool:
         """Whether to wait for bytes of the client."""
         return bool(super().readable()) if self._drain_deadline is None else not self.will_close
+
+    def writable(self) -> bool:
+        """Whether to wait until the client takes more of an answer."""
+        # While a thread answers, it sends. Waiting too would keep the receiving thread busy.
+        return self.will_close if self.requests else bool(super().writable())
 
     def handle_read(self) -> None:
         """Receive bytes; after a refusal, drop them."""
@@ -315,14 +323,13 @@ class HTTPServer(TcpWSGIServer):
         self._find_body_limit, self._max_received_bytes = find_body_limit, max_received_bytes
         self._stop_deadline: float | None = None
 
-    def find_refusal(self, request: RequestParser, received: int) -> Refusal | None:
-        """Refuse a request because of its body, of which some bytes were just received."""
+    def find_refusal(self, request: RequestParser, before: int) -> Refusal | None:
+        """Refuse a request because of its body, of which `before` bytes were received before."""
         announced = getattr(request.body_rcv, "chunk_remainder", 0)
         length = max(request.content_length, request.body_bytes_received + announced)
         if length > (limit := self._find_body_limit(request.path)):
             return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
         # The sum is taken once in a while only.
-        before = request.body_bytes_received - received
         if before // SUM_BYTES == request.body_bytes_received // SUM_BYTES:
             return None
         channels = [*self.active_channels.values()]

@@ -83,6 +83,11 @@ def make_app() -> Flask:
     def echo() -> bytes:
         return request.get_data()
 
+    @app.get("/wait")
+    def wait_for_release() -> str:
+        started.set()
+        return str(released.wait(30))
+
     @app.get("/gone")
     def wait_until_gone() -> str:
         started.set()
@@ -94,7 +99,7 @@ def make_app() -> Flask:
     return app
 
 
-started, noticed = threading.Event(), threading.Event()
+started, released, noticed = threading.Event(), threading.Event(), threading.Event()
 
 
 @contextmanager
@@ -232,6 +237,39 @@ def test_slow_bodies_cannot_keep_the_memory_from_others() -> None:
         assert read_all(send(port, whole)).startswith(b"HTTP/1.1 200")
         status, body = answer(connections[0])
         assert (status, body["code"]) == (503, "too-much-data")
+
+
+def test_body_behind_a_request_in_work_is_not_refused() -> None:
+    started.clear()
+    released.clear()
+    waiting = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+    slow = POST + b"Connection: close\r\nContent-Length: 3000000\r\n\r\n" + bytes(2_400_000)
+    with serve_http() as port, ExitStack() as stack:
+        first = stack.enter_context(send(port, waiting + slow))
+        assert started.wait(30)
+        time.sleep(0.5)  # until the body is received
+        second = stack.enter_context(send(port, slow))
+        time.sleep(0.5)
+        third = stack.enter_context(send(port, slow))
+        status, body = answer(second)  # the older one of those that may be refused
+        assert (status, body["code"]) == (503, "too-much-data")
+        released.set()
+        for connection in first, third:
+            connection.sendall(bytes(600_000))
+        assert read_all(first).count(b"HTTP/1.1 200") == 2
+        assert read_all(third).startswith(b"HTTP/1.1 200")
+
+
+def test_late_reader_gets_all_answers() -> None:
+    size = 2_900_000  # more than the socket takes at once
+    echo = POST + f"Content-Length: {size}\r\n\r\n".encode() + b"x" * size
+    close = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with serve_http() as port:
+        connection = send(port, echo + close)
+        time.sleep(1.0)  # meanwhile nothing of the answer is read
+        content = read_all(connection)
+        assert content.count(b"HTTP/1.1 200") == 2
+        assert content.count(b"x" * size) == 1
 
 
 def test_idle_connections_are_closed_before_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
