@@ -60,15 +60,21 @@ def environment(threads: int, **extra: str) -> dict[str, str]:
 
 
 @contextmanager
-def start_server(models: Path, *, threads: int, loaded: bool = True) -> Iterator[Server]:
+def start_server(
+    models: Path, *, threads: int, loaded: bool = True, root: Path = ROOT
+) -> Iterator[Server]:
     """Run `tagalong serve`, with the bundled version if `models` is empty.
 
-    With `loaded=False` it is yielded as soon as it answers, before it has a version.
-
+    With `loaded=False` it is yielded as soon as it answers, before it has a version. `root` is the
+    checkout to run, with its own Python unless it is this one.
     """
     port = free_port()
     command = ["-m", "tagalong", "serve", "--port", str(port), "--models", str(models)]
-    with _run_server("tagalong", command, port, environment(threads), loaded=loaded) as server:
+    python = sys.executable if root == ROOT else str(root / ".venv" / "bin" / "python")
+    variables = environment(threads, PYTHONPATH=str(root))
+    with _run_server(
+        "tagalong", command, port, variables, loaded=loaded, python=python, folder=root
+    ) as server:
         yield server
 
 
@@ -179,10 +185,12 @@ def _run_server(
     variables: Mapping[str, str],
     *,
     loaded: bool = True,
+    python: str = sys.executable,
+    folder: Path = ROOT,
 ) -> Iterator[Server]:
     """Start a server, wait until it has its model or answers; stop it afterwards."""
     process = subprocess.Popen(
-        [sys.executable, *command], env=variables, cwd=ROOT, stderr=subprocess.DEVNULL
+        [python, *command], env=variables, cwd=folder, stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
