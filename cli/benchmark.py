@@ -39,7 +39,6 @@ DocumentsArgument = Annotated[
     list[Path] | None,
     typer.Argument(
         exists=True,
-        dir_okay=False,
         help="Documents like yours, annotated or not, in any format that `data check` reads.",
         show_default=DEFAULT_DOCUMENTS_NAME,
     ),

@@ -49,7 +49,6 @@ FilesArgument = Annotated[
     list[Path],
     typer.Argument(
         exists=True,
-        dir_okay=False,
         help=f"Annotated documents: {describe_formats('annotations')}; the format is detected.",
     ),
 ]

@@ -9,7 +9,11 @@ import typer
 from rich.markup import escape
 
 from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
-from tagalong.backend.formats.registry import describe_formats, read_predictions
+from tagalong.backend.formats.registry import (
+    describe_formats,
+    has_folder_format,
+    read_predictions,
+)
 from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.options import (
     MAX_SEED,
@@ -52,7 +56,6 @@ GoldArgument = Annotated[
     typer.Argument(
         metavar="GOLD",
         exists=True,
-        dir_okay=False,
         help=f"Gold standard: {describe_formats('annotations')}.",
     ),
 ]
@@ -173,7 +176,7 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
         VersionNotFound: If there is no such version.
     """
     path = Path(system)
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and has_folder_format(path)):
         return SystemOutput(system, read_predictions(path))
     if path.suffix in {".json", ".jsonl"}:
         raise InputError(

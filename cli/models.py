@@ -133,7 +133,6 @@ def compile_cli(
         list[Path] | None,
         typer.Option(
             exists=True,
-            dir_okay=False,
             help=("Documents like yours, for quantization and for the check; may be given again."),
             show_default="48 abstracts of BC5CDR",
         ),

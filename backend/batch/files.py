@@ -13,7 +13,12 @@ from tagalong.backend.batch.source_and_sink import (
     compute_config_digest,
 )
 from tagalong.backend.documents.source_item import SourceItem
-from tagalong.backend.formats.registry import choose_prediction_writer, detect_format, read_texts
+from tagalong.backend.formats.registry import (
+    choose_prediction_writer,
+    detect_format,
+    has_folder_format,
+    read_texts,
+)
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
 from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.label_studio.label_map import LabelMap
@@ -105,8 +110,10 @@ class FolderSource:
 def open_source(
     path: Path, config: LabelConfig | None = None
 ) -> AbstractContextManager[FileSource | FolderSource]:
-    """Open a file in any format that has texts, or a folder of plain texts."""
-    return nullcontext(FolderSource(path)) if path.is_dir() else FileSource(path, config)
+    """Open a file or folder in any format that has texts, or a folder of plain texts."""
+    if path.is_dir() and not has_folder_format(path):
+        return nullcontext(FolderSource(path))
+    return FileSource(path, config)
 
 
 class PredictionsFileSink(PredictionSink):

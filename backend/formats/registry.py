@@ -95,11 +95,24 @@ def detect_format(head: FileHead, content: FormatContent = "annotations") -> Fil
             f"{head.path} begins like JSON but is not ({head.parse_error}): export it again",
             code="json-broken-at-start",
         )
+    if head.structure == "folder":
+        raise FormatError(
+            f"the folder {head.path} has no files in a format of folders: name its files one by "
+            f"one, or give {describe_formats(content)}",
+            code="folder-format-unknown",
+        )
     tool = _detect_unsupported_tool(head)
     finding = f"looks like {tool}" if tool else "is in no format we know"
     raise FormatError(
         f"{head.path} {finding}: give {describe_formats(content)}", code="format-unknown"
     )
+
+
+def has_folder_format(folder: Path) -> bool:
+    """Whether a folder has a format of its own; another may be a folder of plain texts."""
+    with TextFile(folder) as file:
+        head = sniff_file(file)
+        return any(form.matches(head) for form in list_formats("texts"))
 
 
 def _detect_unsupported_tool(head: FileHead) -> str | None:

@@ -1,4 +1,4 @@
-"""A first look at a file: its encoding, its structure, and its first record."""
+"""A first look at a file or folder: its encoding, its structure, and its first record."""
 
 import codecs
 import io
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -28,7 +28,7 @@ JSON_ESCAPE_PATTERN = re.compile(
 )
 SURROGATE_PAIR_BYTES = 12  # the longest escape: two of \uXXXX
 
-FileStructure = Literal["array", "lines", "object", "text"]
+FileStructure = Literal["array", "lines", "object", "text", "folder"]
 
 
 class _Cursor(io.RawIOBase):
@@ -50,12 +50,18 @@ class _Cursor(io.RawIOBase):
 class TextFile(AbstractContextManager["TextFile"]):
     """A file that is opened once and read any number of times, even by several readers at once.
 
+    A folder has no stream of its own, but `list_files`.
+
     Raises:
         InputError: If it cannot be opened, or is a pipe.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_folder = path.is_dir()
+        self._file: IO[bytes] | None = None
+        if self.is_folder:
+            return
         try:
             self._file = path.open("rb", buffering=0)
         except OSError as error:
@@ -76,19 +82,50 @@ class TextFile(AbstractContextManager["TextFile"]):
 
     def close(self) -> None:
         """Close the file; its streams cannot be read any more."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def open_stream(self) -> IO[bytes]:
         """A new stream from the start of the text, after a byte order mark."""
+        assert self._file is not None  # noqa: S101 (formats of folders open the files in them)
         return io.BufferedReader(_Cursor(self._file.fileno(), self._start), STREAM_BUFFER_BYTES)
+
+    def list_files(self, *suffixes: str) -> list[Path]:
+        """The files of a folder and all folders in it, by their endings, such as ``.ann``.
+
+        Letter case of endings does not matter. The order is that of the paths. Hidden files and
+        folders are left out. Without endings, all files are listed.
+
+        Raises:
+            InputError: If a folder cannot be read.
+        """
+        endings = {suffix.lower() for suffix in suffixes}
+        files = (Path(name) for name in self._file_names)
+        return [one for one in files if not endings or one.suffix.lower() in endings]
+
+    @cached_property
+    def _file_names(self) -> list[str]:
+        # Strings, because a folder may have a million files.
+        def refuse(error: OSError) -> None:
+            raise InputError(
+                f"{error.filename} cannot be read: {error.strerror}", code="file-unreadable"
+            ) from error
+
+        names = []
+        for folder, inner, files in os.walk(self.path, onerror=refuse):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            names += [str(Path(folder, name)) for name in files if not name.startswith(".")]
+        return sorted(names)
 
 
 @dataclass(frozen=True, slots=True)
 class FileHead:
-    """What the start of a file shows."""
+    """What the start of a file shows, or the names in a folder."""
 
     file: TextFile
-    structure: FileStructure  # "object": one JSON object over several lines; "text": any other text
+    # "object": one JSON object over several lines; "text": any other text; "folder": no record and
+    # no lines.
+    structure: FileStructure
     # First item of an array, object of the first line, or the keys of a single object. Empty where
     # there is none, or where it is not an object.
     first_record: Mapping[str, Any]
@@ -102,7 +139,12 @@ class FileHead:
 
 
 def sniff_file(file: TextFile) -> FileHead:
-    """Look at the start of a file; FormatError if any of it is not UTF-8 text, or it is empty."""
+    """Look at the start of a file; FormatError if any of it is not UTF-8 text, or it is empty.
+
+    The files of a folder are not opened.
+    """
+    if file.is_folder:
+        return FileHead(file, "folder", {}, ())
     _check_utf8(file)
     head = file.open_stream().read(HEAD_BYTES)
     pieces = head.decode(errors="ignore").split("\n")

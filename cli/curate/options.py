@@ -19,7 +19,6 @@ OptionalExportsArgument = Annotated[
     typer.Argument(
         metavar="EXPORT...",
         exists=True,
-        dir_okay=False,
         help=f"Annotated documents: {describe_formats('annotations')}.",
     ),
 ]
@@ -37,7 +36,6 @@ LabeledOption = Annotated[
     typer.Option(
         metavar="EXPORT",
         exists=True,
-        dir_okay=False,
         help="Documents that are annotated already, in any annotation format; may be given again.",
     ),
 ]

@@ -13,12 +13,11 @@ from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.cli.terminal.options import MAX_SEED
 from tagalong.training.data.silver import DEFAULT_SILVER_WEIGHT, SilverOptions
 
-ExistingFiles = partial(typer.Option, exists=True, dir_okay=False)
+ExistingFiles = partial(typer.Option, exists=True)
 ExportsArgument = Annotated[
     list[Path],
     typer.Argument(
         exists=True,
-        dir_okay=False,
         help=f"Annotated documents to train on: {describe_formats('annotations')}.",
     ),
 ]

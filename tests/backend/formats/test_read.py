@@ -196,7 +196,7 @@ def test_foreign_text_formats_are_named(read, content: str, tool: str) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with raises(InputError, "file-unreadable"):
         read_corpus([tmp_path / "no.json"])
-    with raises(InputError, "file-unreadable"):
+    with raises(InputError, "folder-format-unknown"):
         read_corpus([tmp_path])
     with raises(InputError, "no-files-given"):
         read_corpus([])

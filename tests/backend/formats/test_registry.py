@@ -1,7 +1,9 @@
 """The format registry: each format works with every reader and round-trips."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,12 @@ from tagalong.backend.formats.registry import (
     describe_formats,
     read_predictions,
 )
-from tagalong.backend.formats.sniff import FileHead
+from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
 from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG
 from tagalong.ner.document import Document, Prediction, Span
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 from tagalong.training.corpus import read_corpus, write_documents
+from tests.cli.run_command import run
 from tests.errors import raises
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -133,3 +136,60 @@ def test_truncated_json_is_refused_as_texts_too(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"text": "a"}])[:-1] + ", NaN]")
     with raises(FormatError, "json-broken"):
         open_source(path)
+
+
+def read_bar_folder(head: FileHead, _options: ReadOptions, _log: ImportLog) -> Iterator[Document]:
+    for path in head.file.list_files(".bar"):
+        text, label = path.read_text().split("|")
+        yield Document(path.name, text, (Span(0, len(text), label),))
+
+
+@pytest.fixture
+def bar_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of a format that only this test knows, nested, with other and hidden files."""
+    form = FileFormat(
+        name="folders of bars",
+        matches=lambda head: head.structure == "folder" and bool(head.file.list_files(".bar")),
+        read_annotations=read_bar_folder,
+    )
+    monkeypatch.setattr(registry, "FORMATS", (*FORMATS, form))
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "b" / "1.BAR").write_text("a|Chemical")
+    (tmp_path / "2.bar").write_text("b|Chemical")
+    (tmp_path / "2.txt").write_text("c")
+    (tmp_path / ".3.bar").write_text("d|Chemical")
+    (tmp_path / ".hidden" / "4.bar").write_text("e|Chemical")
+    return tmp_path
+
+
+def test_folder_is_read_by_every_reader(bar_folder: Path) -> None:
+    corpus = read_corpus([bar_folder])
+    expected = [Document("2.bar", "b"), Document("1.BAR", "a")]
+    spans = (Span(0, 1, "Chemical"),)
+    assert [replace(one, spans=()) for one in corpus.documents] == expected
+    assert {one.spans for one in corpus.documents} == {spans}
+    with open_source(bar_folder) as source:
+        assert source.total_items == 2
+        assert [item.document for item in source] == expected
+    assert read_predictions(bar_folder) == [
+        (one, Prediction(spans, 1.0, "unknown")) for one in expected
+    ]
+    scores = run("evaluate", bar_folder, bar_folder, "--json")
+    assert json.loads(scores.stdout)["documents"] == 2
+
+
+def test_folder_without_a_format_is_refused_or_has_plain_texts(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_text("Naloxone")
+    with raises(FormatError, "folder-format-unknown"):
+        read_corpus([tmp_path])
+    with open_source(tmp_path) as source:
+        assert [item.document for item in source] == [Document("1.txt", "Naloxone")]
+
+
+def test_folder_that_cannot_be_read_is_refused(bar_folder: Path) -> None:
+    with TextFile(bar_folder) as file:
+        head = sniff_file(file)
+        shutil.rmtree(bar_folder)
+        with raises(InputError, "file-unreadable"):
+            head.file.list_files(".bar")
