@@ -178,7 +178,7 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
     path = Path(system)
     if path.is_file() or (path.is_dir() and has_folder_format(path)):
         return SystemOutput(system, read_predictions(path))
-    if path.suffix in {".json", ".jsonl"}:
+    if path.suffix.lower() in {".json", ".jsonl"}:
         raise InputError(
             f"the file {system} does not exist: give a file of predictions, or a model version",
             code="predictions-not-found",

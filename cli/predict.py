@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Annotated
@@ -18,6 +19,7 @@ from tagalong.backend.documents.jsonl import (
     parse_lines,
     prediction_to_json,
 )
+from tagalong.backend.formats.sniff import check_utf8, split_lines
 from tagalong.cli.terminal.console import console
 from tagalong.cli.terminal.options import ModelsOption, load_tagger_by_reference, open_store
 from tagalong.ner.document import Document, Prediction
@@ -123,15 +125,17 @@ def _read_stream(stream: IO[bytes], name: str) -> Iterator[Document]:
     # JSON lines are read one by one as they arrive, plain text as a whole.
     first = stream.readline()
     if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        for where, line in parse_lines(chain((first,), stream), name):
+        for where, line in parse_lines(split_lines(chain((first,), stream)), name):
             yield document_text_from_json(line, where)
         return
+    content = first + stream.read()
     try:
-        text = (first + stream.read()).decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(
             f"{name} is not UTF-8 text: save it as UTF-8", code="source-not-utf8"
         ) from error
+    check_utf8(BytesIO(content), name)  # refuses NUL too
     if _is_json_array(text):
         raise FormatError(
             f"{name} is a JSON array, as Label Studio exports it, and not a text: turn it into "

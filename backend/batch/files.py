@@ -19,7 +19,7 @@ from tagalong.backend.formats.registry import (
     has_folder_format,
     read_texts,
 )
-from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.formats.sniff import FileHead, TextFile, check_utf8, sniff_file
 from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.label_studio.label_map import LabelMap
 from tagalong.backend.storage.atomic_files import write_atomically
@@ -79,6 +79,8 @@ class FileSource(AbstractContextManager["FileSource"]):
 class FolderSource:
     """The texts of a folder and all folders in it: files ``*.txt``, in the order of their names.
 
+    Letter case does not matter: ``NOTE.TXT`` is one of them.
+
     Raises:
         InputError: If there is no such file.
     """
@@ -88,17 +90,20 @@ class FolderSource:
         self.total_items = len(self._list_files())
 
     def __iter__(self) -> Iterator[SourceItem]:
-        """Read the texts; a file that is not UTF-8 has the reason."""
+        """Read the texts; a file that cannot be read, or is not UTF-8, has the reason."""
         for position, path in enumerate(self._list_files()):
             key = path.relative_to(self._folder).as_posix()
             try:
-                text = path.read_bytes().decode("utf-8-sig")
+                with TextFile(path) as file:
+                    check_utf8(file.open_stream(), path)
+                    text = file.open_stream().read().decode()
                 yield SourceItem(position, key, Document(key, text))
-            except UnicodeDecodeError:
-                yield SourceItem(position, key, None, f"{path} is not UTF-8: save it as UTF-8")
+            except InputError as error:
+                yield SourceItem(position, key, None, str(error))
 
     def _list_files(self) -> list[Path]:
-        paths = sorted(path for path in self._folder.rglob("*.txt") if path.is_file())
+        found = (path for path in self._folder.rglob("*") if path.suffix.lower() == ".txt")
+        paths = sorted(path for path in found if path.is_file())
         if not paths:
             raise InputError(
                 f"the folder {self._folder} has no file *.txt: name one with texts in it",

@@ -106,7 +106,7 @@ CONLL_FORMAT = FileFormat(
 
 
 def _read_documents(head: FileHead) -> Iterator[list[TaggedSentence]]:
-    marks = sum(line.startswith(DOCSTART_LINE.encode()) for line in head.file.open_stream())
+    marks = sum(line.startswith(DOCSTART_LINE.encode()) for line in head.file.open_lines())
     document: list[TaggedSentence] = []
     sentence: TaggedSentence = []
     # A single mark at the top means nothing: Label Studio writes it before any file.
@@ -125,7 +125,7 @@ def _read_documents(head: FileHead) -> Iterator[list[TaggedSentence]]:
 
 def _read_rows(head: FileHead) -> Iterator[TaggedToken | str]:
     # Rows, and between them the breaks: "" of a sentence, DOCSTART_LINE of a document.
-    for number, raw in enumerate(head.file.open_stream(), start=1):
+    for number, raw in enumerate(head.file.open_lines(), start=1):
         line = raw.decode().rstrip("\r\n")
         if line.startswith(DOCSTART_LINE):
             yield DOCSTART_LINE

@@ -43,7 +43,7 @@ def read_documents(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
     """Read a document from each line."""
-    for where, line in parse_lines(head.file.open_stream(), str(head.path)):
+    for where, line in parse_lines(head.file.open_lines(), str(head.path)):
         document = document_text_from_json(line, where)
         spans = _validate_spans(document, line, where, options, import_log)
         masked = masked_ranges_from_json(line, document, where)
@@ -54,7 +54,7 @@ def read_predicted_documents(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
     """Read predictions like annotations, with a warning; the meta has version and score."""
-    for where, line in parse_lines(head.file.open_stream(), str(head.path)):
+    for where, line in parse_lines(head.file.open_lines(), str(head.path)):
         document, prediction = prediction_from_json(line, where)
         spans = _validate_spans(document, line, where, options, import_log)
         import_log.record_warning("made by a model", f"{document.id}: {prediction.version}")
@@ -77,7 +77,7 @@ def _validate_spans(
 
 def read_line_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction]]:
     """Read a prediction of any tool from each line; scores and version may be missing."""
-    for where, line in parse_lines(head.file.open_stream(), str(head.path)):
+    for where, line in parse_lines(head.file.open_lines(), str(head.path)):
         yield prediction_from_json(line, where)
 
 

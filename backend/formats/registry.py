@@ -175,4 +175,4 @@ def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
 def choose_prediction_writer(path: Path) -> FormatWriter:
     """The writer of a file of predictions, by the file's ending; JSON lines for any other."""
     writers = [one for one in WRITERS.values() if one.serialize_prediction is not None]
-    return next((one for one in writers if one.suffix == path.suffix), WRITERS["jsonl"])
+    return next((one for one in writers if one.suffix == path.suffix.lower()), WRITERS["jsonl"])

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,11 +21,13 @@ CHUNK_BYTES = 1 << 20  # read at once by the checks of the whole file
 HEAD_BYTES = 1 << 16  # for formats that are recognized by their first lines
 STREAM_BUFFER_BYTES = 1 << 16  # each refill is a call of Python
 UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
+MIN_LATIN_SHARE = 2  # one in so many characters of a UTF-16 file is Latin
 MISSING = object()  # no item; None can be an item
 # One JSON escape; the group is half of a UTF-16 pair whose other half is missing.
 JSON_ESCAPE_PATTERN = re.compile(
     rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.?)", re.DOTALL
 )
+LINE_END_PATTERN = re.compile(r"\r\n|\n|\r")
 SURROGATE_PAIR_BYTES = 12  # the longest escape: two of \uXXXX
 
 FileStructure = Literal["array", "lines", "object", "text", "folder"]
@@ -90,6 +92,10 @@ class TextFile(AbstractContextManager["TextFile"]):
         assert self._file is not None  # noqa: S101 (formats of folders open the files in them)
         return io.BufferedReader(_Cursor(self._file.fileno(), self._start), STREAM_BUFFER_BYTES)
 
+    def open_lines(self) -> Iterator[bytes]:
+        """The lines with their ends: LF, CRLF, or CR as in old Macintosh files, and no others."""
+        return split_lines(self.open_stream())
+
     def list_files(self, *suffixes: str) -> list[Path]:
         """The files of a folder and all folders in it, by their endings, such as ``.ann``.
 
@@ -138,6 +144,18 @@ class FileHead:
         return self.file.path
 
 
+def split_lines(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """Split the lines of a binary stream at CR too.
+
+    Other marks, such as U+2028, may stand in the text of a record.
+    """
+    for line in stream:
+        if b"\r" in line:
+            yield from line.splitlines(keepends=True)  # of bytes, it splits at LF, CRLF and CR
+        else:
+            yield line
+
+
 def sniff_file(file: TextFile) -> FileHead:
     """Look at the start of a file; FormatError if any of it is not UTF-8 text, or it is empty.
 
@@ -145,11 +163,11 @@ def sniff_file(file: TextFile) -> FileHead:
     """
     if file.is_folder:
         return FileHead(file, "folder", {}, ())
-    _check_utf8(file)
+    check_utf8(file.open_stream(), file.path)
     head = file.open_stream().read(HEAD_BYTES)
-    pieces = head.decode(errors="ignore").split("\n")
+    pieces = LINE_END_PATTERN.split(head.decode(errors="ignore"))
     is_whole = len(head) < HEAD_BYTES
-    lines = tuple(piece.removesuffix("\r") for piece in (pieces if is_whole else pieces[:-1]))
+    lines = tuple(pieces if is_whole else pieces[:-1])
     match head.lstrip()[:1]:
         case b"":
             raise FormatError(
@@ -161,6 +179,34 @@ def sniff_file(file: TextFile) -> FileHead:
             return _sniff_object(file, lines)
         case _:
             return FileHead(file, "text", {}, lines)
+
+
+def check_utf8(stream: IO[bytes], name: object) -> None:
+    """Read a stream to its end; FormatError, with the place, if it is not UTF-8 text.
+
+    A text has no NUL. So UTF-16 without a byte order mark, whose bytes can be UTF-8, is not read.
+    """
+    decoder, done = codecs.getincrementaldecoder("utf-8")(), 0
+    # The last chunk is empty: it ends the file, perhaps within a character.
+    for chunk in chain(iter(partial(stream.read, CHUNK_BYTES), b""), [b""]):
+        if not done and _is_utf16(chunk):
+            raise FormatError(f"{name} is UTF-16: save it as UTF-8", code="file-utf16")
+        if (nul := chunk.find(b"\0")) >= 0:
+            raise FormatError(
+                f"{name} has a NUL byte at position {done + nul:,}: it is a binary file, or "
+                "damaged; give a text file",
+                code="file-binary",
+            )
+        pending, _ = decoder.getstate()  # the first bytes of a character that the last chunk cut
+        try:
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise FormatError(
+                f"{name} is not UTF-8 from byte {done - len(pending) + error.start:,} on: "
+                "save it as UTF-8, because offsets cannot be trusted in a guessed encoding",
+                code="file-not-utf8",
+            ) from error
+        done += len(chunk)
 
 
 def stream_array_items(file: TextFile) -> Iterator[Any]:
@@ -177,33 +223,17 @@ def stream_array_items(file: TextFile) -> Iterator[Any]:
 def count_records(head: FileHead) -> int:
     """Count the lines that are not blank of JSON lines, or the items of a JSON array."""
     if head.structure == "lines":
-        return sum(not line.isspace() for line in head.file.open_stream())
+        return sum(not line.isspace() for line in head.file.open_lines())
     return sum(1 for _ in stream_array_items(head.file))
 
 
-def _check_utf8(file: TextFile) -> None:
-    decoder, stream = codecs.getincrementaldecoder("utf-8")(), file.open_stream()
-    done = 0
-    # The last chunk is empty: it ends the file, perhaps within a character.
-    for chunk in chain(iter(partial(stream.read, CHUNK_BYTES), b""), [b""]):
-        if not done and chunk.startswith(UTF16_BYTE_ORDER_MARKS):
-            raise FormatError(f"{file.path} is UTF-16: save it as UTF-8", code="file-utf16")
-        if (nul := chunk.find(b"\0")) >= 0:
-            raise FormatError(
-                f"{file.path} has a NUL byte at position {done + nul:,}: it is a binary file, or "
-                "damaged; give a text file",
-                code="file-binary",
-            )
-        pending, _ = decoder.getstate()  # the first bytes of a character that the last chunk cut
-        try:
-            decoder.decode(chunk, final=not chunk)
-        except UnicodeDecodeError as error:
-            raise FormatError(
-                f"{file.path} is not UTF-8 from byte {done - len(pending) + error.start:,} on: "
-                "save it as UTF-8, because offsets cannot be trusted in a guessed encoding",
-                code="file-not-utf8",
-            ) from error
-        done += len(chunk)
+def _is_utf16(start: bytes) -> bool:
+    # Without a byte order mark, every other byte of Latin script is NUL.
+    if start.startswith(UTF16_BYTE_ORDER_MARKS):
+        return True
+    pairs = start[:HEAD_BYTES]
+    nuls = sorted((pairs[::2].count(0), pairs[1::2].count(0)))
+    return nuls[0] == 0 and nuls[1] * MIN_LATIN_SHARE > len(pairs) // 2
 
 
 def _check_surrogate_pairs(file: TextFile) -> None:
@@ -243,7 +273,7 @@ def _sniff_array(file: TextFile, lines: tuple[str, ...]) -> FileHead:
 
 
 def _sniff_object(file: TextFile, lines: tuple[str, ...]) -> FileHead:
-    first_line = next(line for line in file.open_stream() if line.strip())
+    first_line = next(line for line in file.open_lines() if line.strip())
     try:
         return FileHead(file, "lines", json.loads(first_line), lines)
     except (ValueError, RecursionError):

@@ -25,7 +25,7 @@ def read_json_texts(head: FileHead, config: LabelConfig | None) -> Iterator[Sour
         items = enumerate(stream_array_items(head.file))
         located = ((f"{head.path}, item {position + 1}", value) for position, value in items)
     else:
-        located = parse_lines(head.file.open_stream(), str(head.path))
+        located = parse_lines(head.file.open_lines(), str(head.path))
     for position, (where, value) in enumerate(located):
         fields = value if isinstance(value, Mapping) else {}
         number = fields.get("id")

@@ -166,7 +166,7 @@ def write_selected_documents(
 ) -> None:
     """Write the selected documents, in order: tasks to import if ``.json``, else JSON lines."""
     ranked = list(enumerate(choices, start=1))
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         tasks = [choice.to_task(rank, config.data_key) for rank, choice in ranked]
         parts = [json.dumps(tasks, ensure_ascii=False, indent=1), "\n"]
         write_atomically({path: parts}, overwrite=False)

@@ -94,6 +94,19 @@ def test_text_may_begin_with_a_bracket(content, tmp_path) -> None:
     assert [document.text for document in read_source(str(path))] == [content]
 
 
+def test_utf16_is_refused(tmp_path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_bytes("Lithium.".encode("utf-16-le"))
+    with raises(FormatError, "file-utf16"):
+        list(read_source(str(path)))
+
+
+def test_lines_may_end_in_carriage_returns(tmp_path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_bytes(b'{"text": "a"}\r{"text": "b"}\r')
+    assert [document.text for document in read_source(str(path))] == ["a", "b"]
+
+
 @given(st.text(st.characters(codec="utf-8", max_codepoint=0x2FF)))
 def test_control_characters_are_escaped(text) -> None:
     shown = drawn(Document("text", text))

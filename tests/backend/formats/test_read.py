@@ -106,6 +106,9 @@ def test_files_of_several_formats_make_one_corpus(read) -> None:
         (json.dumps(EXPORTED)[:-1], "json-broken"),
         (json.dumps(EXPORTED)[:-1] + ", NaN]", "json-broken"),
         (lines(LINE).encode("utf-16"), "file-utf16"),
+        (lines(LINE).encode("utf-16-le"), "file-utf16"),
+        (lines(LINE).encode("utf-16-be"), "file-utf16"),
+        ('{"text": "Größe", "entities": []}'.encode("latin-1"), "file-not-utf8"),
         (lines(LINE).encode() + b"\xe9", "file-not-utf8"),
         (b"x" * (CHUNK_BYTES - 1) + b"\xc3x", "file-not-utf8"),
         (b"PK\x03\x04\x00\x00", "file-binary"),
@@ -294,6 +297,25 @@ def test_queue_score_is_not_a_confidence(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"data": {"text": "Naloxone."}, "predictions": [prediction]}]))
     ((_, predicted),) = read_predictions(path)
     assert (predicted.version, predicted.score) == ("enc-1", 1.0)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("inside", ["\u2028", "\x85", "\x0b\x0c\x1c", "\u2029"])
+def test_lines_end_at_line_ends_only(read, end: str, inside: str) -> None:
+    texts = [f"a{inside}b", f"{inside}c", "\r\n"]
+    records = [document(str(number), text) for number, text in enumerate(texts)]
+    content = "".join(
+        json.dumps(one, ensure_ascii="\x0b" in inside) + end * number
+        for number, one in enumerate(records, start=1)
+    )
+    corpus = read(content)
+    assert [one.text for one in corpus.documents] == texts
+    assert [source.format for source in corpus.sources] == ["JSON lines"]
+
+
+def test_rows_of_old_macintosh_files_are_read(read) -> None:
+    (one,) = read("Naloxone\tB-Chemical\r.\tO\r").documents
+    assert (one.text, one.spans) == ("Naloxone .", (Span(0, 8, "Chemical"),))
 
 
 def test_duplicate_document_is_read_once(read) -> None:

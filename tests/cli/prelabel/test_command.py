@@ -141,11 +141,14 @@ def test_folder_of_texts(tmp_path: Path, capsys) -> None:
     (folder / "deep").mkdir(parents=True)
     (folder / "b.txt").write_text("Naloxone reverses clonidine.", encoding="utf-8")
     (folder / "deep" / "a.txt").write_text("Lithium.", encoding="utf-8")
+    (folder / "C.TXT").write_text("Naloxone.", encoding="utf-8")
     (folder / "latin.txt").write_bytes("Größe".encode("latin-1"))
+    (folder / "windows.txt").write_bytes("Lithium.".encode("utf-16-le"))
     out = tmp_path / "out.jsonl"
     _, stderr = ran(capsys, *command(folder, out))
-    assert [line["id"] for line in lines_of(out)] == ["b.txt", "deep/a.txt"]
+    assert [line["id"] for line in lines_of(out)] == ["C.TXT", "b.txt", "deep/a.txt"]
     assert "latin.txt" in stderr
+    assert "windows.txt is UTF-16" in stderr
 
 
 @pytest.mark.parametrize("text", [None, 7, ["x"], {}])
