@@ -136,7 +136,7 @@ def evaluate_cli(
     systems = [system] if against is None else [system, against]
     outputs = [get_system_output(one, corpus.documents, models) for one in systems]
     aligned = align_predictions(corpus.documents, outputs, only_common_documents=only_common)
-    aligned = replace(aligned, dropped=corpus.dropped)
+    aligned = replace(aligned, dropped=(*corpus.dropped, *aligned.dropped))
     model_labels = outputs[0].labels
     if selected_labels is not None:
         aligned = filter_labels(aligned, selected_labels)
@@ -200,7 +200,7 @@ def build_notes(warnings: Sequence[CorpusWarning], aligned: AlignedDocuments) ->
     ]
     if count := aligned.excluded_documents:
         notes.append(f"{count} documents are excluded: gold or a system lacks them.")
-    return tuple(notes)
+    return (*notes, *aligned.notes)
 
 
 def render_evaluation(

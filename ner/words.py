@@ -32,3 +32,12 @@ def is_inside_word(text: str, position: int) -> bool:
         return False
     both = WORD_PATTERN.match(text, position - 1, position + 1)
     return both is not None and both.end() > position
+
+
+def trim_to_words(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """The stretch without the characters at its edges that belong to no word; None without words.
+
+    Words are those of ``text[start:end]`` alone, so an edge inside a word stays there.
+    """
+    words = word_offsets(text[start:end])
+    return (start + words[0][0], start + words[-1][1]) if words else None

@@ -6,6 +6,7 @@ count code points. ``"unknown": [[start, end]]`` lists its masked ranges. A pred
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surroga
 LINE_SHAPE = '{"id", "text", "entities": [{"start", "end", "label"}]}'
 UNKNOWN_VERSION = "unknown"  # of predictions without a version
 DEFAULT_SCORE = 1.0  # of predictions without a score
+PLACE_OF_LINE = re.compile(r", line \d+$")
 
 
 def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -51,11 +53,15 @@ def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[s
 def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
     """Read a document without its annotations, for prediction.
 
-    The place of the line is also the id of a document that has none. Raises `FormatError` if text,
+    The place of the line is also the id of a document without one. Raises `FormatError` if text,
     id or meta are missing, of a wrong type, or have half a character.
     """
     # A file name may hold bytes that are no characters, but an id is written to files again.
-    text, identifier = line.get("text"), line.get("id", escape_unprintable(where))
+    text, identifier = line.get("text"), line.get("id")
+    if identifier in (None, ""):
+        identifier = escape_unprintable(where)
+    if isinstance(identifier, float) and identifier.is_integer():
+        identifier = int(identifier)  # tables of numbers with gaps are written so
     meta = line.get("meta", {})
     if not isinstance(text, str):
         raise FormatError(
@@ -74,6 +80,11 @@ def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
         reject_lone_surrogates(text, where),
         meta=meta,
     )
+
+
+def is_place_of_line(document_id: str) -> bool:
+    """Whether an id is the place of a line, as `document_text_from_json` gives it."""
+    return PLACE_OF_LINE.search(document_id) is not None
 
 
 def _iterate_strings(value: object) -> Iterator[str]:

@@ -137,12 +137,13 @@ def evaluate(
             )
         name, pairs = "predictions", list(zip(documents, predictions, strict=True))
     aligned = align_predictions(documents, [SystemOutput(name, pairs)], only_common_documents=False)
-    return evaluate_aligned(
+    report = evaluate_aligned(
         aligned.gold,
         aligned.predicted[0],
-        dropped=corpus.dropped,
+        dropped=(*corpus.dropped, *aligned.dropped),
         options=EvaluationOptions(labels=tuple(labels) if labels else None),
     )
+    return replace(report, warnings=(*aligned.notes, *report.warnings))
 
 
 def train_encoder(

@@ -167,6 +167,35 @@ def test_common_only_option(tmp_path, gold):
     assert evaluation["warnings"][0].startswith("1 ")
 
 
+@pytest.mark.parametrize("missing", [None, "", "absent"])
+def test_predictions_without_ids_are_matched_by_text(tmp_path, missing):
+    texts = ["Lithium caused acute renal failure .", "No entity here.", "Cisplatin and fever."]
+    spans = [[(0, 7), (15, 34)], [], [(0, 9), (14, 19)]]
+    lines = [
+        {"text": text, "entities": [{"start": s, "end": e, "label": "X"} for s, e in one]}
+        for text, one in zip(texts, spans, strict=True)
+    ]
+    gold, predicted = tmp_path / "gold.jsonl", tmp_path / "predicted.jsonl"
+    with_ids = [{"id": number, **line} for number, line in enumerate(lines, start=7)]
+    without = lines if missing == "absent" else [{"id": missing, **line} for line in lines]
+    for path, content in ((gold, with_ids), (predicted, without)):
+        path.write_text("".join(json.dumps(line) + "\n" for line in content), encoding="utf-8")
+    for arguments, named in (((predicted, gold), str(predicted)), ((gold, predicted), "Gold")):
+        evaluation = run_json(*map(str, arguments))
+        assert evaluation["strict"]["f1"] == 1.0
+        assert (
+            f"{named} has no document ids: 3 documents matched by text." in evaluation["warnings"]
+        )
+
+
+def test_spans_of_gold_and_predictions_are_trimmed_alike(tmp_path):
+    wide = [CHEMICAL, {"start": 21, "end": 31, "label": "Disease"}]
+    path = write(tmp_path / "wide.jsonl", wide, text=TEXT.replace(".", " .", 1))
+    evaluation = run_json(path, path)
+    assert evaluation["strict"]["f1"] == 1.0
+    assert "0 gold and 1 predicted" in " ".join(evaluation["warnings"])
+
+
 def test_predictions_without_scores_or_version_are_evaluated(tmp_path, gold):
     plain = write(tmp_path / "plain.jsonl", [CHEMICAL], [], [])
     evaluation = run_json(plain, gold)

@@ -1,13 +1,17 @@
-"""Pair gold documents with the predictions of one or more systems, by document id."""
+"""Pair gold documents with the predictions of one or more systems, by document id or text."""
 
-from collections import Counter
-from collections.abc import Collection, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from tagalong.backend.documents.jsonl import is_place_of_line
 from tagalong.backend.label_studio.label_map import LabelMap
-from tagalong.ner.document import Document, DroppedAnnotation, Prediction
+from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
 from tagalong.ner.errors import InputError, LabelError
+from tagalong.ner.words import trim_to_words
+
+DocumentPrediction = tuple[Document, Prediction]
 
 MAX_LISTED_IDS = 5  # ids in a message
 
@@ -17,7 +21,7 @@ class SystemOutput:
     """Predictions of one system."""
 
     name: str  # file or model, for messages
-    predictions_by_document: Sequence[tuple[Document, Prediction]]  # in any order
+    predictions_by_document: Sequence[DocumentPrediction]  # in any order
     labels: tuple[str, ...] | None = None  # of the model; None if only predictions are known
 
 
@@ -29,29 +33,39 @@ class AlignedDocuments:
     predicted: tuple[tuple[Prediction, ...], ...]  # one tuple per system, in the order of `gold`
     dropped: tuple[DroppedAnnotation, ...] = ()  # gold annotations that are not evaluated
     excluded_documents: int = 0  # that gold or a system lacks
+    notes: tuple[str, ...] = ()  # on the alignment, one sentence each
+
+
+@dataclass(frozen=True, slots=True)
+class _MatchedDocuments:
+    """The predictions of one system for gold documents."""
+
+    predictions_by_gold_id: Mapping[str, DocumentPrediction]
+    others: tuple[Document, ...]  # that gold lacks
+    note: str = ""  # of documents matched by text
 
 
 def align_predictions(
     gold: Sequence[Document], outputs: Sequence[SystemOutput], *, only_common_documents: bool
 ) -> AlignedDocuments:
-    """Find each system's prediction for every gold document, by id and identical text.
+    """Find each system's prediction for every gold document.
 
-    With `only_common_documents`, documents that gold or a system lacks are excluded.
+    Documents have the same text, and the same id where ids agree; the others are matched by text.
+    Characters outside words are trimmed from the edges of all spans, gold and predicted. With
+    `only_common_documents`, documents that gold or a system lacks are excluded.
 
     Raises:
-        InputError: If gold or a system is empty, repeats an id, lacks a document, or has another
-            text.
+        InputError: If gold or a system is empty, repeats an id, lacks a document, has another text,
+            or has texts that match several documents.
     """
     _check_unique_ids([document.id for document in gold], "gold")
     common = list(gold)
-    predictions_by_id = []
+    matches = []
     for output in outputs:
-        by_id = {pair[0].id: pair for pair in output.predictions_by_document}
         _check_unique_ids([pair[0].id for pair in output.predictions_by_document], output.name)
-        if not only_common_documents:
-            _check_same_documents({document.id for document in gold}, by_id.keys(), output.name)
-        predictions_by_id.append(by_id)
-        common = [document for document in common if document.id in by_id]
+        match = _match_documents(gold, output, only_common_documents=only_common_documents)
+        matches.append(match)
+        common = [document for document in common if document.id in match.predictions_by_gold_id]
         if not common:
             raise InputError(
                 f"gold and {output.name} have no document in common: gold has "
@@ -59,14 +73,135 @@ def align_predictions(
                 f"{_format_ids([output.predictions_by_document[0][0].id])}; use the same ids",
                 code="documents-differ",
             )
-    for document in common:
-        for output, by_id in zip(outputs, predictions_by_id, strict=True):
-            _check_same_text(document, by_id[document.id][0], output.name)
-    predicted = (tuple(by_id[document.id][1] for document in common) for by_id in predictions_by_id)
-    all_ids = {document.id for document in gold}.union(*predictions_by_id)
+    trimmed_gold, dropped, gold_count = _trim_gold(common)
+    predicted, count = [], 0
+    for match in matches:
+        pairs = [match.predictions_by_gold_id[document.id] for document in common]
+        trimmed = [_trim_prediction(*pair) for pair in pairs]
+        predicted.append(tuple(prediction for prediction, _ in trimmed))
+        count += sum(edges for _, edges in trimmed)
+    excluded = {(one.id, one.text) for match in matches for one in match.others}
+    notes = [match.note for match in matches if match.note]
+    if gold_count or count:
+        notes.append(
+            f"White space and other characters outside words are trimmed from the edges of "
+            f"{gold_count} gold and {count} predicted entities."
+        )
     return AlignedDocuments(
-        tuple(common), tuple(predicted), excluded_documents=len(all_ids) - len(common)
+        trimmed_gold,
+        tuple(predicted),
+        dropped,
+        excluded_documents=len(gold) - len(common) + len(excluded),
+        notes=tuple(notes),
     )
+
+
+def _match_documents(
+    gold: Sequence[Document], output: SystemOutput, *, only_common_documents: bool
+) -> _MatchedDocuments:
+    by_id = {pair[0].id: pair for pair in output.predictions_by_document}
+    same = {one.id: by_id[one.id] for one in gold if _has_same_text(one, by_id.get(one.id))}
+    by_text = _match_by_text(
+        [document for document in gold if document.id not in same],
+        [pair for pair in output.predictions_by_document if pair[0].id not in same],
+        output.name,
+    )
+    matched = same | by_text
+    found = {predicted.id for predicted, _ in matched.values()}
+    missing = [document for document in gold if document.id not in matched]
+    others = tuple(pair[0] for pair in output.predictions_by_document if pair[0].id not in found)
+    if len(by_text) <= len(same):  # otherwise ids are another numbering
+        others_by_id = {document.id: document for document in others}
+        for document in missing:
+            if document.id in others_by_id:
+                _refuse_other_text(document, others_by_id[document.id], output.name)
+    if not only_common_documents:
+        _check_same_documents({one.id for one in missing}, {one.id for one in others}, output.name)
+    return _MatchedDocuments(matched, others, _describe_matches_by_text(by_text, output.name))
+
+
+def _has_same_text(gold: Document, pair: DocumentPrediction | None) -> bool:
+    return pair is not None and pair[0].text == gold.text
+
+
+def _match_by_text(
+    gold: Sequence[Document], predicted: Sequence[DocumentPrediction], name: str
+) -> dict[str, DocumentPrediction]:
+    """Match documents by text alone; returns the predictions by gold id.
+
+    Raises:
+        InputError: If a text repeats, and the scores depend on the order of its documents.
+    """
+    gold_by_text, predicted_by_text = defaultdict(list), defaultdict(list)
+    for document in gold:
+        gold_by_text[document.text].append(document)
+    for pair in predicted:
+        predicted_by_text[pair[0].text].append(pair)
+    matched: dict[str, DocumentPrediction] = {}
+    for text in gold_by_text.keys() & predicted_by_text.keys():
+        documents, pairs = gold_by_text[text], predicted_by_text[text]
+        is_either_equal = (
+            len({(one.spans, one.masked_ranges) for one in documents}) == 1
+            or len({pair[1].spans for pair in pairs}) == 1
+        )
+        if len(documents) != len(pairs) or not is_either_equal:
+            raise InputError(
+                f"the text {text[:40]!r} is that of {len(documents)} gold documents "
+                f"({_format_ids([one.id for one in documents])}) and of {len(pairs)} in {name} "
+                f"({_format_ids([pair[0].id for pair in pairs])}), with other ids: which belong "
+                "together is unknown, so give both files the same ids",
+                code="document-text-ambiguous",
+            )
+        matched |= {one.id: pair for one, pair in zip(documents, pairs, strict=True)}
+    return matched
+
+
+def _describe_matches_by_text(matched: Mapping[str, DocumentPrediction], name: str) -> str:
+    if not matched:
+        return ""
+    count = f"{len(matched)} document{'s' * (len(matched) != 1)}"
+    ids = {gold_id: document.id for gold_id, (document, _) in matched.items()}
+    for lacking, used in ((name, ids.values()), ("Gold", ids.keys())):
+        if all(map(is_place_of_line, used)):
+            return f"{lacking} has no document ids: {count} matched by text."
+    gold_id, other = next(iter(ids.items()))
+    return f"{count} matched by text: {name} has other ids, such as {other!r} for {gold_id!r}."
+
+
+def _trim_gold(
+    gold: Sequence[Document],
+) -> tuple[tuple[Document, ...], tuple[DroppedAnnotation, ...], int]:
+    """Trim the spans of gold; returns the dropped ones and the number of changed spans too."""
+    documents, dropped, changed = [], [], 0
+    for document in gold:
+        spans, wordless, count = _trim_spans(document, document.spans)
+        documents.append(replace(document, spans=spans) if count or wordless else document)
+        dropped += wordless
+        changed += count
+    return tuple(documents), tuple(dropped), changed
+
+
+def _trim_prediction(document: Document, prediction: Prediction) -> tuple[Prediction, int]:
+    """Trim the spans of a prediction; returns the number of changed spans too."""
+    spans, wordless, changed = _trim_spans(document, prediction.spans)
+    if not changed and not wordless:
+        return prediction, 0
+    dropped = (*prediction.dropped, *wordless)
+    return replace(prediction, spans=tuple(sorted(spans)), dropped=dropped), changed
+
+
+def _trim_spans(
+    document: Document, spans: Sequence[Span]
+) -> tuple[tuple[Span, ...], list[DroppedAnnotation], int]:
+    kept, dropped, changed = [], [], 0
+    for span in spans:
+        edges = trim_to_words(document.text, span.start, span.end)
+        if edges is None:
+            dropped.append(document.drop_span(span, "no words"))
+            continue
+        changed += edges != (span.start, span.end)
+        kept.append(replace(span, start=edges[0], end=edges[1]))
+    return tuple(kept), dropped, changed
 
 
 def _check_unique_ids(ids: Sequence[str], name: str) -> None:
@@ -83,19 +218,17 @@ def _check_unique_ids(ids: Sequence[str], name: str) -> None:
         )
 
 
-def _check_same_documents(gold: Set[str], predicted: Set[str], name: str) -> None:
-    for lacking, missing in ((name, gold - predicted), ("gold", predicted - gold)):
-        if missing:
+def _check_same_documents(missing: Set[str], others: Set[str], name: str) -> None:
+    for lacking, ids in ((name, missing), ("gold", others)):
+        if ids:
             raise InputError(
-                f"{lacking} lacks {len(missing)} documents that the other file has: "
-                f"{_format_ids(missing)}; add them, or use --only-common",
+                f"{lacking} lacks {len(ids)} documents that the other file has: "
+                f"{_format_ids(ids)}; add them, or use --only-common",
                 code="documents-differ",
             )
 
 
-def _check_same_text(gold: Document, predicted: Document, name: str) -> None:
-    if gold.text == predicted.text:
-        return
+def _refuse_other_text(gold: Document, predicted: Document, name: str) -> None:
     pairs = enumerate(zip(gold.text, predicted.text, strict=False))
     shorter = min(len(gold.text), len(predicted.text))
     at = next((place for place, (one, other) in pairs if one != other), shorter)
@@ -131,12 +264,12 @@ def filter_labels(aligned: AlignedDocuments, labels: Collection[str]) -> Aligned
             "spelling",
             code="label-without-spans",
         )
-    return AlignedDocuments(
-        tuple(
+    return replace(
+        aligned,
+        gold=tuple(
             replace(document, spans=kept.spans)
             for document, kept in zip(aligned.gold, gold, strict=True)
         ),
-        tuple(predicted),
-        (*aligned.dropped, *chain.from_iterable(one.dropped for one in gold)),
-        aligned.excluded_documents,
+        predicted=tuple(predicted),
+        dropped=(*aligned.dropped, *chain.from_iterable(one.dropped for one in gold)),
     )

@@ -78,8 +78,10 @@ def test_predicted_entity_outside_the_text_is_dropped(start: int, end: int) -> N
 
 
 def test_id_may_be_a_number_and_defaults_to_the_line() -> None:
-    assert document_text_from_json({"text": "a", "id": 7}, "line 1").id == "7"
-    assert document_text_from_json({"text": "a"}, "line 1").id == "line 1"
+    for number in (7, 7.0):
+        assert document_text_from_json({"text": "a", "id": number}, "line 1").id == "7"
+    for line in ({"text": "a"}, {"text": "a", "id": None}, {"text": "a", "id": ""}):
+        assert document_text_from_json(line, "line 1").id == "line 1"
 
 
 def test_stated_text_is_kept_for_validation() -> None:
@@ -98,6 +100,7 @@ DROPPED = {"label": "a", "text": "b", "reason": "overlap", "start": 0, "end": 1}
     [
         ({"text": None}, "line-without-text"),
         ({"id": True}, "id-invalid"),
+        ({"id": 7.5}, "id-invalid"),
         ({"id": ["7"]}, "id-invalid"),
         ({"meta": "m"}, "meta-invalid"),
         ({"entities": None}, "line-without-entities"),
