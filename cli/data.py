@@ -172,7 +172,7 @@ def parse_output_format(value: str) -> str:
 @app.command("convert")
 def convert_cli(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option(help="Output file.", dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="Output file, or a new folder for brat.")],
     to: Annotated[
         str,
         typer.Option(
@@ -186,7 +186,7 @@ def convert_cli(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert files into one file of another format.
+    """Convert files into one file or folder of another format.
 
     Example: tagalong data convert export.json --to conll --out corpus.conll
     """
@@ -206,10 +206,10 @@ def convert_cli(
             }
         )
     else:
-        render_conversion(corpus, written, out)
+        render_conversion(corpus, written, out, WRITERS[to].replacement)
 
 
-def render_conversion(corpus: Corpus, written: WriteResult, out: Path) -> None:
+def render_conversion(corpus: Corpus, written: WriteResult, out: Path, replacement: str) -> None:
     """Print what a file holds, and which annotations of the corpus were lost."""
     _print_document_count(written.document_count, out)
     if wordless := len(corpus.documents) - written.document_count:
@@ -221,7 +221,7 @@ def render_conversion(corpus: Corpus, written: WriteResult, out: Path) -> None:
             "JSON lines keep them unlabelled"
         )
     if written.replaced_characters:
-        console.print(f"{written.replaced_characters:,} NUL characters are in it as U+FFFD")
+        console.print(f"{written.replaced_characters:,} {replacement}")
 
 
 @app.command("split")

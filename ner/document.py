@@ -13,6 +13,7 @@ from tagalong.ner.errors import OffsetError
 DropReason = Literal[
     "overlap",  # flat BIO holds one label per word; the longest span stays
     "edge inside a word",  # a boundary between two letters of one word
+    "discontinuous",  # of several stretches
     "offset outside the text",  # past the end, negative, reversed or empty
     "label unknown",  # not in the label set
     "second label",  # a region with several labels keeps the first

@@ -1,6 +1,6 @@
 """The description of a file format: how to recognize a file, read it, and write one."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tagalong.backend.annotations.annotators import AnnotatorPolicy
@@ -35,7 +35,7 @@ class SerializedDocument:
     content: str  # the document's part of the file; empty where the format cannot hold it at all
     dropped: tuple[DroppedAnnotation, ...] = ()  # annotations that are not in it
     masked_range_count: int = 0  # unlabelled spans that look free of entities in it
-    replaced_characters: int = 0  # characters that are U+FFFD in it
+    replaced_characters: int = 0  # characters that are others in it: see `FormatWriter.replacement`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,11 @@ class FormatWriter:
     option: str  # the format's name on the command line
     description: str  # of the file's content, for sentences and journals
     serialize: Callable[[Document, LabelConfig], SerializedDocument]
-    join: Callable[[Iterable[str]], Iterator[str]]  # makes a file of its documents
+    join: Callable[[Iterable[str]], Iterator[str]] = iter  # makes a file of its documents
+    # Relative names and contents of a document's files, from its serialized part, where the format
+    # is a folder.
+    name_files: Callable[[Document, str], Mapping[str, str]] | None = None
+    replacement: str = "NUL characters are in it as U+FFFD"  # of characters, after their number
     # Writes one prediction with scores and version; None where the format cannot hold them.
     serialize_prediction: Callable[[Document, Prediction, LabelConfig], str] | None = None
     suffix: str = ""  # a file name's ending that chooses this format for predictions

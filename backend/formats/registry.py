@@ -14,6 +14,7 @@ from typing import Literal
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import DEFAULT_SCORE, UNKNOWN_VERSION
 from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.brat import BRAT_FORMAT
 from tagalong.backend.formats.conll import CONLL_FORMAT
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, ReadOptions
 from tagalong.backend.formats.jsonl import JSON_LINES_FORMAT, PREDICTIONS_FORMAT
@@ -31,6 +32,7 @@ FORMATS: tuple[FileFormat, ...] = (
     LABEL_STUDIO_MIN_FORMAT,
     JSON_LINES_FORMAT,
     PREDICTIONS_FORMAT,
+    BRAT_FORMAT,
     CONLL_FORMAT,
     JSON_TEXT_FORMAT,
     PLAIN_TEXT_FORMAT,
@@ -59,7 +61,6 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
 )
 TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\s*<"), "XML or HTML"),
-    (re.compile(r"T\d+\t\S+ \d+ \d+"), "brat"),
     (re.compile(r"\d+\|t\|"), "PubTator"),
     (re.compile(r".*\bannotation_id\b.*\bannotator\b"), "Label Studio CSV or TSV"),
 )

@@ -209,6 +209,19 @@ def check_utf8(stream: IO[bytes], name: object) -> None:
         done += len(chunk)
 
 
+def read_whole_text(path: Path) -> str:
+    """Read a file of a folder, without its byte order mark; it may be empty.
+
+    Raises:
+        InputError: If it cannot be read, or is not UTF-8 text.
+    """
+    with TextFile(path) as file:
+        if file.is_folder:
+            raise InputError(f"{path} is a folder, not a file", code="folder-in-place-of-file")
+        check_utf8(file.open_stream(), path)
+        return file.open_stream().read().decode()
+
+
 def stream_array_items(file: TextFile) -> Iterator[Any]:
     """Read the items of a JSON array one at a time, in little memory."""
     try:

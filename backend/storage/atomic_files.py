@@ -1,10 +1,21 @@
-"""Files that appear whole or not at all: written under another name, flushed, then renamed."""
+"""Files and folders that appear whole or not at all.
 
+They are written under another name, flushed, then renamed.
+"""
+
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE, flush_to_disk, open_atomically
+from tagalong.ner.atomic_io import (
+    PRIVATE_FILE_MODE,
+    PRIVATE_FOLDER_MODE,
+    flush_to_disk,
+    move_into_place,
+    open_atomically,
+)
 from tagalong.ner.errors import OutputError
 
 
@@ -35,3 +46,27 @@ def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) ->
         refused = error.filename if error.filename in map(str, files) else path
         message = f"{refused} could not be written: {error.strerror}"
         raise OutputError(message, code="output-unwritable") from error
+
+
+def write_folder_atomically(folder: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Write a new folder from the relative names and contents of its files, which differ in name.
+
+    It is for its owner alone. Raises `OutputError` if it exists already, or cannot be written.
+    """
+    if folder.exists():
+        raise OutputError(f"{folder} is there already: choose another name", code="output-exists")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    try:
+        aside.mkdir(PRIVATE_FOLDER_MODE, parents=True)
+        for name, content in files:
+            path = aside / name
+            path.parent.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(os.open(path, flags, PRIVATE_FILE_MODE), "wb") as file:
+                file.write(content.encode())
+        move_into_place(aside, folder)
+    except OSError as error:
+        message = f"{folder} could not be written: {error.strerror}"
+        raise OutputError(message, code="output-unwritable") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

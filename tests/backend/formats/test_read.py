@@ -184,7 +184,6 @@ def test_foreign_file_formats_are_named(read, content: Any, tool: str, indent: i
     ("content", "tool"),
     [
         ("<?xml version='1.0'?><collection/>", "XML"),
-        ("T1\tDisease 0 8\tdelirium\n", "brat"),
         ("8701013|t|Famotidine-associated delirium.\n", "PubTator"),
         ("text,id,label,annotator,annotation_id\n", "format we know"),
         ("annotation_id,annotator,created_at,id,label,lead_time,text\n", "Label Studio CSV"),
