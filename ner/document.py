@@ -19,6 +19,7 @@ DropReason = Literal[
     "second label",  # a region with several labels keeps the first
     "outvoted",  # drawn by half of the annotators or fewer
     "no words",  # only white space
+    "another tag column",  # a file's first column of tags is read
 ]
 DROP_REASONS: tuple[DropReason, ...] = DropReason.__args__  # type: ignore[attr-defined]
 

@@ -1,22 +1,30 @@
 """CoNLL files: a token and its tag a line, blank lines between sentences.
 
-The token is the first column and the tag the last; columns are set apart by tabs, or by blanks in a
-line without tabs. A document is one sentence, unless ``-DOCSTART-`` lines say which sentences
-belong together. Its text is its tokens joined by one blank, and its sentences by a line feed. The
-file does not have the white space of the original text.
-
-Entities follow conlleval's rule (Tjong Kim Sang & De Meulder 2003). One begins at B-, S- or U-,
-and at an I-, E- or L- without an open entity of its label before it. So IOB1, IOB2, IOBES and BILOU
-are all read, and an I- that begins an entity is counted.
+`columns` finds the columns of words and tags, `tagging_schemes` reads the tags. A document is one
+sentence, unless ``-DOCSTART-`` or ``# newdoc`` lines say which sentences belong together. Its text
+is that of ``# text`` lines, where CoNLL-U has them. Other files do not have the white space of the
+original text: tokens are joined by one blank, and sentences by a line feed. Tokens of scripts
+without blanks are joined as they are.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.columns import (
+    COMMENT_PATTERN,
+    DOCSTART_LINE,
+    ColumnLayout,
+    find_layout,
+    split_features,
+    split_row,
+)
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -24,56 +32,74 @@ from tagalong.backend.formats.file_format import (
     SerializedDocument,
 )
 from tagalong.backend.formats.sniff import FileHead
+from tagalong.backend.formats.tagging_schemes import (
+    OUTSIDE,
+    Tag,
+    decode_entities,
+    parse_tag,
+)
+from tagalong.backend.formats.token_text import align_tokens, is_character_file, join_tokens
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, OutputError
 from tagalong.ner.tags import TagSet
 from tagalong.ner.text_sanitizing import escape_unprintable
 
-TAG_PATTERN = re.compile(r"O|[BIESLU]-\S.*")
-BEGIN_PREFIXES = frozenset("BSU")
-END_PREFIXES = frozenset("ESLU")
-DOCSTART_LINE = "-DOCSTART-"
-MAX_SNIFFED_LINES = 20  # rows that must have a token and a tag for a file to be CoNLL
+DEFAULT_ENTITY_LABEL = "Entity"  # of bare B and I
+MAX_SAMPLE_LINES = 200_000  # looked at where the first lines have no entities
+DOCSTART = DOCSTART_LINE.encode()
+NEWDOC_PATTERN = re.compile(rb"#\s*newdoc\b")
+TEXT_PATTERN = re.compile(r"#\s*text\s*=\s*(.*)")
 NUL, NUL_REPLACEMENT = "\0", "\ufffd"  # a text file must not have NUL; the other is a word too
 BYTE_ORDER_MARK = "\ufeff"
 
-TaggedToken = tuple[str, str]
-TaggedSentence = list[TaggedToken]
+
+@dataclass(slots=True)
+class Sentence:
+    """The rows between two blank lines."""
+
+    tokens: list[str] = field(default_factory=list)
+    tags: list[tuple[Tag, ...]] = field(
+        default_factory=list
+    )  # of each token, one per column of tags
+    glued: set[int] = field(default_factory=set)  # indices of tokens without a blank behind
+    text: str | None = None  # as a comment states it
+    last_in_range: int = 0  # CoNLL-U's number of the last word in a token of several words
 
 
 def is_conll(head: FileHead) -> bool:
-    """Whether each of the first rows ends in a tag."""
-    rows = [line for line in head.head_lines if line.strip() and not _is_comment(line)]
-    sniffed = rows[:MAX_SNIFFED_LINES]
-    return head.structure == "text" and bool(sniffed) and all(map(_parse_row, sniffed))
+    """Whether the first rows have columns of words and tags, or are those of CoNLL-U."""
+    return head.structure == "text" and find_layout(head.head_lines) is not None
 
 
 def read_conll(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
     """Read a document per sentence, or per ``-DOCSTART-`` where there are several."""
-    for number, sentences in enumerate(_read_documents(head), start=1):
-        # The name of a file may hold bytes that are no characters; an id must be written again.
-        name = f"{escape_unprintable(head.path.stem)}#{number}"
-        text = "\n".join(" ".join(token for token, _ in sentence) for sentence in sentences)
-        raw_spans, offset = [], 0
-        for sentence in sentences:
-            found, orphans = _sentence_raw_spans(sentence, offset)
-            raw_spans += found
-            offset += sum(len(token) + 1 for token, _ in sentence)
-            if orphans:
-                import_log.record_warning("I- without B-", name, count=orphans)
-        spans = validate_raw_spans(
-            Document(name, text), raw_spans, config=options.label_config, import_log=import_log
+    layout = _find_layout(head, options)
+    if not layout.tags:
+        kind = "CoNLL-U" if layout.numbering is not None else "a file of tokens"
+        raise FormatError(
+            f"{head.path} is {kind} without entities: from line {layout.first_line} on, no column "
+            "has tags such as O and B-Disease; give a file with them, or name their column with "
+            "--tag-column",
+            code="conll-without-tags",
         )
-        yield Document(name, text, spans)
+    reader = _ConllReader(head, layout, options, import_log)
+    yield from reader.read_documents()
+
+
+def read_conll_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
+    """Read the texts alone; a file of CoNLL-U needs no entities."""
+    options = ReadOptions()
+    reader = _ConllReader(head, _find_layout(head, options), options, ImportLog())
+    for position, document in enumerate(reader.read_documents()):
+        yield SourceItem(position, document.id, Document(document.id, document.text))
 
 
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
     # CoNLL has no tag for unlabelled spans, and no row for a document without words.
     labels = sorted({span.label for span in document.spans})
     # A label with tabs, line ends or NUL, or with white space at an edge, would be read otherwise.
-    read = {label: _parse_row(f"x\tB-{label}") for label in labels}
-    if invalid := [one for one in labels if NUL in one or read[one] != ("x", f"B-{one}")]:
+    if invalid := [one for one in labels if not _is_readable(one)]:
         raise OutputError(
             f"the label {invalid[0]!r} cannot stand in a CoNLL file, whose columns and lines it "
             "would break: rename it, or choose another format",
@@ -91,6 +117,11 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
     )
 
 
+def _is_readable(label: str) -> bool:
+    tag = f"B-{label}".strip()
+    return not {NUL, "\t", "\r"}.intersection(label) and parse_tag(tag, "B-label") == ("B", label)
+
+
 def _join(documents: Iterable[str]) -> Iterator[str]:
     for number, rows in enumerate(documents):
         # At the very start of a file, this character is a byte order mark.
@@ -101,80 +132,210 @@ CONLL_FORMAT = FileFormat(
     name="CoNLL",
     matches=is_conll,
     read_annotations=read_conll,
+    read_texts=read_conll_texts,
     writer=FormatWriter(option="conll", description="CoNLL", serialize=_serialize, join=_join),
 )
 
 
-def _read_documents(head: FileHead) -> Iterator[list[TaggedSentence]]:
-    marks = sum(line.startswith(DOCSTART_LINE.encode()) for line in head.file.open_lines())
-    document: list[TaggedSentence] = []
-    sentence: TaggedSentence = []
-    # A single mark at the top means nothing: Label Studio writes it before any file.
-    grouped = marks > 1
-    for row in _read_rows(head):
-        if isinstance(row, tuple):
-            sentence.append(row)
-            continue
-        if sentence:
-            document.append(sentence)
-            sentence = []
-        if document and (row == DOCSTART_LINE or not grouped):
-            yield document
-            document = []
+def _find_layout(head: FileHead, options: ReadOptions) -> ColumnLayout:
+    layout = find_layout(head.head_lines, options.columns, head.path)
+    if layout is None or not any(column.has_entities for column in layout.tags):
+        # The scheme of the tags shows further down.
+        lines = islice(head.file.open_lines(), MAX_SAMPLE_LINES)
+        sample = [line.decode().rstrip("\r\n") for line in lines]
+        layout = find_layout(sample, options.columns, head.path) or layout
+    if layout is None:
+        raise FormatError(
+            f"{head.path} has no column of words beside one of tags: name them with --word-column "
+            "and --tag-column",
+            code="conll-without-words",
+        )
+    return layout
 
 
-def _read_rows(head: FileHead) -> Iterator[TaggedToken | str]:
-    # Rows, and between them the breaks: "" of a sentence, DOCSTART_LINE of a document.
-    for number, raw in enumerate(head.file.open_lines(), start=1):
-        line = raw.decode().rstrip("\r\n")
-        if line.startswith(DOCSTART_LINE):
-            yield DOCSTART_LINE
-        elif not line.strip():
-            yield ""
-        elif row := _parse_row(line):
-            yield row
-        elif not _is_comment(line):
+class _ConllReader:
+    def __init__(
+        self, head: FileHead, layout: ColumnLayout, options: ReadOptions, import_log: ImportLog
+    ) -> None:
+        self._head, self._layout, self._log = head, layout, import_log
+        self._config = options.label_config
+        labels = self._config.labels if self._config else ()
+        only = labels[0] if len(labels) == 1 else DEFAULT_ENTITY_LABEL
+        self._bare_label = options.columns.entity_label or only
+        # A row has one of few combinations of tags. A getter of one column returns no tuple.
+        self._known_tags: dict[str | tuple[str, ...], tuple[Tag, ...]] = {}
+        indices = [column.index for column in layout.tags]
+        self._get_tag_cells = itemgetter(*indices) if indices else lambda _: ()
+        rows = (split_row(line, has_tabs=layout.has_tabs) for line in head.head_lines)
+        words = [row[layout.word] for row in rows if len(row) == layout.width]
+        self._has_characters = is_character_file(words[layout.has_header :])
+
+    def read_documents(self) -> Iterator[Document]:
+        # The name of a file may hold bytes that are no characters; an id must be written again.
+        stem = escape_unprintable(self._head.path.stem)
+        for number, sentences in enumerate(self._group_sentences(), start=1):
+            yield self._build_document(f"{stem}#{number}", sentences)
+
+    def _build_document(self, name: str, sentences: Sequence[Sentence]) -> Document:
+        texts: list[str] = []
+        columns: list[list[RawSpan]] = [[] for _ in self._layout.tags]
+        offset = 0
+        for sentence in sentences:
+            text, starts = self._place_tokens(sentence, name)
+            texts.append(text)
+            for index, regions in enumerate(columns):
+                regions.extend(self._find_regions(sentence, index, starts, offset, name))
+            offset += len(text) + 1
+        document = Document(name, "\n".join(texts))
+        spans = validate_raw_spans(
+            document,
+            columns[0] if columns else [],
+            config=self._config,
+            import_log=self._log,
+        )
+        covered = [(span.start, span.end) for span in spans]
+        masked = []
+        for region in (region for regions in columns[1:] for region in regions):
+            label, text = region.labels[0], document.text[region.start : region.end]
+            self._log.record_dropped(document, region, "another tag column", label, text)
+            if not any(start <= region.start and region.end <= end for start, end in covered):
+                masked.append((region.start, region.end))
+        return Document(name, document.text, spans, masked_ranges=tuple(masked))
+
+    def _place_tokens(self, sentence: Sentence, name: str) -> tuple[str, list[int]]:
+        if sentence.text is not None:
+            starts = align_tokens(sentence.tokens, sentence.text)
+            if starts is not None:
+                return sentence.text, starts
+            self._log.record_warning("text line not used", f"{name}: {sentence.text!r:.60}")
+        return join_tokens(
+            sentence.tokens, glued=sentence.glued, without_blanks=self._has_characters
+        )
+
+    def _find_regions(
+        self, sentence: Sentence, column: int, starts: Sequence[int], offset: int, name: str
+    ) -> Iterator[RawSpan]:
+        entities, orphans = decode_entities(tags[column] for tags in sentence.tags)
+        if orphans:
+            self._log.record_warning("I- without B-", name, count=orphans)
+        scheme = self._layout.tags[column].scheme
+        for entity in entities:
+            if scheme == "label":
+                self._log.record_warning("labels without B-", f"{name}: {entity.label}")
+            elif scheme == "B":
+                self._log.record_warning("tags without a label", f"{name}: {self._bare_label}")
+            end = starts[entity.last] + len(sentence.tokens[entity.last])
+            label = entity.label or self._bare_label
+            yield RawSpan(offset + starts[entity.first], offset + end, (label,))
+
+    def _group_sentences(self) -> Iterator[list[Sentence]]:
+        stream = self._head.file.open_lines()
+        docstart = DOCSTART_LINE.encode()
+        marks = sum(
+            line.startswith(docstart) or bool(NEWDOC_PATTERN.match(line)) for line in stream
+        )
+        document: list[Sentence] = []
+        # A single mark at the top means nothing: Label Studio writes it before any file.
+        grouped = marks > 1
+        for item in self._read_sentences():
+            if item is not None:
+                document.append(item)
+            if document and (item is None or not grouped):
+                yield document
+                document = []
+
+    def _read_sentences(self) -> Iterator[Sentence | None]:
+        # None between documents, and at the end.
+        layout = self._layout
+        sentence = Sentence()
+        for number, raw in enumerate(self._head.file.open_lines(), start=1):
+            line = raw.decode().rstrip("\r\n")
+            is_mark = _is_document_mark(raw)
+            if is_mark or not line or line.isspace():
+                if sentence.tokens:
+                    yield sentence
+                    sentence = Sentence()
+                if is_mark:
+                    yield None
+            elif line.startswith("#") and COMMENT_PATTERN.match(line):
+                if match := TEXT_PATTERN.match(line):
+                    sentence.text = match[1]
+            elif not (layout.has_header and number == layout.first_line):
+                self._add_row(sentence, line, number)
+        if sentence.tokens:
+            yield sentence
+        yield None
+
+    def _add_row(self, sentence: Sentence, line: str, number: int) -> None:
+        layout = self._layout
+        cells = split_row(line, has_tabs=layout.has_tabs)
+        if len(cells) != layout.width:
+            if line.startswith("#"):
+                return  # a comment
             raise FormatError(
-                f"{head.path}, line {number} is {line!r:.60}, not a token and a tag such as "
-                "O or B-Disease in the first and the last column",
-                code="conll-row-without-tag",
+                f"{self._head.path}, line {number} has {len(cells)} columns, but line "
+                f"{layout.first_line} has {layout.width}: {line!r:.60}; each row needs all "
+                f"columns, and a token has no {'tab' if layout.has_tabs else 'blank'} in it",
+                code="conll-columns-differ",
             )
-    yield DOCSTART_LINE  # the end of the file ends a document too
+        is_glued = False
+        if layout.has_features:
+            cells[-1], has_blank = split_features(cells[-1])
+            is_glued = not has_blank
+        key = self._get_tag_cells(cells)
+        tags = self._known_tags.get(key)
+        if tags is None:
+            values = (key,) if isinstance(key, str) else key
+            if (tags := self._parse_tags(values, line, number)) is None:
+                return  # a comment
+            self._known_tags[key] = tags
+        if not (token := cells[layout.word]):
+            raise FormatError(
+                f"{self._head.path}, line {number} is {line!r:.60}, without a token in column "
+                f"{layout.word + 1}: correct it, or name the column with --word-column",
+                code="conll-row-without-token",
+            )
+        if layout.numbering is None or _is_new_token(sentence, cells[layout.numbering], tags):
+            sentence.tokens.append(token)
+            sentence.tags.append(tags)
+            if is_glued:
+                sentence.glued.add(len(sentence.tokens) - 1)
+
+    def _parse_tags(self, values: Sequence[str], line: str, number: int) -> tuple[Tag, ...] | None:
+        tags = []
+        for column, value in zip(self._layout.tags, values, strict=True):
+            tag = parse_tag(value.strip(), column.scheme)
+            if tag is None and line.startswith("#"):
+                return None
+            if tag is None:
+                raise FormatError(
+                    f"{self._head.path}, line {number} is {line!r:.60}, whose column "
+                    f"{column.index + 1} has {value!r:.40} where a tag such as O or B-Disease "
+                    "should be: correct it, or name the column of tags with --tag-column",
+                    code="conll-row-without-tag",
+                )
+            tags.append(tag)
+        return tuple(tags)
 
 
-def _parse_row(line: str) -> TaggedToken | None:
-    columns = line.split("\t") if "\t" in line else line.split(" ")
-    token, tag = columns[0], columns[-1].strip()
-    return (token, tag) if len(columns) > 1 and token and TAG_PATTERN.fullmatch(tag) else None
+def _is_document_mark(line: bytes) -> bool:
+    first = line[:1]
+    return (first == b"-" and line.startswith(DOCSTART)) or (
+        first == b"#" and NEWDOC_PATTERN.match(line) is not None
+    )
 
 
-def _is_comment(line: str) -> bool:
-    # As in CoNLL-U.
-    return line.startswith("#") and _parse_row(line) is None
-
-
-def _sentence_raw_spans(sentence: Sequence[TaggedToken], offset: int) -> tuple[list[RawSpan], int]:
-    # Also the number of I- that begin an entity. The sentence starts at the offset.
-    lengths = [len(token) for token, _ in sentence]
-    starts = list(accumulate((length + 1 for length in lengths), initial=offset))
-    entities, orphans = _decode_entities(tag for _, tag in sentence)
-    spans = [RawSpan(starts[i], starts[j] + lengths[j], (label,)) for i, j, label in entities]
-    return spans, orphans
-
-
-def _decode_entities(tags: Iterable[str]) -> tuple[list[tuple[int, int, str]], int]:
-    # First token, last token and label of each entity, and the number of I- that begin one.
-    entities: list[tuple[int, int, str]] = []
-    orphans, open_label = 0, ""
-    for index, tag in enumerate(tags):
-        prefix, _, label = tag.partition("-")
-        if not label:
-            open_label = ""
-            continue
-        if prefix in BEGIN_PREFIXES or label != open_label:
-            orphans += prefix not in BEGIN_PREFIXES
-            entities.append((index, index, label))
-        else:
-            entities[-1] = (entities[-1][0], index, label)
-        open_label = "" if prefix in END_PREFIXES else label
-    return entities, orphans
+def _is_new_token(sentence: Sentence, number: str, tags: tuple[Tag, ...]) -> bool:
+    # "3-4" is one token of the text and two syntactic words; "8.1" is no part of the text.
+    if "." in number:
+        return False
+    first, _, last = number.partition("-")
+    if last:
+        sentence.last_in_range = int(last) if last.isdigit() else 0
+        return True
+    if not first.isdigit() or int(first) > sentence.last_in_range:
+        return True
+    # The token gets the first tag of its words.
+    merged = zip(sentence.tags[-1], tags, strict=True)
+    sentence.tags[-1] = tuple(tag if before == OUTSIDE else before for before, tag in merged)
+    return False

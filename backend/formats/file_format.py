@@ -1,11 +1,12 @@
 """The description of a file format: how to recognize a file, read it, and write one."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tagalong.backend.annotations.annotators import AnnotatorPolicy
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.label_studio.label_config import LabelConfig, require_plain_text
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
@@ -21,6 +22,7 @@ class ReadOptions:
 
     annotator_policy: AnnotatorPolicy = "majority"  # where several people annotated the same task
     label_config: LabelConfig | None = None  # None: data key and labels come from the file
+    columns: ColumnOptions = field(default_factory=ColumnOptions)  # of files of tokens and tags
 
     def __post_init__(self) -> None:
         # Offsets of an export count characters of a text that must be in the export.

@@ -82,8 +82,12 @@ def describe_formats(content: FormatContent) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def detect_format(head: FileHead, content: FormatContent = "annotations") -> FileFormat:
+def detect_format(
+    head: FileHead, content: FormatContent = "annotations", options: ReadOptions | None = None
+) -> FileFormat:
     """Find the first format that matches a file and has this content.
+
+    A text in no format is a token file where the options name its columns.
 
     Raises:
         FormatError: If none does; the message names the tool that the file looks like.
@@ -91,6 +95,8 @@ def detect_format(head: FileHead, content: FormatContent = "annotations") -> Fil
     for form in list_formats(content):
         if form.matches(head):
             return form
+    if options is not None and options.columns.is_given and head.structure == "text":
+        return CONLL_FORMAT
     if head.parse_error:
         raise FormatError(
             f"{head.path} begins like JSON but is not ({head.parse_error}): export it again",

@@ -54,7 +54,7 @@ def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Co
         count = 0
         with TextFile(path) as file:
             head = sniff_file(file)
-            form = detect_format(head)
+            form = detect_format(head, options=options)
             for document in read_annotations(form, head, options, log):
                 count += 1
                 if new := _ensure_unique_id(document, documents_by_id, log):

@@ -90,14 +90,28 @@ def test_docstart_lines_group_sentences(read) -> None:
 
 
 def test_brackets_and_labels_with_spaces(read) -> None:
-    (document,) = read("[\tO\n{\tB-gene or\tB-Gene or gene product\n").documents
+    (document,) = read("[\tNN\tO\n{\tB-gene or\tB-Gene or gene product\n").documents
     assert covered(document) == [("{", "Gene or gene product")]
 
 
-@pytest.mark.parametrize("row", ["word", "word\tnoun", "\tO", "word\tB-", "word\tX-D"])
-def test_rows_without_token_or_tag_are_refused_with_line_number(read, row: str) -> None:
-    good = "word\tO\n" * 30
-    with raises(FormatError, "conll-row-without-tag") as raised:
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ("word", "conll-columns-differ"),
+        ("word\tnoun\tO", "conll-columns-differ"),
+        ("\tO", "conll-row-without-token"),
+        ("word\tnoun", "conll-row-without-tag"),
+        ("word\tB-", "conll-row-without-tag"),
+        ("word\tX-D", "conll-row-without-tag"),
+    ],
+)
+@pytest.mark.parametrize("good", ["word\tO\n" * 30, "word\tB-D\n" * 30])
+def test_rows_of_another_kind_are_refused_with_line_number(
+    read, good: str, row: str, code: str
+) -> None:
+    if (row, good[5]) == ("word\tnoun", "O"):
+        return  # a plain label
+    with raises(FormatError, code) as raised:
         read(f"{good}{row}\n")
     assert "line 31 " in str(raised.value)
 
