@@ -8,7 +8,7 @@ from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
-from tagalong.backend.label_studio.results import SPAN_TYPE, is_place, span_value
+from tagalong.backend.label_studio.results import SPAN_TYPE, find_value, is_place, span_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def check_task(
     """Check one task, and its predictions of the version."""
     if len(predictions) != 1:
         yield f"has {len(predictions)} predictions of {version}, not one"
-    text = task.data.get(config.data_key)
+    text = find_value(task.data, config.data_key)
     if not isinstance(text, str):
         yield f"has no text under {config.data_key!r}"
         return

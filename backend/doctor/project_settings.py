@@ -17,7 +17,8 @@ from tagalong.backend.label_studio.api.filters import (
     without_lists,
 )
 from tagalong.backend.label_studio.api.objects import View
-from tagalong.backend.label_studio.results import UNDEFINED_KEY
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.results import UNDEFINED_KEY, VARIABLE, find_value
 from tagalong.ner.errors import FormatError
 
 LABELING_INTERFACE_PAGE = "under Settings, Labeling Interface, Code"
@@ -47,12 +48,11 @@ def check_tasks(context: DoctorContext) -> DoctorFinding:
         sentence = "The project has no tasks."
         remedy = "Import some: Import, above the project's list of tasks."
         return warning("no-tasks", sentence, remedy)
-    # Tasks imported from plain text have their own key, which Label Studio resolves.
     key = context.config.data_key
     without = [
         str(task["id"])
         for task in context.tasks
-        if not {key, UNDEFINED_KEY} & {*(task.get("data") or {})}
+        if not _has_value(task.get("data"), context.config)
     ]
     if not without:
         return ok(f"{_describe_sample(context)}: all with data under {key!r}.")
@@ -67,6 +67,14 @@ def check_tasks(context: DoctorContext) -> DoctorFinding:
     # Some tasks without text may be meant for other controls; all of them cannot be.
     create = problem if len(without) == len(context.tasks) else warning
     return create("tasks-without-text", sentence, remedy)
+
+
+def _has_value(data: object, config: LabelConfig) -> bool:
+    if config.template:
+        variables = VARIABLE.findall(config.template)
+        return all(find_value(data, variable[1:]) is not None for variable in variables)
+    # Tasks imported from plain text have their own key, which Label Studio resolves.
+    return any(find_value(data, key) is not None for key in (config.data_key, UNDEFINED_KEY))
 
 
 def _describe_sample(context: DoctorContext) -> str:

@@ -6,6 +6,7 @@ its texts and spans. Old exports say ``completions`` for ``annotations``.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeGuard
@@ -28,9 +29,12 @@ from tagalong.backend.label_studio.results import (
     find_text_key,
     is_place,
     is_span_result,
+    place_text,
     raw_span_from_value,
     result_from_spans,
+    without_text,
 )
+from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError
 
@@ -77,7 +81,8 @@ def document_to_task(document: Document, config: LabelConfig) -> dict[str, Any]:
     """
     result = result_from_spans(document, document.spans, config)
     extra = {key: value for key, value in document.meta.items() if key not in PREDICTION_META_KEYS}
-    task = {"id": document.id, "data": {"id": document.id, **extra, config.data_key: document.text}}
+    data = {"id": document.id, **extra, **place_text(document.text, config)}
+    task = {"id": document.id, "data": data}
     if "model_version" in document.meta:
         about = {key: document.meta[key] for key in PREDICTION_META_KEYS if key in document.meta}
         return {**task, "predictions": [{**about, "result": result}]}
@@ -123,7 +128,7 @@ def _task_to_line(
         for label in region.labels
     ]
     data = task.get("data")
-    key = find_text_key(data, where, key=None, hint=hint)
+    key = find_text_key(data, where, hint=hint)
     line = {"id": name, "text": data[key] if isinstance(data, dict) else "", "entities": entities}
     stated = {key: prediction[key] for key in PREDICTION_META_KEYS if prediction.get(key)}
     if is_place(stated.get("score")):  # a place in the annotation queue is no confidence
@@ -151,15 +156,14 @@ def _read_tasks(
             continue
         results = [_span_results(one, name, where, options, import_log) for one in annotations]
         items = [item for result in results for item in result]
-        key = _find_task_text_key(task, items, where, options.label_config)
+        document = _read_document(task, name, items, where, options.label_config)
         if options.label_config is None and len({str(item.get("from_name")) for item in items}) > 1:
             import_log.record_warning("several controls", name)
-        meta = {name: value for name, value in task["data"].items() if name != key}
         parsed = [
             parse_annotation(raw, [raw_span_from_value(item["value"], where) for item in result])
             for raw, result in zip(annotations, results, strict=True)
         ]
-        yield Document(name, task["data"][key], meta=meta), parsed
+        yield document, parsed
 
 
 def parse_annotation(raw: Mapping[str, Any], raw_spans: Sequence[RawSpan]) -> Annotation:
@@ -232,14 +236,18 @@ def _span_results(
     return ours
 
 
-def _find_task_text_key(
+def _read_document(
     task: Mapping[str, Any],
+    name: str,
     items: Sequence[Mapping[str, Any]],
     where: str,
     config: LabelConfig | None,
-) -> str:
+) -> Document:
+    data = task.get("data")
+    fields: Mapping[str, Any] = data if isinstance(data, dict) else {}
     if config is not None:
-        return find_text_key(task.get("data"), where, key=config.data_key)
+        document = TaskTextReader().read_document({"id": name, "data": data}, config, where=where)
+        return replace(document, meta=without_text(fields, config))
     objects = sorted({str(item["to_name"]) for item in items if "to_name" in item})
     if len(objects) > 1:
         names = ", ".join(repr(name) for name in objects)
@@ -247,8 +255,9 @@ def _find_task_text_key(
             f"{where} has regions in several objects ({names}): {CONFIG_ADVICE}",
             code="task-with-several-objects",
         )
-    hint = objects[0] if objects else None
-    return find_text_key(task.get("data"), where, key=None, hint=hint)
+    key = find_text_key(data, where, hint=objects[0] if objects else None)
+    meta = {name: value for name, value in fields.items() if name != key}
+    return Document(name, fields[key], meta=meta)
 
 
 LABEL_STUDIO_FORMAT = FileFormat(

@@ -4,6 +4,7 @@ Cancelled annotations, drafts and ground truth marks are not in it; JSON has mor
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +14,13 @@ from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import FileFormat, ReadOptions
 from tagalong.backend.formats.label_studio import parse_annotation, read_adjudicated
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
-from tagalong.backend.label_studio.results import find_text_key, is_span_result, raw_span_from_value
+from tagalong.backend.label_studio.results import (
+    find_text_key,
+    is_span_result,
+    raw_span_from_value,
+    without_text,
+)
+from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError
 
@@ -37,14 +44,19 @@ def _read_tasks(
             for key, value in items[0].items()
             if key not in ANNOTATION_KEYS and not isinstance(value, list)
         }
-        expected = options.label_config.data_key if options.label_config else None
-        key = find_text_key(fields, where, key=expected)
-        meta = {name: value for name, value in fields.items() if name != key}
+        if (config := options.label_config) is None:
+            key = find_text_key(fields, where)
+            meta = {name: value for name, value in fields.items() if name != key}
+            document = Document(name, fields[key], meta=meta)
+        else:
+            task = {"id": name, "data": items[0]}
+            document = TaskTextReader().read_document(task, config, where=where)
+            document = replace(document, meta=without_text(fields, config))
         annotations = [
             parse_annotation(item, _parse_raw_spans(item, where, options, import_log))
             for item in items
         ]
-        yield Document(name, fields[key], meta=meta), annotations
+        yield document, annotations
 
 
 def _read_items(head: FileHead) -> Iterator[dict[str, Any]]:

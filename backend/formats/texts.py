@@ -51,7 +51,7 @@ def _parse_document(
     if config is not None:
         return TaskTextReader().read_document({"id": key, "data": fields["data"]}, config)
     data = fields["data"]
-    name = find_text_key(data, where, key=None)
+    name = find_text_key(data, where)
     if not isinstance(data[name], str):
         raise FormatError(
             f"{where} has {json.dumps(data[name])[:40]} where its text should be",

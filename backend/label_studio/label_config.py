@@ -20,7 +20,7 @@ class LabelConfig:
 
     control: str  # name of the <Labels>, the from_name of every region
     object: str  # name of the <Text>, the to_name of every region
-    data_key: str  # of the text in a task's data
+    data_key: str  # of the text in a task's data, or a path to it such as a.b[0].c
     # Name of each label: its alias, because Label Studio accepts nothing else in predictions, or
     # its value.
     labels: tuple[str, ...]
@@ -28,6 +28,7 @@ class LabelConfig:
     # By model label; one that two labels claim is left out.
     predicted_values: Mapping[str, str] = field(default_factory=dict, hash=False)
     text_encoding: TextEncoding = "text"  # of the text in a task's data
+    template: str = ""  # such as "$title: $body", if the <Text> shows more than one value
 
 
 DEFAULT_LABEL_CONFIG = LabelConfig(

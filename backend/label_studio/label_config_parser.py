@@ -24,6 +24,7 @@ from tagalong.backend.label_studio.results import (
     HYPERTEXT_ADVICE,
     HYPERTEXT_TYPE,
     SPAN_TYPE,
+    VARIABLE,
     format_names,
 )
 from tagalong.ner.errors import FormatError
@@ -77,7 +78,7 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
             code="label-config-without-labels",
         )
     names_by_spelling = _names_by_spelling(labels)
-    longest = max(map(len, (tag.name, text.name, *names_by_spelling)))
+    longest = max(map(len, (tag.name, text.name, text.value, *names_by_spelling)))
     if longest > MAX_NAME_CHARACTERS:
         raise FormatError(
             f"the labelling config has a name of {longest:,} characters, more than "
@@ -92,6 +93,7 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
         names_by_spelling=MappingProxyType(names_by_spelling),
         predicted_values=MappingProxyType(_predicted_values(labels)),
         text_encoding=_text_encoding(text),
+        template=_template(text),
     )
 
 
@@ -177,13 +179,20 @@ def _choose_control(controls: list[Any], name: str | None) -> Any:
 
 
 def _data_key(text: Any) -> str:
-    if not text.value_is_variable:
+    # The editor shows "$größe" and the like as it is; Label Studio's server knows it as a key.
+    if not VARIABLE.search(text.value) and not text.value_is_variable:
         raise FormatError(
             f"<Text name={text.name!r:.60}> shows {text.value!r:.60}, the same for every task: "
             'name a key of the task\'s data, such as value="$text"',
             code="text-without-data-key",
         )
-    return str(text.value_name)
+    return str(text.value.removeprefix("$"))
+
+
+def _template(text: Any) -> str:
+    # Empty if the value is one key or path.
+    is_template = VARIABLE.search(text.value) and not VARIABLE.fullmatch(text.value)
+    return str(text.value) if is_template else ""
 
 
 def _text_encoding(text: Any) -> TextEncoding:

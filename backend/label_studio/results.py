@@ -10,6 +10,7 @@ compared.
 
 import hashlib
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,12 @@ from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError
 
+# A key or path in the value of a tag; the editor shows the rest as it is (``utils/data.js``).
+VARIABLE = re.compile(r"\$[A-Za-z0-9_\[\].{}]+")
+PATH_STEP = re.compile(r"\A(?=\.)|\[([^\]]*)\]?|([^.\[]+)")
+ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+MAX_EXACT_INTEGER = 2**53  # a browser rounds larger ones
+MAX_PLACED_ITEMS = 100  # of an array that is written for its last item
 SPAN_TYPE = "labels"  # tag and type of the control, and the field of a value with its labels
 HYPERTEXT_TYPE = "hypertextlabels"
 UNDEFINED_KEY = "$undefined$"  # data key of tasks imported from plain text
@@ -31,26 +38,78 @@ MAX_SCORE = 1.0  # also for a region without a score
 MIN_SCORE = 1e-6  # Label Studio refuses 0
 
 
-def find_text_key(data: object, where: str, *, key: str | None, hint: str | None = None) -> str:
-    """Find the key of the text in a task's data.
+def find_value(data: object, key: str) -> object:
+    """Find a value in a task's data by its key, or by a path; None if there is none.
 
-    The labelling config has the key. Without one, the hint is the ``to_name`` of regions, which
-    often equals the key.
+    As in the editor, ``a.b[0].c`` is first a key, then a path through objects and arrays.
+    """
+    if isinstance(data, dict) and key in data:
+        return data[key]
+    value = data
+    for index, name in PATH_STEP.findall(key):
+        step = index or name
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and ARRAY_INDEX.fullmatch(step) and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
+def to_shown_text(value: object) -> str | None:
+    """The text that the editor shows for a text or a number; None for anything else."""
+    if isinstance(value, str):
+        return value
+    if type(value) not in (int, float):  # not isinstance, which accepts True
+        return None
+    number = repr(value).removesuffix(".0")
+    is_plain = number.lstrip("-").replace(".", "", 1).isdigit() and number != "-0"
+    return number if is_plain and abs(float(number)) < MAX_EXACT_INTEGER else None
+
+
+def place_text(text: str, config: LabelConfig) -> dict[str, Any]:
+    """Make the data of a task with its text where the config expects it.
+
+    Raises:
+        FormatError: If the config joins the text from several values.
+    """
+    if config.template:
+        raise FormatError(
+            f"<Text name={config.object!r:.60}> shows {config.template!r:.60}, from which no text "
+            'can be read back: to write tasks, give a config with one key, such as value="$text"',
+            code="text-in-template",
+        )
+    value: Any = text
+    for index, name in reversed(PATH_STEP.findall(config.data_key)):
+        if ARRAY_INDEX.fullmatch(index) and int(index) < MAX_PLACED_ITEMS:
+            value = [*[None] * int(index), value]
+        else:
+            value = {index or name: value}
+    return dict(value)
+
+
+def without_text(data: Mapping[str, Any], config: LabelConfig) -> dict[str, Any]:
+    """The data of a task but for the value that holds its text."""
+    key = config.data_key
+    if not config.template and key not in data:
+        key = next((index or name for index, name in PATH_STEP.findall(key)), key)
+    return {name: value for name, value in data.items() if name not in (key, UNDEFINED_KEY)}
+
+
+def find_text_key(data: object, where: str, *, hint: str | None = None) -> str:
+    """Find the key of the text in a task's data without a labelling config, which would name it.
+
+    The hint is the ``to_name`` of regions, which often equals the key.
 
     Raises:
         FormatError: If there is no text, or there are several and none is named.
     """
     fields = data if isinstance(data, dict) else {}
     texts = {name: value for name, value in fields.items() if isinstance(value, str)}
-    for name in (hint, "text") if key is None else (key, UNDEFINED_KEY):
+    for name in (hint, "text"):
         if name is not None and name in texts:
             return name
-    if key is not None:
-        raise FormatError(
-            f"{where} has no text under {key!r}, where the labelling config expects it, only "
-            f"{format_names(fields)}: give the config of the project that was exported",
-            code="task-without-text",
-        )
     if len(texts) == 1:
         return next(iter(texts))
     raise FormatError(

@@ -17,12 +17,19 @@ from tagalong.backend.label_studio.fetch import (
     parse_web_address,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.backend.label_studio.results import UNDEFINED_KEY, format_names
+from tagalong.backend.label_studio.results import (
+    UNDEFINED_KEY,
+    VARIABLE,
+    find_value,
+    format_names,
+    to_shown_text,
+)
 from tagalong.backend.label_studio.stored_files import StoredFiles
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import reject_lone_surrogates
 
+MAX_JOINED_CHARACTERS = 10_000_000  # of the values in a template, which may repeat them
 BASE64_WHITESPACE = re.compile(r"[\t\n\f\r ]")  # ignored by atob
 MAX_ID_CHARACTERS = 60  # of an id in a message; a longer one may be a text
 BASE64_DIGITS = re.compile(r"[A-Za-z0-9+/]*")
@@ -61,16 +68,19 @@ class TaskTextReader:
         for name, value in parsed.items():
             object.__setattr__(self, name, value)  # the instance is frozen
 
-    def read_document(self, task: Mapping[str, Any], config: LabelConfig) -> Document:
+    def read_document(
+        self, task: Mapping[str, Any], config: LabelConfig, *, where: str = ""
+    ) -> Document:
         """Read the text of a task as a document, whose id is the task id.
 
         Raises:
             InputError: If there is no text under the config's data key, or it cannot be decoded or
-                fetched. The message names the task, and quotes nothing of its text.
+                fetched. The message names the task, as `where` or by its id, and quotes nothing of
+                its text.
         """
         task_id = task.get("id")
         name = str(task_id) if isinstance(task_id, str | int) else ""  # others may hold texts
-        where = describe_task(name)
+        where = where or describe_task(name)
         value = _read_value(task.get("data"), config, where)
         try:
             return Document(name, reject_lone_surrogates(self._decode_value(value, config), where))
@@ -130,12 +140,34 @@ class TaskTextReader:
 
 def _read_value(data: object, config: LabelConfig, where: str) -> str:
     fields = data if isinstance(data, dict) else {}
+    if config.template and config.data_key not in fields:
+        return _fill_template(fields, config.template, where)
     for key in (config.data_key, UNDEFINED_KEY):
-        if isinstance(value := fields.get(key), str):
-            return value
-    kind = JSON_TYPE_NAMES.get(type(fields.get(config.data_key)), "a number")
-    raise FormatError(
-        f"{where} has {kind} under {config.data_key!r}, where the labelling config expects the "
+        if (text := to_shown_text(find_value(fields, key))) is not None:
+            return text
+    raise _missing_text(fields, config.data_key, where)
+
+
+def _fill_template(fields: Mapping[str, Any], template: str, where: str) -> str:
+    # As the editor does, which shows "undefined" for a missing value.
+    keys = [variable[1:] for variable in VARIABLE.findall(template)]
+    texts = {key: to_shown_text(find_value(fields, key)) for key in keys}
+    missing = next((key for key in keys if texts[key] is None), None)
+    if missing is not None:
+        raise _missing_text(fields, missing, where)
+    if (length := sum(len(texts[key] or "") for key in keys)) > MAX_JOINED_CHARACTERS:
+        raise InputError(
+            f"{where} has values of {length:,} characters for the text of the labelling config, "
+            f"more than {MAX_JOINED_CHARACTERS:,}: name fewer keys in it",
+            code="joined-text-too-long",
+        )
+    return VARIABLE.sub(lambda found: texts[found[0][1:]] or "", template)
+
+
+def _missing_text(fields: Mapping[str, Any], key: str, where: str) -> FormatError:
+    kind = JSON_TYPE_NAMES.get(type(find_value(fields, key)), "a number")
+    return FormatError(
+        f"{where} has {kind} under {key!r}, where the labelling config expects the "
         f"text; its data have {format_names(fields)}: import the text under that key, or name the "
         "right key in the labelling config",
         code="task-without-text",

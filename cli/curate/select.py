@@ -167,7 +167,7 @@ def write_selected_documents(
     """Write the selected documents, in order: tasks to import if ``.json``, else JSON lines."""
     ranked = list(enumerate(choices, start=1))
     if path.suffix.lower() == ".json":
-        tasks = [choice.to_task(rank, config.data_key) for rank, choice in ranked]
+        tasks = [choice.to_task(rank, config) for rank, choice in ranked]
         parts = [json.dumps(tasks, ensure_ascii=False, indent=1), "\n"]
         write_atomically({path: parts}, overwrite=False)
     else:

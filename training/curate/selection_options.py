@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.results import place_text
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 
@@ -78,7 +80,8 @@ class SelectedDocument:
             "text": self.document.text,
         }
 
-    def to_task(self, rank: int, data_key: str) -> dict[str, Any]:
-        """Convert to an unannotated task, with the text at `data_key` of the labelling config."""
+    def to_task(self, rank: int, config: LabelConfig) -> dict[str, Any]:
+        """Convert to an unannotated task, with the text where the labelling config expects it."""
         data = self.to_json(rank)  # with the id: Label Studio's import assigns its own task ids
-        return {"id": self.document.id, "data": {**data, data_key: data.pop("text")}}
+        text = place_text(data.pop("text"), config)
+        return {"id": self.document.id, "data": {**data, **text}}

@@ -20,10 +20,14 @@ from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import (
     MIN_SCORE,
     find_text_key,
+    find_value,
     is_span_result,
+    place_text,
     prediction_to_label_studio,
     raw_span_from_value,
     result_from_spans,
+    to_shown_text,
+    without_text,
 )
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError
@@ -92,38 +96,89 @@ def test_region_ids_are_deterministic_and_duplicates_are_merged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "key", "hint", "found"),
+    ("data", "hint", "found"),
     [
-        ({"abstract": "a", "text": "b"}, "abstract", None, "abstract"),
-        ({"$undefined$": "a"}, "abstract", None, "$undefined$"),
-        ({"abstract": "a", "text": "b"}, None, None, "text"),
-        ({"abstract": "a", "text": "b"}, None, "abstract", "abstract"),
-        ({"abstract": "a", "year": 1999}, None, "body", "abstract"),
-        ({"title": "a", "text": "b"}, None, "body", "text"),
+        ({"abstract": "a", "text": "b"}, None, "text"),
+        ({"abstract": "a", "text": "b"}, "abstract", "abstract"),
+        ({"abstract": "a", "year": 1999}, "body", "abstract"),
+        ({"title": "a", "text": "b"}, "body", "text"),
     ],
 )
-def test_text_field_of_a_task(
-    data: dict[str, Any], key: str | None, hint: str | None, found: str
-) -> None:
-    assert find_text_key(data, "task 1", key=key, hint=hint) == found
+def test_text_field_of_a_task(data: dict[str, Any], hint: str | None, found: str) -> None:
+    assert find_text_key(data, "task 1", hint=hint) == found
 
 
 @pytest.mark.parametrize(
-    ("data", "key", "value"),
+    ("data", "value"),
     [
-        ({"text": "a"}, "abstract", "'text'"),
-        ({"abstract": 7}, "abstract", "'abstract'"),
-        ({"a": "a", "b": "b"}, None, "2 texts"),
-        ({"year": 1999}, None, "no texts"),
-        (dict.fromkeys("abcdefgh", ""), None, "and 3 more"),
-        (None, None, "no texts"),
+        ({"a": "a", "b": "b"}, "2 texts"),
+        ({"year": 1999}, "no texts"),
+        (dict.fromkeys("abcdefgh", ""), "and 3 more"),
+        (None, "no texts"),
     ],
 )
-def test_ambiguous_task_is_refused(data: object, key: str | None, value: str) -> None:
-    code = "task-without-text" if key else "task-text-not-unique"
-    with raises(FormatError, code) as refusal:
-        find_text_key(data, "task 1", key=key)
+def test_ambiguous_task_is_refused(data: object, value: str) -> None:
+    with raises(FormatError, "task-text-not-unique") as refusal:
+        find_text_key(data, "task 1")
     assert value in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "data", "rest"),
+    [
+        ("a", {"a": "found", "b": 1}, {"b": 1}),
+        ("a.b", {"a.b": "found", "a": {"b": "no"}}, {"a": {"b": "no"}}),
+        ("a.b", {"a": {"b": "found"}, "b": "no"}, {"b": "no"}),
+        ("a.b[1].c", {"a": {"b": [{"c": "no"}, {"c": "found"}]}}, {}),
+        ("a[0]", {"a": ["found"]}, {}),
+        ("a[0][1]", {"a": [["no", "found"]]}, {}),
+        ("a.0.b", {"a": [{"b": "found"}]}, {}),
+        ("a[b]", {"a": {"b": "found"}}, {}),
+        ("{a}", {"{a}": "found"}, {}),
+        (".a", {"": {"a": "found"}}, {}),
+        ("a", {"b": "no"}, {"b": "no"}),
+        ("a.b", {"a": "text"}, {}),
+        ("a[0]", {"a": "text"}, {}),
+        ("a[1]", {"a": ["no"]}, {}),
+        ("a[-1]", {"a": ["no"]}, {}),
+        ("a.length", {"a": ["no"]}, {}),
+    ],
+)
+def test_value_by_key_or_path(key: str, data: dict[str, Any], rest: dict[str, Any]) -> None:
+    assert (find_value(data, key) == "found") == ("found" in str(data))
+    assert without_text(data, replace(CONFIG, data_key=key)) == rest
+
+
+@given(st.from_regex(r"[a-z.\[\]{}0-9]{1,12}", fullmatch=True), st.text())
+def test_value_is_found_where_it_was_placed(key: str, text: str) -> None:
+    assert find_value(place_text(text, replace(CONFIG, data_key=key)), key) == text
+
+
+def test_text_of_several_values_is_not_written() -> None:
+    with raises(FormatError, "text-in-template"):
+        place_text("a", replace(CONFIG, template="$title: $body"))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("", ""),
+        (12, "12"),
+        (-7, "-7"),
+        (2.5, "2.5"),
+        (3.0, "3"),
+        (2**53, None),
+        (1e30, None),
+        (1e-9, None),
+        (float("nan"), None),
+        (True, None),
+        (None, None),
+        (["a"], None),
+        ({"a": "b"}, None),
+    ],
+)
+def test_numbers_are_texts(value: object, shown: str | None) -> None:
+    assert to_shown_text(value) == shown
 
 
 @pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])

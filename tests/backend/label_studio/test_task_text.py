@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
@@ -59,7 +60,7 @@ def test_tasks_imported_from_plain_text_have_undefined_key() -> None:
     [
         ({"text": "secret"}, "have 'text'"),
         ({"abstract": None}, "has nothing"),
-        ({"abstract": 7, "$undefined$": 8}, "'abstract', '$undefined$'"),
+        ({"abstract": ["secret"], "$undefined$": True}, "'abstract', '$undefined$'"),
         ({"abstract": True}, "true or false under"),
         ({"abstract": ["secret"]}, "an array under"),
         ({"abstract": {"text": "secret"}}, "an object under"),
@@ -74,6 +75,48 @@ def test_task_without_text_error_names_task_and_keys(data: object, value: str) -
         TaskTextReader().read_document({"id": 7, "data": data}, CONFIG)
     assert value in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+def read_value(value: str, data: dict[str, Any]) -> str:
+    xml = (
+        f'<View><Text name="text" value="{value}"/><Labels name="label" toName="text">'
+        '<Label value="Disease"/></Labels></View>'
+    )
+    return TaskTextReader().read_document({"id": 7, "data": data}, parse_label_config(xml)).text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("$a", "A"),
+        ("$report.body", "B"),
+        ("$report.notes[1].body", "C"),
+        ("$report.year", "1999"),
+        ("$literal.key", "D"),
+        ("$病历", "E"),
+        ("$a-b", "F"),
+        ("$a and $report.body", "A and B"),
+        ("Year: $report.year", "Year: 1999"),
+        ("$a$a", "AA"),
+        ("$a-$report.body", "A-B"),
+        ("$a, $report.notes[1].body", "A, C"),
+    ],
+)
+def test_value_of_text(value: str, text: str) -> None:
+    report = {"body": "B", "year": 1999, "notes": [{}, {"body": "C"}]}
+    literal = {"literal.key": "D", "literal": {"key": "no"}, "病历": "E", "a-b": "F"}
+    assert read_value(value, {"a": "A", "report": report, **literal}) == text
+
+
+@pytest.mark.parametrize("value", ["$report.body", "$a and $b", "$a[0]", "$a.b", "$b $a"])
+def test_missing_value_is_refused(value: str) -> None:
+    with raises(FormatError, "task-without-text"):
+        read_value(value, {"a": "A", "report": ["B"]})
+
+
+def test_joined_text_has_a_limit() -> None:
+    with raises(InputError, "joined-text-too-long"):
+        read_value("$a" * 400, {"a": "A" * 30_000})
 
 
 @pytest.mark.parametrize("task_id", [{"text": "secret"}, ["secret"], "secret " * 10])

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG
 from tagalong.backend.models.decoding.predictions import log_softmax
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import InputError
@@ -272,8 +274,8 @@ def test_every_choice_has_a_reason(name: str, reason: str) -> None:
     for rank, choice in enumerate(choices, start=1):
         line = json.loads(json.dumps(choice.to_json(rank), allow_nan=False))
         assert line["text"] == choice.document.text
-        task = choice.to_task(rank, "body")
-        assert task["data"]["body"] == choice.document.text
+        task = choice.to_task(rank, replace(DEFAULT_LABEL_CONFIG, data_key="a.body"))
+        assert task["data"]["a"]["body"] == choice.document.text
         assert not {"annotations", "predictions"} & task.keys()
 
 
