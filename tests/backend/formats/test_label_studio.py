@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
+from tagalong.backend.label_studio.results import place_text
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
 from tagalong.training.corpus import Corpus, read_corpus
@@ -307,6 +308,28 @@ def test_json_min_uses_control_of_config(read) -> None:
     assert corpus.documents == (Document("9", TEXT, (Span(0, 8, "CHEM"),)),)
     assert judged(corpus) == {"another control": 1}
     assert judged(read(item)) == {"several controls": 1}
+
+
+@pytest.mark.parametrize("key", ["report.body", "report", "$undefined$", "notes[1].body"])
+def test_text_is_read_by_the_path_of_the_config(read, key: str) -> None:
+    config = replace(CONFIG, data_key="text" if key == "$undefined$" else key)
+    data = {"pmid": 7, **place_text(TEXT, replace(config, data_key=key))}
+    exported = {"id": 9, "data": data, "annotations": [annotation(NALOXONE)]}
+    flat = {**data, "id": 9, "annotator": 1, "annotation_id": 3, "lead_time": 1.5}
+    for item in (exported, {**flat, "label": [NALOXONE["value"]]}):
+        (document,) = read(item, config=config).documents
+        assert document == Document("9", TEXT, (Span(0, 8, "CHEM"),))
+        assert document.meta["pmid"] == 7
+        assert TEXT not in str(document.meta)
+
+
+def test_text_of_several_values_is_read(read) -> None:
+    config = replace(CONFIG, data_key="Title: $a. $b", template="Title: $a. $b")
+    joined = "Title: Naloxone toxicity"
+    item = {"id": 9, "data": {"a": "Naloxone", "b": "toxicity"}}
+    item["annotations"] = [annotation(region(joined, 7, 15, "Chemical"))]
+    (document,) = read(item, config=config).documents
+    assert document == Document("9", joined, (Span(7, 15, "CHEM"),))
 
 
 def test_json_min_without_annotations_is_refused(read) -> None:
