@@ -136,7 +136,7 @@ def test_task_deleted_during_prediction_fails(tmp_path: Path) -> None:
 
 def test_task_without_text_fails_alone(tmp_path: Path) -> None:
     label_studio = FakeLabelStudio(5)
-    label_studio.texts[6] = 7  # type: ignore[assignment]
+    label_studio.texts[6] = True  # type: ignore[assignment]
     label_studio.texts[9] = None  # type: ignore[assignment]
     assert run(label_studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
     with BatchJournal(tmp_path / "j") as journal:
