@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.jsonl import documents_to_jsonl
 from tagalong.backend.formats.registry import WRITERS, describe_formats
@@ -17,8 +18,11 @@ from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
+    EntityLabelOption,
     JsonOption,
     LabelConfigOption,
+    TagColumnOption,
+    WordColumnOption,
     build_read_options,
 )
 from tagalong.cli.terminal.tables import new_table
@@ -64,6 +68,9 @@ def _read_corpus(files: list[Path], options: ReadOptions) -> Corpus:
 def check_cli(
     files: FilesArgument,
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     annotators: AnnotatorsOption = "majority",
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with status 1 if any annotation is dropped.")
@@ -74,7 +81,8 @@ def check_cli(
 
     Example: tagalong data check export.json --label-config label_config.xml
     """
-    check = check_corpus(_read_corpus(files, build_read_options(annotators, label_config)))
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    check = check_corpus(_read_corpus(files, build_read_options(annotators, label_config, columns)))
     if as_json:
         echo_json(check.to_json())
     else:
@@ -129,6 +137,9 @@ def _build_table(*columns: str, title: str) -> Table:
 def stats_cli(
     files: FilesArgument,
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     annotators: AnnotatorsOption = "majority",
     as_json: JsonOption = False,
 ) -> None:
@@ -136,7 +147,8 @@ def stats_cli(
 
     Example: tagalong data stats train.jsonl dev.jsonl
     """
-    corpus = _read_corpus(files, build_read_options(annotators, label_config))
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    corpus = _read_corpus(files, build_read_options(annotators, label_config, columns))
     stats = count_entities(corpus.documents, corpus.labels)
     if as_json:
         echo_json(stats.to_json())
@@ -182,6 +194,9 @@ def convert_cli(
         ),
     ] = "jsonl",
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     annotators: AnnotatorsOption = "majority",
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -190,7 +205,8 @@ def convert_cli(
 
     Example: tagalong data convert export.json --to conll --out corpus.conll
     """
-    options = build_read_options(annotators, label_config)
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    options = build_read_options(annotators, label_config, columns)
     corpus = _read_corpus(files, options)
     written = write_documents(
         corpus.documents, out, to, config=options.label_config, overwrite=force
@@ -237,6 +253,9 @@ def split_cli(
         str, typer.Option(help="Shares of train, dev and test; their sum is 1.")
     ] = "0.8,0.1,0.1",
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     annotators: AnnotatorsOption = "majority",
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -246,7 +265,8 @@ def split_cli(
     Example: tagalong data split export.json --out corpus --shares 0.8,0.1,0.1
     """
     share_by_split = parse_shares(shares)
-    corpus = _read_corpus(files, build_read_options(annotators, label_config))
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    corpus = _read_corpus(files, build_read_options(annotators, label_config, columns))
     splits = split_documents(corpus.documents, share_by_split)
     if empty := [name for name, documents in splits.items() if not documents]:
         raise InputError(  # no command could use a split without documents

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.registry import (
     describe_formats,
     has_folder_format,
@@ -18,9 +19,12 @@ from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.options import (
     MAX_SEED,
     AnnotatorsOption,
+    EntityLabelOption,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
+    TagColumnOption,
+    WordColumnOption,
     build_read_options,
     load_tagger_by_reference,
     open_store,
@@ -117,6 +121,9 @@ def evaluate_cli(
     examples: ExamplesOption = 5,
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     models: ModelsOption = Path("models"),
 ) -> None:
     """Evaluate a model or any predictions: precision, recall and F1 by label and length.
@@ -132,7 +139,8 @@ def evaluate_cli(
     if report is not None:
         check_report_dir(report)
     with error_console.status(f"Reading {escape(str(gold))}"):
-        corpus = read_corpus([gold], build_read_options(annotators, label_config))
+        columns = ColumnOptions(word_column, tag_column, entity_label)
+        corpus = read_corpus([gold], build_read_options(annotators, label_config, columns))
     systems = [system] if against is None else [system, against]
     outputs = [get_system_output(one, corpus.documents, models) for one in systems]
     aligned = align_predictions(corpus.documents, outputs, only_common_documents=only_common)

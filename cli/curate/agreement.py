@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.cli.curate import options
 from tagalong.cli.curate.sources import (
     add_address,
@@ -14,9 +15,12 @@ from tagalong.cli.curate.sources import (
 )
 from tagalong.cli.terminal.console import console, echo_json
 from tagalong.cli.terminal.options import (
+    EntityLabelOption,
     JsonOption,
     LabelConfigOption,
     ReportOption,
+    TagColumnOption,
+    WordColumnOption,
     build_read_options,
 )
 from tagalong.cli.terminal.tables import build_rich_table
@@ -36,6 +40,9 @@ def agreement_cli(
     out: options.TasksOutOption = None,
     report: ReportOption = None,
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure inter-annotator agreement, and find the tasks with least agreement.
@@ -50,7 +57,8 @@ def agreement_cli(
         check_report_dir(report)
     check_new_file(out)
     # "each" keeps one document per annotator; it is no value of the option --annotators.
-    read = replace(build_read_options("all", label_config), annotator_policy="each")
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    read = replace(build_read_options("all", label_config, columns), annotator_policy="each")
     with open_annotated_corpus(exports, project, url, key, read) as (corpus, curated_project):
         agreement, shown = compute_agreement(corpus.documents), ""
         if out is not None:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.curate import options
 from tagalong.cli.curate.sources import (
@@ -22,10 +23,13 @@ from tagalong.cli.curate.sources import (
 from tagalong.cli.terminal.console import console, echo_json, error_console, print_line
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
+    EntityLabelOption,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
     ReportOption,
+    TagColumnOption,
+    WordColumnOption,
     build_read_options,
     load_tagger_by_reference,
     open_store,
@@ -62,6 +66,9 @@ def review_cli(
     report: ReportOption = None,
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
@@ -80,7 +87,8 @@ def review_cli(
     check_new_file(out)
     if report is not None:
         check_report_dir(report)
-    read, shown = build_read_options(annotators, label_config), ""
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    read, shown = build_read_options(annotators, label_config, columns), ""
     with open_annotated_corpus(exports, project, url, key, read) as (corpus, curated_project):
         store = open_store(models)
         config = build_cross_validation_config(folds, base, epochs=epochs, seed=seed)

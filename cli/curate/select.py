@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tagalong.backend.batch.files import open_source
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
@@ -24,9 +25,12 @@ from tagalong.cli.curate.sources import (
 )
 from tagalong.cli.terminal.console import console, echo_json, error_console, print_line
 from tagalong.cli.terminal.options import (
+    EntityLabelOption,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
+    TagColumnOption,
+    WordColumnOption,
     build_read_options,
     load_tagger_by_reference,
     open_store,
@@ -75,6 +79,9 @@ def select_cli(
     seed: options.SelectionSeedOption = 0,
     out: options.SelectionOutOption = None,
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
@@ -91,7 +98,8 @@ def select_cli(
     if queue and project is None:
         raise typer.BadParameter("--queue needs --project: only a project hands out tasks")
     settings, shown = SelectionOptions(strategy, count, random_share, seed), ""
-    read, store = build_read_options("latest", label_config), open_store(models)
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    read, store = build_read_options("latest", label_config, columns), open_store(models)
     with open_selection_source(pool, labeled, project, url, key, read) as source:
         with error_console.status("Loading"):
             tagger = load_tagger_by_reference(store, model or DEFAULT_TIER)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagalong.backend.annotations.annotators import SelectableAnnotatorPolicy
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import print_warning
@@ -28,6 +29,30 @@ AnnotatorsOption = Annotated[
 LabelConfigOption = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="Labelling config of the project, an XML file."),
+]
+WordColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column of words in CoNLL files: its number, from 1, or its name in the header.",
+        show_default="found by content",
+    ),
+]
+TagColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column of tags in CoNLL files: its number, from 1, or its name in the header.",
+        show_default="found by content",
+    ),
+]
+EntityLabelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LABEL",
+        help="Label of entities in CoNLL files whose tags are B, I and O alone.",
+        show_default="the only label of the labelling config, or Entity",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 ModelsOption = Annotated[
@@ -83,18 +108,22 @@ CostPerHourOption = Annotated[
 
 
 def build_read_options(
-    annotators: SelectableAnnotatorPolicy, label_config: Path | None
+    annotators: SelectableAnnotatorPolicy,
+    label_config: Path | None,
+    columns: ColumnOptions | None = None,
 ) -> ReadOptions:
     """Options for reading exports, with the labelling config parsed if there is one.
 
     Raises `InputError` if the config cannot be used.
     """
+    columns = columns or ColumnOptions()
     if label_config is None:
-        return ReadOptions(annotator_policy=annotators)
+        return ReadOptions(annotator_policy=annotators, columns=columns)
     # Takes most of a second to import, so only where there is a config to parse.
     from tagalong.backend.label_studio.label_config_parser import read_label_config
 
-    return ReadOptions(annotator_policy=annotators, label_config=read_label_config(label_config))
+    config = read_label_config(label_config)
+    return ReadOptions(annotator_policy=annotators, label_config=config, columns=columns)
 
 
 def load_tagger_by_reference(

@@ -4,11 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
+    EntityLabelOption,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
+    TagColumnOption,
+    WordColumnOption,
     build_read_options,
     open_store,
 )
@@ -45,6 +49,9 @@ def train_cli(
     precision: options.PrecisionOption = "auto",
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     name: options.VersionNameOption = ENCODER,
     models: ModelsOption = Path("models"),
     resume: options.ResumeOption = False,
@@ -60,22 +67,22 @@ def train_cli(
     from tagalong.training.jobs.tier_trainers import read_recipe
     from tagalong.training.jobs.train_version import TrainInputs, TrainJob
 
-    store = open_store(models)
     added = options.build_silver_options(
         silver, silver_weight, silver_min_score, exclude, no_baseline
     )
     schedule = options.schedule_settings(
         epochs, patience, learning_rate, batch_tokens, seed, precision
     )
-    adapter_rank = rank if lora or qlora else None
+    store, adapter_rank = open_store(models), rank if lora or qlora else None
     recipe = (
         _build_recipe((base, revision), adapter_rank, qlora, schedule, window, dropout)
         if recipe_from is None
         else read_recipe(store, ENCODER, recipe_from)
     )
-    reading = build_read_options(annotators, label_config)
-    inputs = TrainInputs(exports, dev or (), dev_share, reading, added)
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    reading = build_read_options(annotators, label_config, columns)
     job = TrainJob(ENCODER, recipe, store, name, resume=resume, promotion_policy=promote)
+    inputs = TrainInputs(exports, dev or (), dev_share, reading, added)
     train_and_print(job, inputs, as_json=as_json)
 
 

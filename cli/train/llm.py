@@ -4,11 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
+    EntityLabelOption,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
+    TagColumnOption,
+    WordColumnOption,
     build_read_options,
     open_store,
 )
@@ -43,6 +47,9 @@ def train_cli(
     precision: options.PrecisionOption = "auto",
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
+    word_column: WordColumnOption = None,
+    tag_column: TagColumnOption = None,
+    entity_label: EntityLabelOption = None,
     name: options.VersionNameOption = LLM,
     models: ModelsOption = Path("models"),
     resume: options.ResumeOption = False,
@@ -71,7 +78,8 @@ def train_cli(
         if recipe_from is None
         else read_recipe(store, LLM, recipe_from)
     )
-    reading = build_read_options(annotators, label_config)
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    reading = build_read_options(annotators, label_config, columns)
     inputs = TrainInputs(exports, dev or (), dev_share, reading)
     job = TrainJob(LLM, recipe, store, name, resume=resume, promotion_policy=promote)
     train_and_print(job, inputs, as_json=as_json)

@@ -168,3 +168,12 @@ def test_help_has_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert f"Example: tagalong data {command} " in result.stdout
+
+
+def test_columns_of_token_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "some.tsv"
+    path.write_text("id\ttoken\told\tnew\n1\tLithium\tB\tO\n2\tAspirin\tO\tB\n")
+    check = ("check", path, "--word-column", "token", "--entity-label", "Chemical", "--tag-column")
+    assert run_json(*check, "old")["labels"] == ["Chemical"]
+    assert run_json(*check, "4")["kept"] == 1
+    assert_error(run("check", path, "--tag-column", "9").exception, "column-unknown")
