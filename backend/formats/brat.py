@@ -17,7 +17,6 @@ from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
-    ReadOptions,
     SerializedDocument,
 )
 from tagalong.backend.formats.sniff import LINE_END_PATTERN, FileHead, read_whole_text
@@ -27,7 +26,7 @@ from tagalong.backend.formats.standoff import (
     StandoffDocument,
     check_id,
     check_label,
-    validate_standoff,
+    read_standoff,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
@@ -63,11 +62,10 @@ def is_brat(head: FileHead) -> bool:
     return head.structure == "text" and bool(lines) and all(map(_is_brat_line, lines))
 
 
-def read_brat(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
-    """Read a document from each text, in the order of the names."""
+def _read_texts(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:
     if head.structure != "folder":
         text_path = _find_text(head.path)
-        yield _read_pair(head.path.stem, text_path, [head.path], options, import_log)
+        yield _read_pair(head.path.stem, text_path, [head.path], import_log)
         return
     annotations = defaultdict[Path, list[Path]](list)
     for path in head.file.list_files(*ANNOTATION_SUFFIXES):
@@ -77,7 +75,7 @@ def read_brat(head: FileHead, options: ReadOptions, import_log: ImportLog) -> It
         raise _missing_text_error(annotations[lonely[0]][0])
     for stem, text_path in texts.items():
         name = stem.relative_to(head.path).as_posix()
-        yield _read_pair(name, text_path, annotations.get(stem, []), options, import_log)
+        yield _read_pair(name, text_path, annotations.get(stem, []), import_log)
 
 
 def _count_texts(head: FileHead) -> int:
@@ -106,16 +104,15 @@ def _read_pair(
     name: str,
     text_path: Path,
     annotations: list[Path],
-    options: ReadOptions,
     import_log: ImportLog,
-) -> Document:
+) -> StandoffDocument:
     # The name of a file may hold bytes that are no characters; an id must be written again.
     standoff = StandoffDocument(escape_unprintable(name), read_whole_text(text_path))
     if not annotations:
         import_log.record_warning("text without annotations", standoff.id)
     for path in annotations:
         _read_annotations(standoff, path, import_log)
-    return validate_standoff(standoff, options, import_log)
+    return standoff
 
 
 def _read_annotations(standoff: StandoffDocument, path: Path, import_log: ImportLog) -> None:
@@ -175,7 +172,7 @@ def _name_files(document: Document, annotations: str) -> dict[str, str]:
 BRAT_FORMAT = FileFormat(
     name="brat",
     matches=is_brat,
-    read_annotations=read_brat,
+    read_annotations=read_standoff(_read_texts),
     count=_count_texts,
     writer=FormatWriter(
         option="brat",

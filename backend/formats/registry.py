@@ -14,6 +14,8 @@ from typing import Literal
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import DEFAULT_SCORE, UNKNOWN_VERSION
 from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.bioc_json import BIOC_JSON_FORMAT
+from tagalong.backend.formats.bioc_xml import BIOC_XML_FORMAT
 from tagalong.backend.formats.brat import BRAT_FORMAT
 from tagalong.backend.formats.conll import CONLL_FORMAT
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, ReadOptions
@@ -33,6 +35,8 @@ FORMATS: tuple[FileFormat, ...] = (
     JSON_LINES_FORMAT,
     PREDICTIONS_FORMAT,
     BRAT_FORMAT,
+    BIOC_XML_FORMAT,
+    BIOC_JSON_FORMAT,
     CONLL_FORMAT,
     JSON_TEXT_FORMAT,
     PLAIN_TEXT_FORMAT,
@@ -44,7 +48,6 @@ WRITERS: dict[str, FormatWriter] = {
 # Keys of the first record that identify a tool; the first match counts.
 TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"images", "categories"}), "COCO"),
-    (frozenset({"documents", "source"}), "BioC JSON"),
     (frozenset({"paragraphs"}), "spaCy 2 JSON"),
     (frozenset({"text", "ents"}), "spaCy JSON"),
     (frozenset({"tokenized_text", "ner"}), "GLiNER JSON"),

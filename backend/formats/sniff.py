@@ -222,10 +222,13 @@ def read_whole_text(path: Path) -> str:
         return file.open_stream().read().decode()
 
 
-def stream_array_items(file: TextFile) -> Iterator[Any]:
-    """Read the items of a JSON array one at a time, in little memory."""
+def stream_array_items(file: TextFile, path: str = "item") -> Iterator[Any]:
+    """Read the items of a JSON array one at a time, in little memory.
+
+    Another path leads to an array inside, such as ``documents.item``.
+    """
     try:
-        yield from ijson.items(file.open_stream(), "item", use_float=True)
+        yield from ijson.items(file.open_stream(), path, use_float=True)
     except ijson.JSONError as error:
         raise FormatError(
             f"{file.path} is not JSON, or breaks off ({_first_error_line(error)}): export it again",

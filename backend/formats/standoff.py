@@ -1,12 +1,13 @@
 """Annotations that stand beside a text and state their offsets: brat, BioC, PubTator and TSV."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import find_masked_ranges, validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.formats.sniff import FileHead
 from tagalong.ner.document import Document, DropReason
 from tagalong.ner.errors import OutputError
 
@@ -33,13 +34,22 @@ class StandoffDocument:
             self.discontinuous.append(tuple(RawSpan(*one, labels, text) for one in stretches))
 
 
-def validate_standoff(
-    standoff: StandoffDocument, options: ReadOptions, import_log: ImportLog
-) -> Document:
-    """Validate annotations against their text.
+def read_standoff(
+    read: Callable[[FileHead, ImportLog], Iterator[StandoffDocument]],
+) -> Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]]:
+    """Make a reader of documents from a reader that states annotations."""
 
-    Discontinuous ones are dropped, and their stretches are masked.
-    """
+    def read_annotations(
+        head: FileHead, options: ReadOptions, import_log: ImportLog
+    ) -> Iterator[Document]:
+        for standoff in read(head, import_log):
+            yield _validate(standoff, options, import_log)
+
+    return read_annotations
+
+
+def _validate(standoff: StandoffDocument, options: ReadOptions, import_log: ImportLog) -> Document:
+    # Discontinuous annotations are dropped, and their stretches are masked.
     document = Document(standoff.id, standoff.text)
     spans = validate_raw_spans(
         document, standoff.raw_spans, config=options.label_config, import_log=import_log

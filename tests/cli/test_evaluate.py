@@ -65,6 +65,13 @@ def run_json(*arguments: str):
     return json.loads(result.stdout)
 
 
+def test_folders_are_gold_and_predictions(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_text(TEXT)
+    (tmp_path / "1.ann").write_text("T1\tChemical 0 10\tFamotidine\n")
+    evaluation = run_json(str(tmp_path), str(tmp_path))
+    assert evaluation["documents"] == 1
+
+
 def refusal(*arguments: str) -> TagalongError:
     result = run(*arguments)
     assert result.exit_code == 1

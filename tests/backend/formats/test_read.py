@@ -166,7 +166,6 @@ def test_invalid_byte_is_reported_with_position(read, content: str | bytes, posi
         ([{"id": 0, "paragraphs": []}], "spaCy 2"),
         ([{"tokenized_text": ["a"], "ner": [[0, 0, "A"]]}], "GLiNER"),
         ({"tokens": ["a"], "ner_tags": [1]}, "Hugging Face"),
-        ({"source": "PMC", "documents": []}, "BioC"),
         (EXPORTED[0], "a single Label Studio task"),
         ({"task": {}, "result": []}, "a single Label Studio annotation"),
         ([LINE], "one document a line"),
@@ -183,7 +182,7 @@ def test_foreign_file_formats_are_named(read, content: Any, tool: str, indent: i
 @pytest.mark.parametrize(
     ("content", "tool"),
     [
-        ("<?xml version='1.0'?><collection/>", "XML"),
+        ("<?xml version='1.0'?><article/>", "XML"),
         ("8701013|t|Famotidine-associated delirium.\n", "PubTator"),
         ("text,id,label,annotator,annotation_id\n", "format we know"),
         ("annotation_id,annotator,created_at,id,label,lead_time,text\n", "Label Studio CSV"),
