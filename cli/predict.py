@@ -28,7 +28,8 @@ from tagalong.ner.text_sanitizing import escape_control_characters
 from tagalong.ner.tiers import DEFAULT_TIER
 
 CHUNK_DOCUMENTS = 64  # predicted at once; predictions of a long file come while it is read
-FILE_SUFFIXES = (".txt", ".json", ".jsonl")
+TABLE_SUFFIXES = (".csv", ".tsv")
+FILE_SUFFIXES = (".txt", ".json", ".jsonl", *TABLE_SUFFIXES)
 JSON_ARRAY_START_PATTERN = re.compile(r'\s*\[\s*\{\s*"')  # how an array of objects begins
 LABEL_COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")  # in the order of labels
 
@@ -40,7 +41,7 @@ def predict_cli(
             metavar="TEXT|FILE|-",
             help=(
                 "A text, or a file or standard input (-) with plain text or with JSON lines "
-                'that have a "text".'
+                'that have a "text". A CSV or TSV file has a column of texts.'
             ),
         ),
     ],
@@ -117,6 +118,12 @@ def _looks_like_path(source: str) -> bool:
 
 
 def _read_file(path: str) -> Iterator[Document]:
+    if Path(path).suffix.lower() in TABLE_SUFFIXES:
+        from tagalong.backend.batch.files import FileSource
+
+        with FileSource(Path(path)) as source:
+            yield from (item.document for item in source if item.document is not None)
+        return
     with Path(path).open("rb") as file:
         yield from _read_stream(file, path)
 

@@ -21,8 +21,10 @@ DEFAULT_SCORE = 1.0  # of predictions without a score
 PLACE_OF_LINE = re.compile(r", line \d+$")
 
 
-def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Parse JSON lines one at a time; blank ones are skipped.
+def parse_lines(
+    lines: Iterable[bytes], name: str, shape: str = LINE_SHAPE
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Parse JSON lines one at a time; blank ones are skipped. The shape is for messages.
 
     Yields the place of the line ("name, line 3") and its object. Raises `FormatError` if a line is
     not UTF-8, not JSON, or not an object.
@@ -40,11 +42,11 @@ def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[s
             ) from error
         except (ValueError, RecursionError) as error:
             raise FormatError(
-                f"{where} is not JSON ({error}), but should be {LINE_SHAPE}", code="line-not-json"
+                f"{where} is not JSON ({error}), but should be {shape}", code="line-not-json"
             ) from error
         if not isinstance(parsed, dict):
             raise FormatError(
-                f"{where} is not a JSON object: each line must be {LINE_SHAPE}",
+                f"{where} is not a JSON object: each line must be {shape}",
                 code="line-not-an-object",
             )
         yield where, parsed

@@ -3,8 +3,9 @@
 Cancelled annotations, drafts and ground truth marks are not in it; JSON has more.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -29,11 +30,15 @@ ANNOTATION_KEYS = frozenset(
 )  # added by the export to the fields of the task's data
 
 
-def _read_tasks(
-    head: FileHead, options: ReadOptions, import_log: ImportLog
+ItemReader = Callable[[FileHead], Iterator[dict[str, Any]]]
+
+
+def read_item_tasks(
+    head: FileHead, options: ReadOptions, import_log: ImportLog, *, read_items: ItemReader
 ) -> Iterator[AnnotatedTask]:
+    """Read the tasks of a flat export, of which `read_items` gives an item per annotation."""
     # Label Studio writes the annotations of a task one after the other.
-    for name, group in groupby(_read_items(head), key=lambda item: str(item.get("id"))):
+    for name, group in groupby(read_items(head), key=lambda item: str(item.get("id"))):
         where = f"{head.path}, task {name}"
         items = [item for item in group if item.get("annotation_id", "") is not None]
         if not items:
@@ -99,5 +104,5 @@ LABEL_STUDIO_MIN_FORMAT = FileFormat(
     matches=lambda head: (
         head.structure == "array" and {"id", "annotator", "lead_time"} <= head.first_record.keys()
     ),
-    read_annotations=read_adjudicated(_read_tasks),
+    read_annotations=read_adjudicated(partial(read_item_tasks, read_items=_read_items)),
 )

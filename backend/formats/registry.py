@@ -1,8 +1,8 @@
 """The registry of file formats, and readers that recognize the format by content.
 
-A file's name never decides how it is read. To add a format, write a file beside this one and add
-the format to `FORMATS`. Every command that reads annotations, predictions or texts then supports
-it.
+A file's name does not decide how it is read, but for tables of texts. To add a format, write a
+file beside this one and add the format to `FORMATS`. Every command that reads annotations,
+predictions or texts then supports it.
 """
 
 import re
@@ -18,13 +18,18 @@ from tagalong.backend.formats.bioc_json import BIOC_JSON_FORMAT
 from tagalong.backend.formats.bioc_xml import BIOC_XML_FORMAT
 from tagalong.backend.formats.brat import BRAT_FORMAT
 from tagalong.backend.formats.conll import CONLL_FORMAT
+from tagalong.backend.formats.doccano import DOCCANO_FORMAT
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, ReadOptions
 from tagalong.backend.formats.jsonl import JSON_LINES_FORMAT, PREDICTIONS_FORMAT
 from tagalong.backend.formats.label_studio import LABEL_STUDIO_FORMAT
+from tagalong.backend.formats.label_studio_csv import LABEL_STUDIO_CSV_FORMAT
 from tagalong.backend.formats.label_studio_min import LABEL_STUDIO_MIN_FORMAT
+from tagalong.backend.formats.prodigy import PRODIGY_FORMAT
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, is_text_table
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
 from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.results import format_names
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError
 
@@ -32,6 +37,9 @@ from tagalong.ner.errors import FormatError
 FORMATS: tuple[FileFormat, ...] = (
     LABEL_STUDIO_FORMAT,
     LABEL_STUDIO_MIN_FORMAT,
+    LABEL_STUDIO_CSV_FORMAT,
+    DOCCANO_FORMAT,
+    PRODIGY_FORMAT,
     JSON_LINES_FORMAT,
     PREDICTIONS_FORMAT,
     BRAT_FORMAT,
@@ -39,6 +47,7 @@ FORMATS: tuple[FileFormat, ...] = (
     BIOC_JSON_FORMAT,
     CONLL_FORMAT,
     JSON_TEXT_FORMAT,
+    TEXT_TABLE_FORMAT,
     PLAIN_TEXT_FORMAT,
 )
 WRITERS: dict[str, FormatWriter] = {
@@ -52,11 +61,10 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"text", "ents"}), "spaCy JSON"),
     (frozenset({"tokenized_text", "ner"}), "GLiNER JSON"),
     (frozenset({"tokens", "ner_tags"}), "a Hugging Face data set"),
-    (frozenset({"text", "_task_hash"}), "Prodigy"),
-    (frozenset({"text", "spans"}), "Prodigy"),
-    (frozenset({"text", "label"}), "doccano"),
-    (frozenset({"text", "labels"}), "doccano"),
-    (frozenset({"text", "entities", "relations"}), "doccano"),
+    (frozenset({"text", "spans"}), "Prodigy but for its shape, one object a line"),
+    (frozenset({"text", "label"}), "labels of whole texts, or doccano but for its shape"),
+    (frozenset({"text", "labels"}), "labels of whole texts, or doccano but for its shape"),
+    (frozenset({"text", "meta", "annotations"}), "doccano with numbers in place of label names"),
     (frozenset({"data", "annotations"}), "a single Label Studio task, not an export"),
     (frozenset({"result", "task"}), "a single Label Studio annotation, not an export"),
     (frozenset({"text", "entities"}), "our JSON lines but for its shape, one document a line"),
@@ -65,7 +73,6 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
 TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\s*<"), "XML or HTML"),
     (re.compile(r"\d+\|t\|"), "PubTator"),
-    (re.compile(r".*\bannotation_id\b.*\bannotator\b"), "Label Studio CSV or TSV"),
 )
 
 FormatContent = Literal["annotations", "texts"]
@@ -112,7 +119,7 @@ def detect_format(
             code="folder-format-unknown",
         )
     tool = _detect_unsupported_tool(head)
-    finding = f"looks like {tool}" if tool else "is in no format we know"
+    finding = f"looks like {tool}" if tool else f"is in no format we know ({_describe_start(head)})"
     raise FormatError(
         f"{head.path} {finding}: give {describe_formats(content)}", code="format-unknown"
     )
@@ -129,8 +136,17 @@ def _detect_unsupported_tool(head: FileHead) -> str | None:
     # The tool that wrote a file which we do not read, so that the message can name it.
     first_line = next((line for line in head.head_lines if line.strip()), "")
     by_keys = (name for keys, name in TOOL_BY_JSON_KEYS if keys <= head.first_record.keys())
+    if is_text_table(head):
+        return "a table of texts without annotations"
     by_line = (name for pattern, name in TOOL_BY_FIRST_LINE if pattern.match(first_line))
     return next(chain(by_keys, by_line), None)
+
+
+def _describe_start(head: FileHead) -> str:
+    if head.first_record:
+        return f"its first record has {format_names(head.first_record)}"
+    first_line = next((line for line in head.head_lines if line.strip()), "")
+    return f"it begins with {first_line!r:.60}"
 
 
 def read_annotations(

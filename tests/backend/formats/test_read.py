@@ -159,9 +159,10 @@ def test_invalid_byte_is_reported_with_position(read, content: str | bytes, posi
     ("content", "tool"),
     [
         ({"images": [], "annotations": [], "categories": []}, "COCO"),
-        ({"text": "a", "label": [[0, 1, "A"]]}, "doccano"),
-        ({"text": "a", "entities": [{"start_offset": 0}], "relations": []}, "doccano"),
-        ({"text": "a", "spans": [], "_task_hash": 7, "answer": "accept"}, "Prodigy"),
+        ({"text": "a", "label": ["positive"]}, "labels of whole texts"),
+        ({"text": "a", "annotations": [{"label": 4}], "meta": {}}, "doccano with numbers"),
+        ({"text": "a", "spans": "0-1"}, "Prodigy"),
+        ({"tool": "x", "content": "a"}, "'tool', 'content'"),
         ({"text": "a", "ents": [], "tokens": []}, "spaCy"),
         ([{"id": 0, "paragraphs": []}], "spaCy 2"),
         ([{"tokenized_text": ["a"], "ner": [[0, 0, "A"]]}], "GLiNER"),
@@ -184,8 +185,8 @@ def test_foreign_file_formats_are_named(read, content: Any, tool: str, indent: i
     [
         ("<?xml version='1.0'?><article/>", "XML"),
         ("8701013|t|Famotidine-associated delirium.\n", "PubTator"),
-        ("text,id,label,annotator,annotation_id\n", "format we know"),
-        ("annotation_id,annotator,created_at,id,label,lead_time,text\n", "Label Studio CSV"),
+        ("text,id,label\n", "a table of texts"),
+        ("Fever, headache\n", "begins with 'Fever, headache'"),
     ],
 )
 def test_foreign_text_formats_are_named(read, content: str, tool: str) -> None:

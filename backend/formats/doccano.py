@@ -1,0 +1,119 @@
+"""doccano's JSON of sequence labelling: JSON lines, or an array of the same objects.
+
+Its releases name things differently (https://doccano.github.io/doccano). The text is ``text`` or
+``data``. Annotations are ``[start, end, label]`` under ``label`` or ``labels``. With relations,
+they are objects with ``start_offset`` and ``end_offset``. The other keys of a record are its meta.
+doccano states no texts of annotations, so its offsets cannot be checked.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.span_validation import validate_raw_spans
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.formats.file_format import (
+    FileFormat,
+    FormatWriter,
+    ReadOptions,
+    SerializedDocument,
+)
+from tagalong.backend.formats.records import (
+    document_from_record,
+    list_from_record,
+    name_document,
+    raw_span_from_record,
+    read_records,
+)
+from tagalong.backend.formats.sniff import FileHead, count_records
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
+
+TEXT_KEYS, SPAN_KEYS = ("text", "data"), ("label", "labels", "entities")  # the first counts
+OWN_KEYS = frozenset({"id", "meta", "relations", *TEXT_KEYS, *SPAN_KEYS})
+DOCCANO_SHAPE = '{"text", "label": [[start, end, label]]}'
+
+
+def is_doccano(head: FileHead) -> bool:
+    """Whether the first record has a text, and a list of annotations of doccano's shape."""
+    record = head.first_record
+    if not any(isinstance(record.get(key), str) for key in TEXT_KEYS):
+        return False
+    if _is_list(entities := record.get("entities")):
+        # An empty list is in our own JSON lines too.
+        offsets = (isinstance(one, dict) and "start_offset" in one for one in entities[:1])
+        return any(offsets) or "relations" in record
+    spans = next((record[key] for key in SPAN_KEYS if _is_list(record.get(key))), None)
+    return spans is not None and all(_is_list(one) and len(one) == 3 for one in spans[:1])
+
+
+def read_doccano(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
+    """Read a document from each record; relations are counted and left out."""
+    for number, (where, record) in enumerate(read_records(head, DOCCANO_SHAPE), start=1):
+        text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
+        meta = {key: value for key, value in record.items() if key not in OWN_KEYS}
+        nested = record.get("meta")
+        document = document_from_record(
+            record.get("id", name_document(head, number)),
+            text,
+            {**nested, **meta} if isinstance(nested, dict) else meta,
+            where,
+            DOCCANO_SHAPE,
+        )
+        if _is_list(relations := record.get("relations")) and relations:
+            import_log.record_warning("relation", document.id, count=len(relations))
+        raw_spans = _parse_raw_spans(record, where)
+        spans = validate_raw_spans(
+            document, raw_spans, config=options.label_config, import_log=import_log
+        )
+        yield replace(document, spans=spans)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _parse_raw_spans(record: Mapping[str, Any], where: str) -> list[RawSpan]:
+    key = next((key for key in SPAN_KEYS if key in record), SPAN_KEYS[0])
+    raw_spans = []
+    for entry in list_from_record(record, key, where, DOCCANO_SHAPE):
+        match entry:
+            case [start, end, label]:
+                pass
+            case {"start_offset": start, "end_offset": end, "label": label}:
+                pass
+            case _:
+                raise FormatError(
+                    f"{where} has the annotation {entry!r:.60}, but should be {DOCCANO_SHAPE}: "
+                    "export a project of sequence labelling",
+                    code="doccano-annotation-invalid",
+                )
+        raw_spans.append(raw_span_from_record(start, end, label, where, DOCCANO_SHAPE))
+    return raw_spans
+
+
+def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
+    spans = [[span.start, span.end, span.label] for span in document.spans]
+    record: dict[str, Any] = {"id": document.id, "text": document.text, "label": spans}
+    if document.meta:
+        record["meta"] = dict(document.meta)
+    return SerializedDocument(
+        json.dumps(record, ensure_ascii=False), masked_range_count=len(document.masked_ranges)
+    )
+
+
+DOCCANO_FORMAT = FileFormat(
+    name="doccano",
+    matches=is_doccano,
+    read_annotations=read_doccano,
+    count=count_records,
+    writer=FormatWriter(
+        option="doccano",
+        description="doccano's JSON lines",
+        serialize=_serialize,
+        join=lambda lines: (f"{line}\n" for line in lines),
+    ),
+)

@@ -1,0 +1,221 @@
+"""Prodigy's JSON lines: what ``prodigy db-out`` writes, and the tasks that its recipes take.
+
+Only accepted answers are annotations (https://prodi.gy/docs/api-interfaces). An accepted yes or no
+question, as of ``ner.teach``, is about its spans alone: the rest of the text is unknown. Records
+with the same input are annotations of one text, by a person each.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+from tagalong.backend.annotations.annotators import Annotation, adjudicate_task
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.span_validation import validate_raw_spans
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.file_format import (
+    FileFormat,
+    FormatWriter,
+    ReadOptions,
+    SerializedDocument,
+)
+from tagalong.backend.formats.records import (
+    document_from_record,
+    list_from_record,
+    name_document,
+    raw_span_from_record,
+    read_records,
+)
+from tagalong.backend.formats.sniff import FileHead, count_records
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, InputError
+
+PRODIGY_SHAPE = '{"text", "spans": [{"start", "end", "label"}]}'
+# Keys of a record that are not about its text; others, and the hashes, begin with "_".
+OWN_KEYS = frozenset(
+    {"id", "text", "spans", "tokens", "answer", "meta", "relations", "label", "options", "accept"}
+)
+SPAN_VIEWS = frozenset({None, "ner", "ner_manual", "spans", "spans_manual", "relations", "blocks"})
+
+
+@dataclass(slots=True)
+class _Answers:
+    document: Document
+    annotations: list[Annotation] = field(default_factory=list)  # of all entities of the text
+    confirmed: list[RawSpan] = field(default_factory=list)  # in answers to yes or no questions
+
+
+def is_prodigy(head: FileHead) -> bool:
+    """Whether the first record has a text, and spans or an answer."""
+    record = head.first_record
+    if not isinstance(record.get("text"), str):
+        return False
+    if (spans := record.get("spans")) is None:
+        return {"answer", "_task_hash"} <= record.keys()
+    return isinstance(spans, list) and all(
+        isinstance(one, dict) and {"start", "end"} <= one.keys() for one in spans[:1]
+    )
+
+
+def read_prodigy(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
+    """Read a document of each text with an accepted answer; other answers are counted."""
+    for text in _group_answers(head, import_log).values():
+        if text.annotations:
+            if text.confirmed:
+                import_log.record_warning("set aside", text.document.id, count=len(text.confirmed))
+            yield from adjudicate_task(
+                text.document,
+                text.annotations,
+                policy=options.annotator_policy,
+                config=options.label_config,
+                import_log=import_log,
+            )
+        else:
+            spans = validate_raw_spans(
+                text.document, text.confirmed, config=options.label_config, import_log=import_log
+            )
+            masked = _find_gaps(text.document, spans)
+            yield replace(text.document, spans=spans, masked_ranges=masked)
+
+
+def read_prodigy_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
+    """Read the texts of all records, whatever their answers."""
+    for position, (where, record) in enumerate(read_records(head, PRODIGY_SHAPE)):
+        name = str(_record_id(record, head, position + 1))
+        try:
+            yield SourceItem(position, name, _parse_document(record, name, where))
+        except InputError as error:
+            yield SourceItem(position, name, None, str(error))
+
+
+def _group_answers(head: FileHead, import_log: ImportLog) -> dict[tuple[str, str], _Answers]:
+    # The answers to one text may stand far apart.
+    texts: dict[tuple[str, str], _Answers] = {}
+    for number, (where, record) in enumerate(read_records(head, PRODIGY_SHAPE), start=1):
+        document = _parse_document(record, _record_id(record, head, number), where)
+        if record.get("answer", "accept") != "accept":
+            import_log.record_warning("not accepted", f"{document.id}: {record['answer']}")
+            continue
+        if record.get("spans") is None and record.get("_view_id") not in SPAN_VIEWS:
+            import_log.record_warning("task without annotation", document.id)
+            continue
+        if isinstance(relations := record.get("relations"), list) and relations:
+            import_log.record_warning("relation", document.id, count=len(relations))
+        text = texts.setdefault((document.id, document.text), _Answers(document))
+        raw_spans = _parse_raw_spans(record, where)
+        if record.get("_is_binary") is True:
+            text.confirmed += raw_spans
+        else:
+            who = record.get("_annotator_id") or record.get("_session_id") or ""
+            when = record.get("_timestamp")
+            text.annotations.append(
+                Annotation(
+                    annotator=str(who),
+                    updated_at=float(when) if isinstance(when, int | float) else 0.0,
+                    regions=tuple(raw_spans),
+                )
+            )
+    return texts
+
+
+def _record_id(record: Mapping[str, Any], head: FileHead, number: int) -> object:
+    found = (record.get(key) for key in ("id", "_input_hash"))
+    return next((one for one in found if one is not None), name_document(head, number))
+
+
+def _parse_document(record: Mapping[str, Any], name: object, where: str) -> Document:
+    about = record.get("meta")
+    more = {
+        key: value
+        for key, value in record.items()
+        if key not in OWN_KEYS and not key.startswith("_")
+    }
+    meta = {**about, **more} if isinstance(about, dict) else more
+    return document_from_record(name, record.get("text"), meta, where, PRODIGY_SHAPE)
+
+
+def _parse_raw_spans(record: Mapping[str, Any], where: str) -> list[RawSpan]:
+    if record.get("spans") is None:
+        return []
+    raw_spans = []
+    for entry in list_from_record(record, "spans", where, PRODIGY_SHAPE):
+        if not isinstance(entry, dict):
+            raise FormatError(
+                f"{where} has the span {entry!r:.40}, but should be {PRODIGY_SHAPE}",
+                code="prodigy-span-invalid",
+            )
+        start, end, label = entry.get("start"), entry.get("end"), entry.get("label")
+        text = _state_text(entry, record.get("tokens"))
+        raw_spans.append(raw_span_from_record(start, end, label, where, PRODIGY_SHAPE, text))
+    return raw_spans
+
+
+def _state_text(span: Mapping[str, Any], tokens: object) -> str:
+    # The text of a span as the record states it, or as its tokens do; empty if neither does.
+    if isinstance(text := span.get("text"), str):
+        return text
+    first, last = span.get("token_start"), span.get("token_end")
+    if not isinstance(tokens, list) or type(first) is not int or type(last) is not int:
+        return ""
+    covered = tokens[first : last + 1] if 0 <= first <= last else []
+    if not all(_is_token(token) for token in covered):
+        return ""
+    gaps = [" " * (after["start"] - token["end"]) for token, after in pairwise(covered)]
+    return "".join(
+        token["text"] + gap for token, gap in zip(covered, [*gaps, ""][: len(covered)], strict=True)
+    )
+
+
+def _is_token(token: object) -> bool:
+    return (
+        isinstance(token, dict)
+        and isinstance(token.get("text"), str)
+        and type(token.get("start")) is type(token.get("end")) is int
+    )
+
+
+def _find_gaps(document: Document, spans: Sequence[Span]) -> tuple[tuple[int, int], ...]:
+    # The stretches between the spans.
+    gaps, end = [], 0
+    for span in sorted(spans):
+        if span.start > end:
+            gaps.append((end, span.start))
+        end = max(end, span.end)
+    if end < len(document.text):
+        gaps.append((end, len(document.text)))
+    return tuple(gaps)
+
+
+def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
+    record: dict[str, Any] = {
+        "id": document.id,
+        "text": document.text,
+        "spans": [
+            {"start": span.start, "end": span.end, "label": span.label} for span in document.spans
+        ],
+        "answer": "accept",
+    }
+    if document.meta:
+        record["meta"] = dict(document.meta)
+    return SerializedDocument(
+        json.dumps(record, ensure_ascii=False), masked_range_count=len(document.masked_ranges)
+    )
+
+
+PRODIGY_FORMAT = FileFormat(
+    name="Prodigy",
+    matches=is_prodigy,
+    read_annotations=read_prodigy,
+    read_texts=read_prodigy_texts,
+    count=count_records,
+    writer=FormatWriter(
+        option="prodigy",
+        description="Prodigy's JSON lines",
+        serialize=_serialize,
+        join=lambda lines: (f"{line}\n" for line in lines),
+    ),
+)

@@ -1,0 +1,74 @@
+"""Records of other tools' JSON: an object a line, or an array of objects."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.formats.sniff import FileHead, stream_array_items
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
+from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
+
+
+def read_records(head: FileHead, shape: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read the place and the object of each record; `shape` is the expected one, for messages.
+
+    Raises:
+        FormatError: If a record is not an object.
+    """
+    if head.structure != "array":
+        yield from parse_lines(head.file.open_lines(), str(head.path), shape)
+        return
+    for number, item in enumerate(stream_array_items(head.file), start=1):
+        where = f"{head.path}, item {number}"
+        if not isinstance(item, dict):
+            raise FormatError(
+                f"{where} is {item!r:.40}, but should be {shape}", code="record-not-an-object"
+            )
+        yield where, item
+
+
+def name_document(head: FileHead, number: int) -> str:
+    """An id for a document that has none, from its file and its number in it."""
+    # The name of a file may hold bytes that are no characters; an id must be written again.
+    return f"{escape_unprintable(head.path.stem)}#{number}"
+
+
+def document_from_record(
+    name: object, text: object, meta: Mapping[str, Any], where: str, shape: str
+) -> Document:
+    """Make a document without spans; FormatError if id or text are missing, or of a wrong type."""
+    if not isinstance(text, str):
+        raise FormatError(f"{where} has no text, but should be {shape}", code="record-without-text")
+    return document_text_from_json({"id": name, "text": text, "meta": dict(meta)}, where)
+
+
+def raw_span_from_record(
+    start: object, end: object, label: object, where: str, shape: str, text: str = ""
+) -> RawSpan:
+    """Read one annotation; without a label, it is None.
+
+    Raises:
+        FormatError: If offsets are not whole numbers, or the label is not text.
+    """
+    # Not isinstance: True is an int to it.
+    if type(start) is not int or type(end) is not int or not isinstance(label, str | None):
+        raise FormatError(
+            f"{where} has an annotation from {start!r:.40} to {end!r:.40} with the label "
+            f"{label!r:.40}, but should be {shape}",
+            code="record-span-invalid",
+        )
+    labels = (reject_lone_surrogates(label, where, field="label"),) if label else ()
+    return RawSpan(start, end, labels, reject_lone_surrogates(text, where))
+
+
+def list_from_record(record: Mapping[str, Any], key: str, where: str, shape: str) -> list[Any]:
+    """The list under a key; FormatError if it is something else."""
+    value = record.get(key)
+    if not isinstance(value, list):
+        raise FormatError(
+            f"{where} has {value!r:.40} under {key!r}, but should be {shape}",
+            code="record-without-list",
+        )
+    return value
