@@ -42,12 +42,12 @@ def is_doccano(head: FileHead) -> bool:
     record = head.first_record
     if not any(isinstance(record.get(key), str) for key in TEXT_KEYS):
         return False
-    if _is_list(entities := record.get("entities")):
+    if isinstance(entities := record.get("entities"), list):
         # An empty list is in our own JSON lines too.
         offsets = (isinstance(one, dict) and "start_offset" in one for one in entities[:1])
         return any(offsets) or "relations" in record
-    spans = next((record[key] for key in SPAN_KEYS if _is_list(record.get(key))), None)
-    return spans is not None and all(_is_list(one) and len(one) == 3 for one in spans[:1])
+    lists = [record[key] for key in SPAN_KEYS if _is_list(record.get(key))]
+    return bool(lists) and all(_is_list(one) and len(one) == 3 for one in lists[0][:1])
 
 
 def read_doccano(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
@@ -63,7 +63,7 @@ def read_doccano(head: FileHead, options: ReadOptions, import_log: ImportLog) ->
             where,
             DOCCANO_SHAPE,
         )
-        if _is_list(relations := record.get("relations")) and relations:
+        if isinstance(relations := record.get("relations"), list) and relations:
             import_log.record_warning("relation", document.id, count=len(relations))
         raw_spans = _parse_raw_spans(record, where)
         spans = validate_raw_spans(

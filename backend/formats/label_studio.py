@@ -5,7 +5,7 @@ its texts and spans. Old exports say ``completions`` for ``annotations``.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from tagalong.backend.formats.file_format import (
     ReadOptions,
     SerializedDocument,
 )
+from tagalong.backend.formats.records import join_array
 from tagalong.backend.formats.sniff import FileHead, count_records, stream_array_items
 from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -99,13 +100,6 @@ def _serialize_prediction(document: Document, prediction: Prediction, config: La
     about = {"model_version": prediction.version, "score": prediction.score}
     predicted = Document(document.id, document.text, prediction.spans, {**document.meta, **about})
     return _serialize(predicted, config).content
-
-
-def _join(tasks: Iterable[str]) -> Iterator[str]:
-    yield "["
-    for number, task in enumerate(tasks):
-        yield f"{',' if number else ''}\n{task}"
-    yield "\n]\n"
 
 
 def _task_to_line(
@@ -275,7 +269,7 @@ LABEL_STUDIO_FORMAT = FileFormat(
         description="Label Studio's tasks",  # journals of unfinished batches have it
         serialize=_serialize,
         serialize_prediction=_serialize_prediction,
-        join=_join,
+        join=join_array,
         suffix=".json",
     ),
 )

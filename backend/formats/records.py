@@ -1,12 +1,13 @@
 """Records of other tools' JSON: an object a line, or an array of objects."""
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
-from tagalong.ner.document import Document
+from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import FormatError
 from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
 
@@ -72,3 +73,25 @@ def list_from_record(record: Mapping[str, Any], key: str, where: str, shape: str
             code="record-without-list",
         )
     return value
+
+
+def choose_flat_spans(document: Document) -> tuple[list[Span], tuple[DroppedAnnotation, ...]]:
+    """The spans that a format without overlaps keeps, longest first, and the dropped ones."""
+    kept: list[Span] = []
+    dropped = []
+    for span in sorted(document.spans, key=lambda one: (one.start - one.end, one.start)):
+        place = bisect(kept, span.start, key=lambda one: one.start)
+        neighbours = kept[max(place - 1, 0) : place + 1]
+        if any(one.start < span.end and span.start < one.end for one in neighbours):
+            dropped.append(document.drop_span(span, "overlap"))
+        else:
+            kept.insert(place, span)
+    return kept, tuple(dropped)
+
+
+def join_array(items: Iterable[str]) -> Iterator[str]:
+    """Write a JSON array of serialized items, one a line."""
+    yield "["
+    for number, item in enumerate(items):
+        yield f"{',' if number else ''}\n{item}"
+    yield "\n]\n"

@@ -26,6 +26,7 @@ from tagalong.backend.formats.label_studio_csv import LABEL_STUDIO_CSV_FORMAT
 from tagalong.backend.formats.label_studio_min import LABEL_STUDIO_MIN_FORMAT
 from tagalong.backend.formats.prodigy import PRODIGY_FORMAT
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.formats.spacy_json import SPACY_JSON_FORMAT
 from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, is_text_table
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -40,6 +41,7 @@ FORMATS: tuple[FileFormat, ...] = (
     LABEL_STUDIO_CSV_FORMAT,
     DOCCANO_FORMAT,
     PRODIGY_FORMAT,
+    SPACY_JSON_FORMAT,
     JSON_LINES_FORMAT,
     PREDICTIONS_FORMAT,
     BRAT_FORMAT,
@@ -57,8 +59,8 @@ WRITERS: dict[str, FormatWriter] = {
 # Keys of the first record that identify a tool; the first match counts.
 TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"images", "categories"}), "COCO"),
-    (frozenset({"paragraphs"}), "spaCy 2 JSON"),
-    (frozenset({"text", "ents"}), "spaCy JSON"),
+    (frozenset({"paragraphs"}), "spaCy JSON but for its shape, an array of documents"),
+    (frozenset({"text", "ents"}), "spaCy JSON but for its shape, one document a line"),
     (frozenset({"tokenized_text", "ner"}), "GLiNER JSON"),
     (frozenset({"tokens", "ner_tags"}), "a Hugging Face data set"),
     (frozenset({"text", "spans"}), "Prodigy but for its shape, one object a line"),

@@ -204,7 +204,9 @@ def test_row_with_another_number_of_columns_is_refused(read, rows: str, line: in
 def test_other_texts_are_no_token_files(read, content: str, tmp_path: Path) -> None:
     with raises(FormatError, "format-unknown"):
         read(content)
-    with open_source(tmp_path / "some.tsv") as source:
+    path = tmp_path / "some.txt"  # files *.tsv are tables
+    path.write_text(content)
+    with open_source(path) as source:
         assert [item.document.text for item in source if item.document] == [content]
 
 

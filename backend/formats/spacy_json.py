@@ -1,0 +1,259 @@
+"""spaCy's JSON: training data of spaCy 2 and 3, and documents as ``Doc.to_json`` writes them.
+
+An item is one of
+
+- ``[text, {"entities": [[start, end, label]]}]``, spaCy 2's training data, which is also written;
+- ``{"text", "entities": [[start, end, label]]}``, the same as an object;
+- ``{"text", "ents": [{"start", "end", "label"}]}`` of ``Doc.to_json``;
+- ``{"id", "paragraphs"}`` of ``spacy convert``, with tokens and BILUO tags.
+
+Items are in an array or one a line. They may also be the ``annotations`` of an object with
+``classes``, which annotation tools for spaCy export.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import ijson
+
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.span_validation import validate_raw_spans
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.formats.file_format import (
+    FileFormat,
+    FormatWriter,
+    ReadOptions,
+    SerializedDocument,
+)
+from tagalong.backend.formats.records import (
+    choose_flat_spans,
+    document_from_record,
+    join_array,
+    list_from_record,
+    name_document,
+    raw_span_from_record,
+)
+from tagalong.backend.formats.sniff import FileHead, TextFile, stream_array_items
+from tagalong.backend.formats.tagging_schemes import OUTSIDE, Tag, decode_entities, parse_tag
+from tagalong.backend.formats.token_text import align_tokens
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
+
+PARAGRAPH_SHAPE = '{"sentences": [{"tokens": [{"orth", "ner"}]}]}'
+SPACY_SHAPE = '[text, {"entities": [[start, end, label]]}]'
+MISSING_TAG = "-"  # of a token whose annotation is unknown
+TOOL_KEYS = frozenset({"classes", "annotations"})  # of an object around the items
+
+
+def is_spacy_json(head: FileHead) -> bool:
+    """Whether the first item has a shape of spaCy's."""
+    if head.structure == "object":
+        return head.first_record.keys() == TOOL_KEYS
+    if head.structure == "array" and not head.first_record:
+        first = next(stream_array_items(head.file))
+        return _is_pair(first) or _has_pair_lines(head)
+    record = head.first_record
+    if record.keys() == TOOL_KEYS:
+        return isinstance(record["annotations"], list)
+    if isinstance(record.get("paragraphs"), list):
+        return True
+    if not isinstance(record.get("text"), str):
+        return False
+    ents, entities = record.get("ents"), record.get("entities")
+    has_triples = isinstance(entities, list) and all(_is_triple(one) for one in entities[:1])
+    return isinstance(ents, list) or (has_triples and bool(entities))
+
+
+def read_spacy_json(
+    head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> Iterator[Document]:
+    """Read a document from each item, or from each of its paragraphs."""
+    for number, (where, item) in enumerate(_read_items(head), start=1):
+        name = name_document(head, number)
+        if item is None:  # skipped by the annotator
+            import_log.record_warning("task without annotation", name)
+            continue
+        for document, raw_spans in _parse_item(item, name, where):
+            spans = validate_raw_spans(
+                document, raw_spans, config=options.label_config, import_log=import_log
+            )
+            yield replace(document, spans=spans)
+
+
+def _read_items(head: FileHead) -> Iterator[tuple[str, Any]]:
+    if head.structure == "object" or head.first_record.keys() == TOOL_KEYS:
+        items = _stream_items(head.file, "annotations.item")
+        yield from ((f"{head.path}, item {n}", item) for n, item in enumerate(items, start=1))
+    elif head.structure == "lines" or (not head.first_record and _has_pair_lines(head)):
+        for number, line in enumerate(head.file.open_lines(), start=1):
+            if not line.strip():
+                continue
+            where = f"{head.path}, line {number}"
+            try:
+                yield where, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise FormatError(
+                    f"{where} is not JSON ({error}), but should be {SPACY_SHAPE}",
+                    code="line-not-json",
+                ) from error
+    else:
+        items = stream_array_items(head.file)
+        yield from ((f"{head.path}, item {n}", item) for n, item in enumerate(items, start=1))
+
+
+def _stream_items(file: TextFile, prefix: str) -> Iterator[Any]:
+    return ijson.items(file.open_stream(), prefix, use_float=True)
+
+
+def _is_pair(item: object) -> bool:
+    match item:
+        case [str(), {"entities": list()}]:
+            return True
+    return False
+
+
+def _is_triple(entry: object) -> bool:
+    return isinstance(entry, list) and len(entry) in (3, 4)  # the fourth is a knowledge base's id
+
+
+def _has_pair_lines(head: FileHead) -> bool:
+    first_line = next((line for line in head.head_lines if line.strip()), "")
+    try:
+        return _is_pair(json.loads(first_line))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _parse_item(item: Any, name: str, where: str) -> Iterator[tuple[Document, list[RawSpan]]]:
+    match item:
+        case [text, {"entities": list(entries)}]:
+            document = document_from_record(name, text, {}, where, SPACY_SHAPE)
+            yield document, [_parse_triple(entry, where) for entry in entries]
+        case {"paragraphs": list(paragraphs)}:
+            name = str(item.get("id", name))
+            for number, paragraph in enumerate(paragraphs, start=1):
+                own = f"{name}#{number}" if len(paragraphs) > 1 else name
+                place = f"{where}, paragraph {number}"
+                if not isinstance(paragraph, dict):
+                    raise _shape_error(paragraph, place)
+                yield _parse_paragraph(paragraph, own, place)
+        case {"text": text}:
+            meta = item.get("meta")
+            meta = meta if isinstance(meta, dict) else {}
+            document = document_from_record(item.get("id", name), text, meta, where, SPACY_SHAPE)
+            yield document, list(_parse_objects(item, where))
+        case _:
+            raise _shape_error(item, where)
+
+
+def _shape_error(item: object, where: str) -> FormatError:
+    return FormatError(
+        f"{where} is {item!r:.60}, but should be {SPACY_SHAPE}", code="record-not-an-object"
+    )
+
+
+def _parse_triple(entry: object, where: str) -> RawSpan:
+    if not isinstance(entry, list) or not _is_triple(entry):
+        raise FormatError(
+            f"{where} has the annotation {entry!r:.60}, but should be {SPACY_SHAPE}",
+            code="spacy-annotation-invalid",
+        )
+    start, end, label, *_ = entry
+    return raw_span_from_record(start, end, label, where, SPACY_SHAPE)
+
+
+def _parse_objects(item: Mapping[str, Any], where: str) -> Iterator[RawSpan]:
+    # The entities of `Doc.to_json`, or triples; spans of its group "sc" may overlap.
+    if "ents" not in item:
+        yield from (
+            _parse_triple(entry, where)
+            for entry in list_from_record(item, "entities", where, SPACY_SHAPE)
+        )
+        return
+    groups = item.get("spans")
+    group = groups.get("sc", []) if isinstance(groups, dict) else []
+    seen = set()
+    for entry in chain(list_from_record(item, "ents", where, SPACY_SHAPE), group):
+        fields = entry if isinstance(entry, dict) else {}
+        start, end, label = fields.get("start"), fields.get("end"), fields.get("label")
+        raw_span = raw_span_from_record(start, end, label, where, SPACY_SHAPE)
+        if raw_span not in seen:
+            seen.add(raw_span)
+            yield raw_span
+
+
+def _parse_paragraph(
+    paragraph: Mapping[str, Any], name: str, where: str
+) -> tuple[Document, list[RawSpan]]:
+    tokens = []
+    for sentence in list_from_record(paragraph, "sentences", where, PARAGRAPH_SHAPE):
+        if not isinstance(sentence, dict):
+            raise _shape_error(sentence, where)
+        tokens += list_from_record(sentence, "tokens", where, PARAGRAPH_SHAPE)
+    if not all(isinstance(one, dict) and isinstance(one.get("orth"), str) for one in tokens):
+        raise FormatError(
+            f'{where} has tokens without an "orth", which is their text: write it again with '
+            "spacy convert",
+            code="spacy-token-invalid",
+        )
+    raw = paragraph.get("raw")
+    spaced = (f"{token['orth']}{token.get('space', ' ') or ''}" for token in tokens)
+    text = raw if isinstance(raw, str) else "".join(spaced)
+    document = document_from_record(name, text, {}, where, PARAGRAPH_SHAPE)
+    visible = [token for token in tokens if not token["orth"].isspace()]
+    words = [token["orth"] for token in visible]
+    starts = align_tokens(words, text)
+    if starts is None:
+        raise FormatError(
+            f"{where} has tokens that are not in its text: write it again with spacy convert",
+            code="spacy-tokens-misaligned",
+        )
+    tags = [token.get("ner", "O") for token in visible]
+    parsed = [OUTSIDE if tag == MISSING_TAG else _parse_tag(tag, where) for tag in tags]
+    ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
+    entities, _ = decode_entities(parsed)
+    raw_spans = [RawSpan(starts[one.first], ends[one.last], (one.label,)) for one in entities]
+    unknown = [
+        (start, end)
+        for start, end, tag in zip(starts, ends, tags, strict=True)
+        if tag == MISSING_TAG
+    ]
+    return replace(document, masked_ranges=tuple(unknown)), raw_spans
+
+
+def _parse_tag(tag: object, where: str) -> Tag:
+    parsed = parse_tag(tag, "B-label") if isinstance(tag, str) else None
+    if parsed is None:
+        raise FormatError(
+            f"{where} has the tag {tag!r:.40}, but should have one like B-Disease, or O",
+            code="spacy-tag-invalid",
+        )
+    return parsed
+
+
+def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
+    # spaCy refuses entities that overlap.
+    kept, dropped = choose_flat_spans(document)
+    entities = [[span.start, span.end, span.label] for span in kept]
+    return SerializedDocument(
+        json.dumps([document.text, {"entities": entities}], ensure_ascii=False),
+        dropped,
+        len(document.masked_ranges),
+    )
+
+
+SPACY_JSON_FORMAT = FileFormat(
+    name="spaCy JSON",
+    matches=is_spacy_json,
+    read_annotations=read_spacy_json,
+    writer=FormatWriter(
+        option="spacy-json",
+        description="spaCy's training data in JSON",
+        serialize=_serialize,
+        join=join_array,
+    ),
+)
