@@ -1,5 +1,6 @@
 """``tagalong evaluate``: scores of a model or of a file of predictions against gold."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,14 @@ from rich.markup import escape
 
 from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
 from tagalong.backend.formats.columns import ColumnOptions
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import (
     describe_formats,
     has_folder_format,
     read_predictions,
 )
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_map import accept_model_labels
 from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.options import (
     MAX_SEED,
@@ -34,12 +38,18 @@ from tagalong.cli.terminal.tables import print_report
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
-from tagalong.training.corpus import read_corpus
+from tagalong.training.corpus import Corpus, read_corpus
 from tagalong.training.evaluation.alignment import (
     AlignedDocuments,
     SystemOutput,
     align_predictions,
+    collect_labels,
     filter_labels,
+)
+from tagalong.training.evaluation.label_names import (
+    choose_labels,
+    describe_unknown_labels,
+    map_system_labels,
 )
 
 if TYPE_CHECKING:  # what imports numpy, scikit-learn or torch would make `tagalong --help` slow
@@ -82,8 +92,11 @@ ProtocolOption = Annotated[
     typer.Option(help="Scoring protocol; paper: that of arXiv 2504.00664, including its flaws."),
 ]
 LabelsOption = Annotated[
-    str | None,
-    typer.Option(metavar="A,B", help="Score only these labels, in gold and predictions."),
+    list[str] | None,
+    typer.Option(
+        metavar="A,B",
+        help="Score only these labels, in gold and predictions; the option may be repeated.",
+    ),
 ]
 OnlyCommonOption = Annotated[
     bool,
@@ -135,28 +148,31 @@ def evaluate_cli(
 
     if against is not None and protocol == "paper":
         raise typer.BadParameter("--against needs the exact protocol")
-    selected_labels = None if labels is None else _parse_labels(labels)
+    if labels is not None and not any(value.strip(" ,") for value in labels):
+        raise typer.BadParameter("--labels is empty: give labels separated by commas")
     if report is not None:
         check_report_dir(report)
-    with error_console.status(f"Reading {escape(str(gold))}"):
-        columns = ColumnOptions(word_column, tag_column, entity_label)
-        corpus = read_corpus([gold], build_read_options(annotators, label_config, columns))
+    columns = ColumnOptions(word_column, tag_column, entity_label)
+    corpus, config = _read_gold(gold, build_read_options(annotators, label_config, columns))
     systems = [system] if against is None else [system, against]
     outputs = [get_system_output(one, corpus.documents, models) for one in systems]
-    aligned = align_predictions(corpus.documents, outputs, only_common_documents=only_common)
+    aligned = align_predictions(
+        corpus.documents, outputs, only_common_documents=only_common, label_config=config
+    )
     aligned = replace(aligned, dropped=(*corpus.dropped, *aligned.dropped))
-    model_labels = outputs[0].labels
-    if selected_labels is not None:
-        aligned = filter_labels(aligned, selected_labels)
-        model_labels = model_labels and tuple(
-            name for name in model_labels if name in selected_labels
-        )
+    notes = build_notes(corpus.warnings, aligned)
+    model_labels = outputs[0].labels and map_system_labels(outputs[0].labels, config)
+    if labels is not None:
+        known = {*collect_labels(aligned), *(model_labels or ()), *corpus.labels}
+        chosen = choose_labels(labels, known, config)
+        aligned = filter_labels(aligned, chosen)
+        model_labels = model_labels and tuple(filter(chosen.__contains__, model_labels))
     rendered = render_evaluation(
         aligned,
         source=escape_unprintable(str(gold)),  # invalid UTF-8 could not be written
         protocol=protocol,
         options=EvaluationOptions(model_labels, resamples, seed, max_examples_per_type=examples),
-        notes=build_notes(corpus.warnings, aligned),
+        notes=notes,
         with_html=report is not None,
     )
     if as_json:
@@ -169,11 +185,12 @@ def evaluate_cli(
         )
 
 
-def _parse_labels(labels: str) -> tuple[str, ...]:
-    names = tuple(filter(None, (name.strip() for name in labels.split(","))))
-    if not names:
-        raise typer.BadParameter("--labels is empty: give labels separated by commas")
-    return names
+def _read_gold(gold: Path, options: ReadOptions) -> tuple[Corpus, LabelConfig | None]:
+    config = options.label_config
+    if config is not None:  # gold may have the labels of a model
+        options = replace(options, label_config=accept_model_labels(config))
+    with error_console.status(f"Reading {escape(str(gold))}"):
+        return read_corpus([gold], options), config
 
 
 def get_system_output(system: str, documents: Sequence[Document], models: Path) -> SystemOutput:
@@ -206,6 +223,9 @@ def build_notes(warnings: Sequence[CorpusWarning], aligned: AlignedDocuments) ->
         f"{WARNING_DESCRIPTIONS[warning.kind]}."
         for warning in first
     ]
+    unknown = Counter(one.label for one in aligned.dropped if one.reason == "label unknown")
+    if unknown:
+        notes.append(describe_unknown_labels("gold entities", unknown))
     if count := aligned.excluded_documents:
         notes.append(f"{count} documents are excluded: gold or a system lacks them.")
     return (*notes, *aligned.notes)

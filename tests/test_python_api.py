@@ -101,3 +101,18 @@ def test_all_exported_names_exist() -> None:
     assert set(tagalong.__all__) <= set(dir(tagalong))
     with pytest.raises(AttributeError):
         _ = tagalong.nothing
+
+
+def test_labels_are_mapped_by_a_labelling_config(tmp_path: Path) -> None:
+    config = tmp_path / "config.xml"
+    config.write_text(
+        '<View><Labels name="l" toName="t"><Label value="Drug" predicted_values="Chemical"/>'
+        '</Labels><Text name="t" value="$text"/></View>',
+        encoding="utf-8",
+    )
+    text = "aspirin and fever"
+    gold = [Document("1", text, (Span(0, 7, "Drug"),))]
+    predicted = [Prediction((Span(0, 7, "Chemical"), Span(12, 17, "Disease")), 1.0, "v")]
+    report = tagalong.evaluate(gold, predicted, label_config=config)
+    assert (report.overall.strict.counts.tp, report.overall.strict.counts.fp) == (1, 0)
+    assert report.dropped_predictions.by_reason == {"label unknown": 1}

@@ -1,7 +1,7 @@
 """Mapping from the labels of a model to the labels of a project."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -44,8 +44,47 @@ def map_labels(model_labels: Sequence[str], config: LabelConfig) -> LabelMap:
     names = {}
     for label in model_labels:
         # `names_by_spelling` prefers aliases to values already.
-        exact = config.predicted_values.get(label) or config.names_by_spelling.get(label)
+        exact = _find_claim(label, config) or config.names_by_spelling.get(label)
         if chosen := exact or alike.get(label.casefold()):
             names[label] = chosen
     unmapped = tuple(label for label in dict.fromkeys(model_labels) if label not in names)
     return LabelMap(MappingProxyType(names), unmapped)
+
+
+def _find_claim(label: str, config: LabelConfig) -> str | None:
+    """The name that claims a model label; ``predicted_values`` splits a label with commas."""
+    if claimed := config.predicted_values.get(label):
+        return claimed
+    parts = {config.predicted_values.get(part.strip()) for part in label.split(",")}
+    return parts.pop() if len(parts) == 1 else None
+
+
+def accept_model_labels(config: LabelConfig) -> LabelConfig:
+    """The config with spellings that include the labels of a model, for reading gold.
+
+    A name, alias or value of the project itself comes first, then `map_labels`.
+    """
+    return replace(config, names_by_spelling=_AcceptedSpellings(config))
+
+
+class _AcceptedSpellings(Mapping[str, str]):
+    """The project's label by any accepted spelling; iteration has the project's own alone."""
+
+    def __init__(self, config: LabelConfig) -> None:
+        self._config = config
+        self._names: dict[str, str | None] = dict(config.names_by_spelling)
+
+    def __getitem__(self, spelling: str) -> str:
+        if spelling not in self._names:
+            found = map_labels([spelling], self._config).project_labels
+            self._names[spelling] = found.get(spelling)
+        name = self._names[spelling]
+        if name is None:
+            raise KeyError(spelling)
+        return name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._config.names_by_spelling)
+
+    def __len__(self) -> int:
+        return len(self._config.names_by_spelling)

@@ -11,7 +11,10 @@ from typing import TypeAlias, cast, overload
 from transformers.utils import logging as transformers_logging
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import read_predictions
+from tagalong.backend.label_studio.label_config_parser import read_label_config
+from tagalong.backend.label_studio.label_map import accept_model_labels
 from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.models.tagger import DocumentTagger
@@ -24,6 +27,7 @@ from tagalong.training.corpus import Corpus, read_corpus
 from tagalong.training.evaluation.alignment import SystemOutput, align_predictions
 from tagalong.training.evaluation.evaluate import EvaluationOptions
 from tagalong.training.evaluation.evaluate import evaluate as evaluate_aligned
+from tagalong.training.evaluation.label_names import map_system_labels
 from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.jobs.train_version import TrainJob, build_training_data, train_version
 from tagalong.training.loop.trainer import ProgressCallback
@@ -104,7 +108,11 @@ def load(reference: str | None = None, *, models: AnyPath | None = None) -> Tagg
 
 
 def evaluate(
-    gold: Annotations, predictions: Output, *, labels: Sequence[str] | None = None
+    gold: Annotations,
+    predictions: Output,
+    *,
+    labels: Sequence[str] | None = None,
+    label_config: AnyPath | None = None,
 ) -> EvaluationReport:
     """Evaluate predictions by label and by entity length.
 
@@ -113,6 +121,8 @@ def evaluate(
         predictions: A tagger; a file of predictions; or a prediction for each gold document.
         labels: Labels of the system, which count as misses where it never predicts them; None for
             those of the tagger, or those that occur.
+        label_config: Labelling config of the project, an XML file. It maps all labels to those of
+            the project, as the server does.
 
     Returns:
         The report: ``report.overall.strict.counts`` has precision, recall and F1.
@@ -120,7 +130,9 @@ def evaluate(
     Raises:
         InputError: If a file cannot be read, or the documents differ from those of gold.
     """
-    corpus = _as_corpus(gold)
+    config = None if label_config is None else read_label_config(Path(label_config))
+    options = None if config is None else ReadOptions(label_config=accept_model_labels(config))
+    corpus = _as_corpus(gold, options)
     documents = corpus.documents
     if isinstance(predictions, Tagger):
         name, labels = predictions.version, labels or predictions.labels
@@ -136,12 +148,16 @@ def evaluate(
                 code="prediction-count",
             )
         name, pairs = "predictions", list(zip(documents, predictions, strict=True))
-    aligned = align_predictions(documents, [SystemOutput(name, pairs)], only_common_documents=False)
+    output = SystemOutput(name, pairs, tuple(labels) if labels else None)
+    aligned = align_predictions(
+        documents, [output], only_common_documents=False, label_config=config
+    )
+    known = output.labels and map_system_labels(output.labels, config)
     report = evaluate_aligned(
         aligned.gold,
         aligned.predicted[0],
         dropped=(*corpus.dropped, *aligned.dropped),
-        options=EvaluationOptions(labels=tuple(labels) if labels else None),
+        options=EvaluationOptions(labels=known),
     )
     return replace(report, warnings=(*aligned.notes, *report.warnings))
 
@@ -192,11 +208,12 @@ def _open_store(models: AnyPath | None) -> ModelStore:
     return ModelStore(Path(folder), bundled_root=BUNDLED_MODELS_FOLDER)
 
 
-def _as_corpus(annotations: Annotations) -> Corpus:
+def _as_corpus(annotations: Annotations, options: ReadOptions | None = None) -> Corpus:
     if isinstance(annotations, str | os.PathLike):
-        return read_corpus([Path(annotations)])
+        return read_corpus([Path(annotations)], options)
     if not all(isinstance(one, Document) for one in annotations):
-        return read_corpus([Path(path) for path in cast(Sequence[AnyPath], annotations)])
+        paths = [Path(path) for path in cast(Sequence[AnyPath], annotations)]
+        return read_corpus(paths, options)
     documents = tuple(cast(Sequence[Document], annotations))
     labels = sorted({span.label for document in documents for span in document.spans})
     return Corpus(documents, dropped=(), warnings=(), labels=tuple(labels), sources=())

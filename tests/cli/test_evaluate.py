@@ -166,6 +166,88 @@ def test_labels_option(gold, predictions):
     assert run("absent", gold).exit_code == 1
 
 
+def test_labels_with_commas(tmp_path):
+    spans = [CHEMICAL | {"label": "drug, small molecule"}, DISEASE, WRONG | {"label": "drug"}]
+    path = write(tmp_path / "commas.jsonl", spans)
+    for values, expected in (
+        (["drug, small molecule"], {"drug, small molecule"}),
+        (["Disease,drug, small molecule"], {"Disease", "drug, small molecule"}),
+        (["drug,Disease"], {"drug", "Disease"}),
+        (["drug", "drug, small molecule"], {"drug", "drug, small molecule"}),
+    ):
+        options = [part for value in values for part in ("--labels", value)]
+        assert run_json(path, path, *options)["by_label"].keys() == expected
+    assert_error(refusal(path, path, "--labels", "small molecule"), "label-without-spans")
+
+
+CONFIG = (
+    '<View><Labels name="l" toName="t"><Label value="Drug" predicted_values="Chemical"/>'
+    '<Label value="Illness" alias="Disorder" predicted_values="Disease"/></Labels>'
+    '<Text name="t" value="$text"/></View>'
+)
+
+
+@pytest.fixture
+def config(tmp_path) -> str:
+    path = tmp_path / "config.xml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("gold_labels", [("Drug", "Disorder"), ("Chemical", "Disease")])
+@pytest.mark.parametrize("labels", [("drug", "ILLNESS"), ("Chemical", "Disease")])
+def test_label_config_maps_gold_and_both_systems(tmp_path, config, gold_labels, labels):
+    def spans(names):
+        return [CHEMICAL | {"label": names[0]}, DISEASE | {"label": names[1]}]
+
+    gold = write(tmp_path / "gold.jsonl", spans(gold_labels))
+    system = write(tmp_path / "system.jsonl", spans(labels), version="v")
+    evaluation = run_json(system, gold, "--label-config", config, "--against", system)
+    assert evaluation["strict"]["f1"] == evaluation["against"]["strict"]["f1"] == 1.0
+    assert evaluation["by_label"].keys() == {"Drug", "Disorder"}
+    for name in ("Drug", "Chemical"):
+        evaluation = run_json(system, gold, "--label-config", config, "--labels", name)
+        assert evaluation["by_label"].keys() == {"Drug"}
+
+
+def test_labels_that_the_project_lacks_are_counted_and_not_scored(tmp_path, config):
+    gene = WRONG | {"label": "Gene"}
+    gold = write(tmp_path / "gold.jsonl", [CHEMICAL, gene])
+    system = write(tmp_path / "system.jsonl", [CHEMICAL, gene, DISEASE], version="v")
+    evaluation = run_json(system, gold, "--label-config", config)
+    assert [evaluation["strict"][key] for key in ("tp", "fp", "fn")] == [1, 1, 0]
+    assert evaluation["lost"]["predicted"]["by_reason"] == {"label unknown": 1}
+    assert evaluation["lost"]["import"]["by_reason"] == {"label unknown": 1}
+    told = [warning for warning in evaluation["warnings"] if "the project lacks" in warning]
+    assert [warning.split(" are not")[0] for warning in told] == [
+        "1 gold entities",
+        f"1 predicted entities of {system}",
+    ]
+    assert all("Gene (1)" in warning for warning in told)
+
+
+def test_a_model_is_scored_in_the_labels_of_the_project(tmp_path, config, untrained):
+    store, version = untrained
+    gold = write(tmp_path / "gold.jsonl", [CHEMICAL | {"label": "Drug"}, DISEASE])
+    evaluation = run_json(version, gold, "--label-config", config, "--models", str(store.root))
+    assert list(evaluation["by_label"]) == ["Disorder", "Drug"]  # the model has no Drug
+    assert evaluation["unknown_labels"] == {"Drug": 1}
+
+
+def test_without_a_common_label_it_says_how_to_map_them(tmp_path, config):
+    gold = write(tmp_path / "gold.jsonl", [CHEMICAL | {"label": "Drug"}])
+    system = write(tmp_path / "system.jsonl", [CHEMICAL, DISEASE], version="v")
+    other = write(tmp_path / "other.jsonl", [CHEMICAL | {"label": "Substance"}], version="w")
+    evaluation = run_json(system, gold, "--against", other)
+    told = evaluation["warnings"][:2]
+    for warning, names in zip(told, ("Chemical, Disease", "Substance"), strict=True):
+        for part in ("gold has Drug", f"has {names}", "--label-config", 'value="Drug"'):
+            assert part in warning
+    mapped = run_json(other, gold, "--label-config", config)["warnings"]
+    assert any("gold has Drug" in one and "has Substance" in one for one in mapped)
+    assert not any("in common" in one for one in run_json(gold, gold)["warnings"])
+
+
 def test_common_only_option(tmp_path, gold):
     fewer = write(tmp_path / "fewer.jsonl", [CHEMICAL], [], version="v")
     assert_error(refusal(fewer, gold), "documents-differ")

@@ -1,15 +1,22 @@
 """Pair gold documents with the predictions of one or more systems, by document id or text."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from tagalong.backend.documents.jsonl import is_place_of_line
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import LabelMap
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.ner.words import trim_to_words
+from tagalong.training.evaluation.label_names import (
+    describe_unmapped,
+    describe_without_common_label,
+    map_gold,
+    map_predictions,
+)
 
 DocumentPrediction = tuple[Document, Prediction]
 
@@ -46,13 +53,18 @@ class _MatchedDocuments:
 
 
 def align_predictions(
-    gold: Sequence[Document], outputs: Sequence[SystemOutput], *, only_common_documents: bool
+    gold: Sequence[Document],
+    outputs: Sequence[SystemOutput],
+    *,
+    only_common_documents: bool,
+    label_config: LabelConfig | None = None,
 ) -> AlignedDocuments:
     """Find each system's prediction for every gold document.
 
     Documents have the same text, and the same id where ids agree; the others are matched by text.
     Characters outside words are trimmed from the edges of all spans, gold and predicted. With
-    `only_common_documents`, documents that gold or a system lacks are excluded.
+    `only_common_documents`, documents that gold or a system lacks are excluded. `label_config` maps
+    labels to those of the project, as in serving; spans of other labels are dropped.
 
     Raises:
         InputError: If gold or a system is empty, repeats an id, lacks a document, has another text,
@@ -73,27 +85,48 @@ def align_predictions(
                 f"{_format_ids([output.predictions_by_document[0][0].id])}; use the same ids",
                 code="documents-differ",
             )
-    trimmed_gold, dropped, gold_count = _trim_gold(common)
-    predicted, count = [], 0
-    for match in matches:
-        pairs = [match.predictions_by_gold_id[document.id] for document in common]
-        trimmed = [_trim_prediction(*pair) for pair in pairs]
-        predicted.append(tuple(prediction for prediction, _ in trimmed))
-        count += sum(edges for _, edges in trimmed)
-    excluded = {(one.id, one.text) for match in matches for one in match.others}
+    trimmed_gold, dropped, trimmed = _trim_gold(common)
+    if label_config is not None:
+        trimmed_gold, unknown = map_gold(trimmed_gold, label_config)
+        dropped += unknown
+    predicted = []
     notes = [match.note for match in matches if match.note]
-    if gold_count or count:
+    trimmed_predictions = 0
+    for output, match in zip(outputs, matches, strict=True):
+        pairs = [match.predictions_by_gold_id[document.id] for document in common]
+        predictions, count = _trim_predictions(pairs)
+        trimmed_predictions += count
+        notes += _describe_labels(output, trimmed_gold, predictions, label_config)
+        if label_config is not None:
+            predictions = map_predictions(trimmed_gold, predictions, label_config)
+        predicted.append(predictions)
+    if trimmed or trimmed_predictions:
         notes.append(
-            f"White space and other characters outside words are trimmed from the edges of "
-            f"{gold_count} gold and {count} predicted entities."
+            "White space and other characters outside words are trimmed from the edges of "
+            f"{trimmed} gold and {trimmed_predictions} predicted entities."
         )
+    others = {(one.id, one.text) for match in matches for one in match.others}
     return AlignedDocuments(
         trimmed_gold,
         tuple(predicted),
         dropped,
-        excluded_documents=len(gold) - len(common) + len(excluded),
+        excluded_documents=len(gold) - len(common) + len(others),
         notes=tuple(notes),
     )
+
+
+def _describe_labels(
+    output: SystemOutput,
+    gold: Sequence[Document],
+    predicted: Sequence[Prediction],
+    config: LabelConfig | None,
+) -> Iterator[str]:
+    spans = [span for prediction in predicted for span in prediction.spans]
+    if config is not None:
+        yield from describe_unmapped(output.name, spans, config)
+    labels = output.labels or sorted({span.label for span in spans})
+    gold_labels = {span.label for document in gold for span in document.spans}
+    yield from describe_without_common_label(output.name, gold_labels, labels, config)
 
 
 def _match_documents(
@@ -138,7 +171,7 @@ def _match_by_text(
     for pair in predicted:
         predicted_by_text[pair[0].text].append(pair)
     matched: dict[str, DocumentPrediction] = {}
-    for text in gold_by_text.keys() & predicted_by_text.keys():
+    for text in filter(predicted_by_text.__contains__, gold_by_text):
         documents, pairs = gold_by_text[text], predicted_by_text[text]
         is_either_equal = (
             len({(one.spans, one.masked_ranges) for one in documents}) == 1
@@ -181,13 +214,22 @@ def _trim_gold(
     return tuple(documents), tuple(dropped), changed
 
 
-def _trim_prediction(document: Document, prediction: Prediction) -> tuple[Prediction, int]:
-    """Trim the spans of a prediction; returns the number of changed spans too."""
-    spans, wordless, changed = _trim_spans(document, prediction.spans)
-    if not changed and not wordless:
-        return prediction, 0
-    dropped = (*prediction.dropped, *wordless)
-    return replace(prediction, spans=tuple(sorted(spans)), dropped=dropped), changed
+def _trim_predictions(
+    predicted: Sequence[DocumentPrediction],
+) -> tuple[tuple[Prediction, ...], int]:
+    """Trim the spans of predictions; returns the number of changed spans too."""
+    predictions, changed = [], 0
+    for document, prediction in predicted:
+        spans, wordless, count = _trim_spans(document, prediction.spans)
+        changed += count
+        dropped = (*prediction.dropped, *wordless)
+        is_same = not count and not wordless
+        predictions.append(
+            prediction
+            if is_same
+            else replace(prediction, spans=tuple(sorted(spans)), dropped=dropped)
+        )
+    return tuple(predictions), changed
 
 
 def _trim_spans(
@@ -245,6 +287,15 @@ def _format_ids(ids: Collection[str]) -> str:
     return shown if len(ids) <= MAX_LISTED_IDS else f"{shown} and {len(ids) - MAX_LISTED_IDS} more"
 
 
+def collect_labels(aligned: AlignedDocuments) -> set[str]:
+    """All labels of gold and predictions."""
+    spans = chain(
+        (document.spans for document in aligned.gold),
+        (prediction.spans for system in aligned.predicted for prediction in system),
+    )
+    return {span.label for span in chain.from_iterable(spans)}
+
+
 def filter_labels(aligned: AlignedDocuments, labels: Collection[str]) -> AlignedDocuments:
     """Remove spans of other labels from gold and predictions; they count as dropped.
 
@@ -257,8 +308,7 @@ def filter_labels(aligned: AlignedDocuments, labels: Collection[str]) -> Aligned
         tuple(map(kept_labels.apply, aligned.gold, spans))
         for spans in (annotated, *aligned.predicted)
     )
-    found = {span.label for one in chain(gold, *predicted) for span in one.spans}
-    if unused := set(labels) - found:
+    if unused := set(labels) - collect_labels(aligned):
         raise LabelError(
             f"no span in gold or predictions has the label {', '.join(sorted(unused))}: check its "
             "spelling",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
-from tagalong.backend.label_studio.label_map import map_labels
+from tagalong.backend.label_studio.label_map import accept_model_labels, map_labels
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
 from tests.odd_documents import odd_documents
 
@@ -43,12 +43,28 @@ def project(*labels: str) -> LabelConfig:
         (['value="A" predicted_values="x"', 'value="B" predicted_values="x"'], "x", None),
         (['value="A" predicted_values="b"', 'value="B" predicted_values="b"'], "b", "B"),
         (['value="Chemical"'], "Disease", None),
+        # A model label with a comma is one of the list, or two parts of it.
+        (['value="Drug" predicted_values="drug, small molecule"'], "drug, small molecule", "Drug"),
+        (['value="A" predicted_values="drug"', 'value="B" predicted_values="b"'], "drug, b", None),
+        (['value="Drug" predicted_values="drug"'], "drug, b", None),
     ],
 )
 def test_label_matching(labels: list[str], model: str, name: str | None) -> None:
     found = map_labels([model], project(*labels))
     assert found.project_labels == ({} if name is None else {model: name})
     assert found.unmapped == (() if name is not None else (model,))
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [("Drug", "Drug"), ("Chemical", "Chemical"), ("Reagent", "Chemical"), ("DRUG", "Drug")],
+)
+def test_gold_is_read_in_names_of_the_project_first(label: str, name: str) -> None:
+    config = project(
+        'value="Drug" predicted_values="Chemical"', 'value="Chemical" predicted_values="Reagent"'
+    )
+    assert accept_model_labels(config).names_by_spelling[label] == name
+    assert "Gene" not in accept_model_labels(config).names_by_spelling
 
 
 @st.composite

@@ -1,0 +1,106 @@
+"""Labels of gold and of systems, in the names of the project."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_map import accept_model_labels, map_labels
+from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
+
+
+def map_gold(
+    gold: Sequence[Document], config: LabelConfig
+) -> tuple[tuple[Document, ...], tuple[DroppedAnnotation, ...]]:
+    """Rename the labels of gold to those of the project, whose own names stay.
+
+    Returns the documents, and the spans of labels that the project lacks.
+    """
+    names = accept_model_labels(config).names_by_spelling
+    documents, dropped = [], []
+    for document in gold:
+        known = [span for span in document.spans if span.label in names]
+        spans = tuple(replace(span, label=names[span.label]) for span in known)
+        documents.append(replace(document, spans=spans))
+        unknown = [span for span in document.spans if span.label not in names]
+        dropped += [document.drop_span(span, "label unknown") for span in unknown]
+    return tuple(documents), tuple(dropped)
+
+
+def map_predictions(
+    gold: Sequence[Document], predicted: Sequence[Prediction], config: LabelConfig
+) -> tuple[Prediction, ...]:
+    """Rename predicted labels as serving does; spans without a label of the project are dropped."""
+    labels = sorted({span.label for one in predicted for span in one.spans})
+    return tuple(map(map_labels(labels, config).apply, gold, predicted))
+
+
+def map_system_labels(labels: Sequence[str], config: LabelConfig | None) -> tuple[str, ...]:
+    """The labels of a system in the names of the project, without those that the project lacks."""
+    if config is None:
+        return tuple(labels)
+    return tuple(dict.fromkeys(map_labels(labels, config).project_labels.values()))
+
+
+def describe_unmapped(name: str, spans: Iterable[Span], config: LabelConfig) -> Iterator[str]:
+    """Count the spans of a system whose labels the project lacks, if there are any."""
+    counts = Counter(span.label for span in spans)
+    unmapped = Counter({label: counts[label] for label in map_labels([*counts], config).unmapped})
+    if unmapped:
+        yield describe_unknown_labels(f"predicted entities of {name}", unmapped)
+
+
+def describe_unknown_labels(entities: str, counts: Counter[str]) -> str:
+    """Say that entities of these labels are not scored."""
+    listed = ", ".join(f"{label} ({count})" for label, count in counts.most_common())
+    return (
+        f"{counts.total()} {entities} are not scored, because the project lacks their labels: "
+        f"{listed}."
+    )
+
+
+def describe_without_common_label(
+    name: str, gold_labels: Collection[str], labels: Sequence[str], config: LabelConfig | None
+) -> Iterator[str]:
+    """Say how to map the labels of a system if gold has none of them.
+
+    `gold_labels` are names of the project, `labels` those of the system.
+    """
+    mapped = map_system_labels(labels, config)
+    if not gold_labels or not labels or not set(gold_labels).isdisjoint(mapped):
+        return
+    first = min(gold_labels)
+    way = "give a labelling config with" if config is None else "write into the labelling config"
+    option = " as --label-config" if config is None else ""
+    yield (
+        f"Gold and {name} have no label in common: gold has {', '.join(sorted(gold_labels))}, "
+        f"{name} has {', '.join(labels)}. If these are other names for the same, {way} "
+        f'<Label value="{first}" predicted_values="LABEL"/>{option}; LABEL is that of {name}.'
+    )
+
+
+def choose_labels(
+    values: Iterable[str], known: Collection[str], config: LabelConfig | None = None
+) -> tuple[str, ...]:
+    """Read names of labels, several of them separated by commas, which names may have too.
+
+    The longest name among `known` labels and those of the config counts. With a config, names are
+    those of the project or of a model; the project's are returned.
+    """
+    names: Mapping[str, str] = {}
+    if config is not None:
+        names = accept_model_labels(config).names_by_spelling
+        known = {*known, *names, *config.predicted_values}
+    chosen = [name for value in values for name in _split_names(value, known)]
+    return tuple(dict.fromkeys(names.get(name, name) for name in chosen))
+
+
+def _split_names(value: str, known: Collection[str]) -> Iterator[str]:
+    parts, first = value.split(","), 0
+    while first < len(parts):
+        ends = range(len(parts), first, -1)
+        candidates = ((",".join(parts[first:end]).strip(), end) for end in ends)
+        alone = parts[first].strip(), first + 1
+        name, first = next((one for one in candidates if one[0] in known), alone)
+        if name:
+            yield name
