@@ -29,6 +29,7 @@ from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
 from tagalong.backend.formats.spacy_json import SPACY_JSON_FORMAT
 from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, is_text_table
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
+from tagalong.backend.formats.webanno import WEBANNO_FORMAT
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import format_names
 from tagalong.ner.document import Document, Prediction
@@ -47,6 +48,7 @@ FORMATS: tuple[FileFormat, ...] = (
     BRAT_FORMAT,
     BIOC_XML_FORMAT,
     BIOC_JSON_FORMAT,
+    WEBANNO_FORMAT,
     CONLL_FORMAT,
     JSON_TEXT_FORMAT,
     TEXT_TABLE_FORMAT,
