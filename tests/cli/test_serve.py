@@ -27,7 +27,7 @@ SLOWLY = Path(__file__).with_name("serve_slowly.py")
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")
 } | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-PATIENCE = 60.0  # seconds for a start on a busy machine
+PATIENCE = 180.0  # seconds for a start on a busy machine, of work with low priority too
 SERVE = [sys.executable, "-m", "tagalong", "serve"]
 SECONDS = 1.5  # duration of a prediction
 TOO_LARGE = b"[" * (Limits().max_body_bytes + 1)
