@@ -6,7 +6,7 @@ second. Import them only where there is a labelling config.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -21,11 +21,12 @@ from lxml import etree
 
 from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
 from tagalong.backend.label_studio.results import (
-    HYPERTEXT_ADVICE,
-    HYPERTEXT_TYPE,
+    OTHER_OBJECT_ADVICE,
+    OTHER_OBJECT_BY_TYPE,
     SPAN_TYPE,
     VARIABLE,
     format_names,
+    other_object_error,
 )
 from tagalong.ner.errors import FormatError
 
@@ -68,7 +69,7 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
         FormatError: If it or a name is too long, declares a document type or entities, is not XML,
             or has no unique ``<Labels>`` over a ``<Text>``.
     """
-    tag = _choose_control(_span_controls(_parse_interface(xml)), control)
+    tag = _choose_control(_span_controls(*_parse_interface(xml)), control)
     (text,) = (obj for obj in tag.objects if _is_tag(obj, "text"))
     labels = [label.attr for label in tag.labels_attrs.values() if label.value]
     if not labels:
@@ -97,8 +98,8 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
     )
 
 
-def _parse_interface(xml: str) -> Any:
-    # Twice: first safely, then as Label Studio does.
+def _parse_interface(xml: str) -> tuple[Any, frozenset[str]]:
+    # Twice: first safely, then as Label Studio does. The names are those in each <Repeater>.
     if len(xml) > MAX_CONFIG_CHARACTERS:
         raise FormatError(
             f"the labelling config has {len(xml):,} characters, more than "
@@ -122,7 +123,13 @@ def _parse_interface(xml: str) -> Any:
     try:
         # Label Studio's parser fails on comments and processing instructions.
         tree = etree.fromstring(XML_DECLARATION.sub("", xml).strip(), parser)
-        return LabelInterface(etree.tostring(tree, encoding="unicode"))
+        repeated = frozenset(
+            tag.get("name", "")
+            for repeater in tree.iter()
+            if repeater.tag.lower() == "repeater"
+            for tag in repeater.iter()
+        )
+        return LabelInterface(etree.tostring(tree, encoding="unicode")), repeated
     except (
         etree.XMLSyntaxError,
         LabelStudioXMLSyntaxErrorSentryIgnored,
@@ -139,21 +146,28 @@ def _is_tag(tag: Any, name: str) -> bool:
     return bool(tag.tag.lower() == name)  # Label Studio ignores the case of tags
 
 
-def _span_controls(interface: Any) -> list[Any]:
-    # Every <Labels> that labels exactly one <Text>.
+def _span_controls(interface: Any, repeated: Collection[str]) -> list[Any]:
+    # Every <Labels> that labels exactly one <Text>, and no copies of it.
     controls = list(interface.controls)
     labels = [control for control in controls if _is_tag(control, SPAN_TYPE)]
     if found := [
-        control for control in labels if [_is_tag(obj, "text") for obj in control.objects] == [True]
+        control
+        for control in labels
+        if [_is_tag(obj, "text") for obj in control.objects] == [True]
+        and repeated.isdisjoint((control.name, control.objects[0].name))
     ]:
         return found
-    objects = [obj for control in labels for obj in control.objects]
-    if any(_is_tag(control, HYPERTEXT_TYPE) for control in controls) or any(
-        _is_tag(obj, "hypertext") for obj in objects
-    ):
+    if any(control.name in repeated for control in controls):
         raise FormatError(
-            f"the labelling config labels a <HyperText>: {HYPERTEXT_ADVICE}", code="hypertext"
+            "the labelling config labels texts in a <Repeater>, which are as many as each task "
+            "has: import each text as a task, with a <Labels> and a <Text> outside of <Repeater>",
+            code="label-config-with-repeater",
         )
+    tags = {OTHER_OBJECT_BY_TYPE.get(control.tag.lower()) for control in controls}
+    tags |= {obj.tag for control in labels for obj in control.objects}
+    for name in OTHER_OBJECT_ADVICE:
+        if name.lower() in {str(tag).lower() for tag in tags}:
+            raise other_object_error("the labelling config labels a", name)
     others = (
         ", ".join(sorted({f"<{control.tag:.60}>" for control in controls})[:5]) or "no controls"
     )

@@ -27,13 +27,15 @@ ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 MAX_EXACT_INTEGER = 2**53  # a browser rounds larger ones
 MAX_PLACED_ITEMS = 100  # of an array that is written for its last item
 SPAN_TYPE = "labels"  # tag and type of the control, and the field of a value with its labels
-HYPERTEXT_TYPE = "hypertextlabels"
 UNDEFINED_KEY = "$undefined$"  # data key of tasks imported from plain text
 CONFIG_ADVICE = "name one with --label-config and the project's labelling config"
-HYPERTEXT_ADVICE = (
-    "its offsets point into HTML elements, not into a text: declare the object as <Text> in the "
-    "labelling config, and annotate there"
-)
+OTHER_OBJECT_BY_TYPE = {"hypertextlabels": "HyperText", "paragraphlabels": "Paragraphs"}
+OTHER_OBJECT_ADVICE = {
+    "HyperText": "its offsets point into HTML elements, not into a text: declare the object as "
+    "<Text> in the labelling config, and annotate there",
+    "Paragraphs": "its offsets count from the start of each paragraph, not in one text: import the "
+    "dialogue as one text, and declare it as <Text> in the labelling config",
+}
 MAX_SCORE = 1.0  # also for a region without a score
 MIN_SCORE = 1e-6  # Label Studio refuses 0
 
@@ -126,14 +128,24 @@ def format_names(names: Collection[str]) -> str:
 
 
 def is_span_result(item: Mapping[str, Any], where: str) -> bool:
-    """Whether an item is a region over a ``<Text>``; FormatError for one of a ``<HyperText>``."""
+    """Whether an item is a region over a ``<Text>``.
+
+    Raises:
+        FormatError: If it is one of a ``<HyperText>`` or ``<Paragraphs>``.
+    """
     value = span_value(item)
     kind = item.get("type", SPAN_TYPE if SPAN_TYPE in value else None)
-    if kind == HYPERTEXT_TYPE or (kind == SPAN_TYPE and "startOffset" in value):
-        raise FormatError(
-            f"{where} has a region in <HyperText>: {HYPERTEXT_ADVICE}", code="hypertext"
-        )
+    name = OTHER_OBJECT_BY_TYPE.get(str(kind))
+    if kind == SPAN_TYPE and "startOffset" in value:  # beside the number of a paragraph, or a path
+        name = "Paragraphs" if str(value.get("start")).isdecimal() else "HyperText"
+    if name is not None:
+        raise other_object_error(f"{where} has a region in", name)
     return kind == SPAN_TYPE and "start" in value and "end" in value
+
+
+def other_object_error(subject: str, name: str) -> FormatError:
+    """The refusal of an object other than ``<Text>``, by the name of its tag."""
+    return FormatError(f"{subject} <{name}>: {OTHER_OBJECT_ADVICE[name]}", code=name.lower())
 
 
 def span_value(item: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -205,6 +205,12 @@ def test_any_bad_config_raises_one_sentence(xml: str) -> None:
         assert set(config.names_by_spelling.values()) == set(config.labels)
 
 
+def test_repeater_beside_text_is_ignored() -> None:
+    image = '<Image name="image_{{idx}}" value="$images[{{idx}}]"/>'
+    xml = view(LABELS, TEXT, f'<Repeater on="$images">{image}</Repeater>')
+    assert parse_label_config(xml).object == "text"
+
+
 def test_hypertext_beside_text_is_ignored() -> None:
     beside = '<HyperText name="h" value="$h"/><Choices name="c" toName="h"/>'
     assert parse_label_config(view(LABELS, TEXT, beside)).object == "text"
@@ -213,6 +219,8 @@ def test_hypertext_beside_text_is_ignored() -> None:
 NO_CONTROL = "label-config-without-span-control"
 LONG = "x" * 9_000
 ENCODING = "unsupported-text-encoding"
+REPEATER = "label-config-with-repeater"
+REPEATED = (LABELS + TEXT).replace('"text"', '"text_{{idx}}"').replace('"label"', '"label_{{idx}}"')
 
 
 @pytest.mark.parametrize(
@@ -231,6 +239,15 @@ ENCODING = "unsupported-text-encoding"
             "hypertext",
             "",
         ),
+        (view(LABELS, TEXT.replace("Text ", "Paragraphs ")), "paragraphs", ""),
+        (
+            view('<ParagraphLabels name="l" toName="p"/><Paragraphs name="p" value="$p"/>'),
+            "paragraphs",
+            "",
+        ),
+        (f'<View><Repeater on="$u">{REPEATED}</Repeater></View>', REPEATER, ""),
+        (f'<View><Repeater on="$u"><View>{REPEATED}</View></Repeater></View>', REPEATER, ""),
+        (view(TEXT, f'<repeater on="$u">{LABELS}</repeater>'), REPEATER, ""),
         (view(LABELS, TEXT.replace("$abstract", "abc")), "text-without-data-key", "'abc'"),
         (
             view(LABELS, TEXT.replace("value=", 'valueType="URL" value=')),

@@ -210,6 +210,13 @@ def test_hypertext_is_refused_with_advice() -> None:
             is_span_result({"type": kind, "value": {**value, "labels": ["A"]}}, "task 1")
 
 
+def test_paragraphs_are_refused_with_advice() -> None:
+    value = {"start": "0", "end": "1", "startOffset": 0, "endOffset": 3, "labels": ["A"]}
+    for kind in ("labels", "paragraphlabels"):
+        with raises(FormatError, "paragraphs"):
+            is_span_result({"type": kind, "value": value}, "task 1")
+
+
 def test_regions_are_read_unchanged() -> None:
     item = region("naloxone", 0, 8, "Chemical", "Drug")
     assert is_span_result(item, "task 1")

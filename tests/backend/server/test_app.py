@@ -233,12 +233,34 @@ def test_request_size_limits(tmp_path: Path) -> None:
         assert len(expected) == 2
 
 
-def test_hypertext_config_is_refused_at_setup(client: FlaskClient) -> None:
-    xml = CONFIG.replace("<Text", "<HyperText")
+@pytest.mark.parametrize(
+    ("xml", "code"),
+    [
+        (CONFIG.replace("<Text", "<HyperText"), "hypertext"),
+        (CONFIG.replace("<Text", "<Paragraphs"), "paragraphs"),
+        (f'<View><Repeater on="$u">{CONFIG}</Repeater></View>', "label-config-with-repeater"),
+        (CONFIG.replace("<View>", "<View>" + "<Header/>" * 70_000), "label-config-too-long"),
+    ],
+    ids=["HyperText", "Paragraphs", "Repeater", "long"],
+)
+def test_config_is_refused_at_setup(client: FlaskClient, xml: str, code: str) -> None:
     for path, body in (("/setup", {"schema": xml}), ("/predict", request_for("x", xml=xml))):
-        answer = post_json(client, path, body)
-        assert answer.status_code == 422
-        assert answer.json["code"] == "hypertext"
+        assert_refused(post_json(client, path, body), 422, code)
+
+
+def test_label_names_of_any_script(client: FlaskClient) -> None:
+    names = ["化学物质", "رَسْم", "สาร", "Wirkstoff (Ä)", "薬 💊", "a&lt;b"]
+    for name in names:
+        label = f'<Label value="{name}" predicted_values="Chemical"/>'
+        xml = (
+            '<View><Labels name="實體" toName="文本">' + label + "</Labels>"
+            '<Text name="文本" value="$text"/></View>'
+        )
+        assert post_json(client, "/setup", {"schema": xml}).status_code == 200
+        answer = post_json(client, "/predict", request_for("Lithium", xml=xml))
+        (found,) = answer.json["results"][0]["result"]
+        assert found["value"]["labels"] == [name.replace("&lt;", "<")]
+        assert (found["from_name"], found["to_name"]) == ("實體", "文本")
 
 
 def test_xml_external_entities_are_never_read(client: FlaskClient, tmp_path: Path) -> None:
