@@ -89,7 +89,8 @@ def compute_config_digest(config: LabelConfig | None) -> str:
         f"data_key={config.data_key!r}, labels={config.labels!r}, "
         f"spellings={config.names_by_spelling!r}, predicted={config.predicted_values!r}, "
         f"stored={config.text_encoding!r})"
-    ) + config.template
+    )
+    content += config.template + "".join(map(repr, config.other_texts))
     return compute_text_digest(content).hex()
 
 

@@ -1,5 +1,7 @@
 """Checks of the project: its labelling config, tasks, tabs and pre-labelling setting."""
 
+from dataclasses import replace
+
 from tagalong.backend.doctor.context import DoctorContext
 from tagalong.backend.doctor.finding import (
     DoctorFinding,
@@ -70,6 +72,8 @@ def check_tasks(context: DoctorContext) -> DoctorFinding:
 
 
 def _has_value(data: object, config: LabelConfig) -> bool:
+    if config.other_texts:
+        return any(_has_value(data, replace(text, other_texts=())) for text in config.texts)
     if config.template:
         variables = VARIABLE.findall(config.template)
         return all(find_value(data, variable[1:]) is not None for variable in variables)

@@ -27,10 +27,11 @@ from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
     CONFIG_ADVICE,
+    TEXT_RANGES_KEY,
     find_text_key,
     is_place,
     is_span_result,
-    place_text,
+    place_texts,
     raw_span_from_value,
     result_from_spans,
     without_text,
@@ -81,8 +82,9 @@ def document_to_task(document: Document, config: LabelConfig) -> dict[str, Any]:
     found them. Label Studio gives the task an id of its own, so ours goes into the data too.
     """
     result = result_from_spans(document, document.spans, config)
-    extra = {key: value for key, value in document.meta.items() if key not in PREDICTION_META_KEYS}
-    data = {"id": document.id, **extra, **place_text(document.text, config)}
+    ours = {*PREDICTION_META_KEYS, *([TEXT_RANGES_KEY] if config.other_texts else [])}
+    extra = {key: value for key, value in document.meta.items() if key not in ours}
+    data = {"id": document.id, **extra, **place_texts(document, config)}
     task = {"id": document.id, "data": data}
     if "model_version" in document.meta:
         about = {key: document.meta[key] for key in PREDICTION_META_KEYS if key in document.meta}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.backend.label_studio.results import SPAN_TYPE, span_value
+from tagalong.backend.label_studio.results import SPAN_TYPE, read_text_ranges, span_value
 from tagalong.ner.document import Document, Span
 
 TASK_RESULT_KEYS = ("drafts", "annotations", "predictions")  # the newest results first
@@ -116,20 +116,23 @@ def _has_id(version: Mapping[str, Any], wanted_id: object) -> bool:
 
 
 def _read_regions(result: object, config: LabelConfig, document: Document) -> Iterator[_Region]:
+    ranges = {text.object: bounds for text, *bounds in read_text_ranges(document, config)}
     for item in map(_as_object, _as_array(result)):
         value = span_value(item)
         start, end, labels = value.get("start"), value.get("end"), value.get(SPAN_TYPE)
+        text_start, text_end = ranges.get(str(item.get("to_name", config.object)), (0, 0))
         ours = (
             item.get("from_name", config.control) == config.control
-            and item.get("to_name", config.object) == config.object
             and item.get("type", SPAN_TYPE) == SPAN_TYPE
         )
         # Not isinstance, which accepts True as an int.
         if not ours or type(start) is not int or type(end) is not int:
             continue
-        if 0 <= start < end <= len(document.text) and isinstance(labels, list):
+        if 0 <= start < end <= text_end - text_start and isinstance(labels, list):
             first = labels[0] if labels and isinstance(labels[0], str) else ""
-            span = Span(start, end, config.names_by_spelling.get(first, first))
+            span = Span(
+                text_start + start, text_start + end, config.names_by_spelling.get(first, first)
+            )
             name = item.get("id")
             # A person drew it: a region from a prediction has a score.
             is_manual = item.get("origin", "manual") == "manual" and "score" not in item

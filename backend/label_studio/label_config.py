@@ -29,6 +29,12 @@ class LabelConfig:
     predicted_values: Mapping[str, str] = field(default_factory=dict, hash=False)
     text_encoding: TextEncoding = "text"  # of the text in a task's data
     template: str = ""  # such as "$title: $body", if the <Text> shows more than one value
+    other_texts: tuple["LabelConfig", ...] = ()  # one for each further <Text> of the <Labels>
+
+    @property
+    def texts(self) -> tuple["LabelConfig", ...]:
+        """One config for each ``<Text>``, in the order of ``toName``."""
+        return (self, *self.other_texts)
 
 
 DEFAULT_LABEL_CONFIG = LabelConfig(
@@ -37,7 +43,13 @@ DEFAULT_LABEL_CONFIG = LabelConfig(
 
 
 def require_plain_text(config: LabelConfig) -> None:
-    """Raise FormatError unless tasks hold plain text, which training on exports needs."""
+    """Raise FormatError unless tasks hold one plain text, which training on exports needs."""
+    if config.other_texts:
+        raise FormatError(
+            f"<Labels name={config.control!r}> labels several texts, and exports are read with a "
+            "config for one: give a config with one <Text>",
+            code="label-config-with-several-texts",
+        )
     if config.text_encoding != "text":
         raise FormatError(
             f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "

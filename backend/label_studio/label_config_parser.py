@@ -6,7 +6,8 @@ second. Import them only where there is a labelling config.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +33,7 @@ from tagalong.ner.errors import FormatError
 
 MAX_CONFIG_CHARACTERS = 500_000  # thousands of labels take a tenth of it
 MAX_NAME_CHARACTERS = 1_000  # of a control, an object or a label: each region repeats them
+MAX_TEXTS = 20  # of one <Labels>
 MAX_CACHED_CONFIGS = 64  # every request to the server brings its config
 XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")  # lxml refuses it in a str
 # Searched in comments too, because only a parser can tell what a comment is.
@@ -70,7 +72,6 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
             or has no unique ``<Labels>`` over a ``<Text>``.
     """
     tag = _choose_control(_span_controls(*_parse_interface(xml)), control)
-    (text,) = (obj for obj in tag.objects if _is_tag(obj, "text"))
     labels = [label.attr for label in tag.labels_attrs.values() if label.value]
     if not labels:
         raise FormatError(
@@ -79,23 +80,35 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
             code="label-config-without-labels",
         )
     names_by_spelling = _names_by_spelling(labels)
-    longest = max(map(len, (tag.name, text.name, text.value, *names_by_spelling)))
+    texts = [obj for obj in tag.objects if _is_tag(obj, "text")]
+    if len(texts) > MAX_TEXTS:
+        raise FormatError(
+            f"<Labels name={tag.name!r:.60}> labels {len(texts)} texts, more than {MAX_TEXTS}: "
+            "import them as tasks of their own",
+            code="label-config-too-many-texts",
+        )
+    names = [name for text in texts for name in (text.name, text.value)]
+    longest = max(map(len, (tag.name, *names, *names_by_spelling)))
     if longest > MAX_NAME_CHARACTERS:
         raise FormatError(
             f"the labelling config has a name of {longest:,} characters, more than "
             f"{MAX_NAME_CHARACTERS:,}: shorten it",
             code="label-config-name-too-long",
         )
-    return LabelConfig(
-        control=tag.name,
-        object=text.name,
-        data_key=_data_key(text),
-        labels=tuple(_label_name(label) for label in labels),
-        names_by_spelling=MappingProxyType(names_by_spelling),
-        predicted_values=MappingProxyType(_predicted_values(labels)),
-        text_encoding=_text_encoding(text),
-        template=_template(text),
+    first, *others = (
+        LabelConfig(
+            control=tag.name,
+            object=text.name,
+            data_key=_data_key(text),
+            labels=tuple(_label_name(label) for label in labels),
+            names_by_spelling=MappingProxyType(names_by_spelling),
+            predicted_values=MappingProxyType(_predicted_values(labels)),
+            text_encoding=_text_encoding(text),
+            template=_template(text),
+        )
+        for text in texts
     )
+    return replace(first, other_texts=tuple(others))
 
 
 def _parse_interface(xml: str) -> tuple[Any, frozenset[str]]:
@@ -146,15 +159,15 @@ def _is_tag(tag: Any, name: str) -> bool:
     return bool(tag.tag.lower() == name)  # Label Studio ignores the case of tags
 
 
-def _span_controls(interface: Any, repeated: Collection[str]) -> list[Any]:
-    # Every <Labels> that labels exactly one <Text>, and no copies of it.
+def _span_controls(interface: Any, repeated: frozenset[str]) -> list[Any]:
+    # Every <Labels> over at least one <Text>, and no copies of them.
     controls = list(interface.controls)
     labels = [control for control in controls if _is_tag(control, SPAN_TYPE)]
     if found := [
         control
         for control in labels
-        if [_is_tag(obj, "text") for obj in control.objects] == [True]
-        and repeated.isdisjoint((control.name, control.objects[0].name))
+        if any(_is_tag(obj, "text") for obj in control.objects)
+        and repeated.isdisjoint((control.name, *(obj.name for obj in control.objects)))
     ]:
         return found
     if any(control.name in repeated for control in controls):

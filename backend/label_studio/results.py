@@ -27,6 +27,7 @@ ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 MAX_EXACT_INTEGER = 2**53  # a browser rounds larger ones
 MAX_PLACED_ITEMS = 100  # of an array that is written for its last item
 SPAN_TYPE = "labels"  # tag and type of the control, and the field of a value with its labels
+TEXT_RANGES_KEY = "text_ranges"  # in the meta of a document: [start, end] by name of a <Text>
 UNDEFINED_KEY = "$undefined$"  # data key of tasks imported from plain text
 CONFIG_ADVICE = "name one with --label-config and the project's labelling config"
 OTHER_OBJECT_BY_TYPE = {"hypertextlabels": "HyperText", "paragraphlabels": "Paragraphs"}
@@ -70,33 +71,71 @@ def to_shown_text(value: object) -> str | None:
     return number if is_plain and abs(float(number)) < MAX_EXACT_INTEGER else None
 
 
-def place_text(text: str, config: LabelConfig) -> dict[str, Any]:
-    """Make the data of a task with its text where the config expects it.
+def read_text_ranges(document: Document, config: LabelConfig) -> list[tuple[LabelConfig, int, int]]:
+    """Find each ``<Text>`` of a config in the text of a document, as half-open ranges.
 
     Raises:
-        FormatError: If the config joins the text from several values.
+        FormatError: If the document is not of a task with these texts.
     """
-    if config.template:
-        raise FormatError(
-            f"<Text name={config.object!r:.60}> shows {config.template!r:.60}, from which no text "
-            'can be read back: to write tasks, give a config with one key, such as value="$text"',
-            code="text-in-template",
-        )
-    value: Any = text
-    for index, name in reversed(PATH_STEP.findall(config.data_key)):
-        if ARRAY_INDEX.fullmatch(index) and int(index) < MAX_PLACED_ITEMS:
-            value = [*[None] * int(index), value]
-        else:
-            value = {index or name: value}
-    return dict(value)
+    if not config.other_texts:
+        return [(config, 0, len(document.text))]
+    ranges = document.meta.get(TEXT_RANGES_KEY)
+    found = []
+    for text in config.texts:
+        match ranges.get(text.object) if isinstance(ranges, dict) else None:
+            case [int(start), int(end)] if 0 <= start <= end <= len(document.text):
+                found.append((text, start, end))
+            case _:
+                raise FormatError(
+                    f"document {document.id!r:.60} does not say which part of it belongs in "
+                    f"<Text name={text.object!r:.60}>: give a config with one <Text>",
+                    code="text-ranges-missing",
+                )
+    return found
+
+
+def place_texts(document: Document, config: LabelConfig) -> dict[str, Any]:
+    """Make the data of a task with its texts where the config expects them.
+
+    Raises:
+        FormatError: If the config joins a text from several values, or `read_text_ranges` does.
+    """
+    data: Any = {}
+    for text, start, end in read_text_ranges(document, config):
+        if text.template:
+            raise FormatError(
+                f"<Text name={text.object!r:.60}> shows {text.template!r:.60}, from which no text "
+                "can be read back: to write tasks, give a config with one key, such as "
+                'value="$text"',
+                code="text-in-template",
+            )
+        data = _place(data, PATH_STEP.findall(text.data_key), document.text[start:end])
+    return dict(data)
+
+
+def _place(value: Any, path: Sequence[tuple[str, str]], text: str) -> Any:
+    if not path:
+        return text
+    (index, name), *rest = path
+    if ARRAY_INDEX.fullmatch(index) and int(index) < MAX_PLACED_ITEMS:
+        value = value if isinstance(value, list) else []
+        items = [*value, *[None] * (int(index) + 1 - len(value))]
+        items[int(index)] = _place(items[int(index)], rest, text)
+        return items
+    fields = value if isinstance(value, dict) else {}
+    step = index or name
+    return {**fields, step: _place(fields.get(step), rest, text)}
 
 
 def without_text(data: Mapping[str, Any], config: LabelConfig) -> dict[str, Any]:
-    """The data of a task but for the value that holds its text."""
-    key = config.data_key
-    if not config.template and key not in data:
-        key = next((index or name for index, name in PATH_STEP.findall(key)), key)
-    return {name: value for name, value in data.items() if name not in (key, UNDEFINED_KEY)}
+    """The data of a task but for the values that hold its texts."""
+    keys = {UNDEFINED_KEY}
+    for text in config.texts:
+        key = text.data_key
+        if not text.template and key not in data:
+            key = next((index or name for index, name in PATH_STEP.findall(key)), key)
+        keys.add(key)
+    return {name: value for name, value in data.items() if name not in keys}
 
 
 def find_text_key(data: object, where: str, *, hint: str | None = None) -> str:
@@ -177,11 +216,27 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
 
 
 def result_from_spans(document: Document, spans: Sequence[Span], config: LabelConfig) -> list[Any]:
-    """Write spans as items of a result; labels may be names, values or aliases of the config."""
-    return [_result_item(document, span, config) for span in dict.fromkeys(spans)]
+    """Write spans as items of a result; labels may be names, values or aliases of the config.
+
+    A span over several texts is cut into one for each.
+    """
+    if not config.other_texts:
+        return [_result_item(document, span, config) for span in dict.fromkeys(spans)]
+    ranges = read_text_ranges(document, config) if spans else []
+    items = []
+    for span in dict.fromkeys(spans):
+        for text, start, end in ranges:
+            part = document.text[max(span.start, start) : min(span.end, end)]
+            if words := part.strip():
+                first = max(span.start, start) + part.index(words)
+                piece = replace(span, start=first, end=first + len(words))
+                items.append(_result_item(document, piece, text, text_start=start))
+    return items
 
 
-def _result_item(document: Document, span: Span, config: LabelConfig) -> dict[str, Any]:
+def _result_item(
+    document: Document, span: Span, config: LabelConfig, *, text_start: int = 0
+) -> dict[str, Any]:
     content = f"{document.id}\0{span.start}\0{span.end}\0{span.label}"
     label = config.names_by_spelling.get(span.label, span.label)
     item = {
@@ -192,8 +247,8 @@ def _result_item(document: Document, span: Span, config: LabelConfig) -> dict[st
         "to_name": config.object,
         "type": SPAN_TYPE,
         "value": {
-            "start": span.start,
-            "end": span.end,
+            "start": span.start - text_start,
+            "end": span.end - text_start,
             "text": document.span_text(span),
             SPAN_TYPE: [label],
         },

@@ -9,6 +9,7 @@ from base64 import b64decode
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from tagalong.backend.label_studio.fetch import (
@@ -18,6 +19,7 @@ from tagalong.backend.label_studio.fetch import (
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
+    TEXT_RANGES_KEY,
     UNDEFINED_KEY,
     VARIABLE,
     find_value,
@@ -29,6 +31,7 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import reject_lone_surrogates
 
+TEXT_SEPARATOR = "\n"  # between the texts of a task
 MAX_JOINED_CHARACTERS = 10_000_000  # of the values in a template, which may repeat them
 BASE64_WHITESPACE = re.compile(r"[\t\n\f\r ]")  # ignored by atob
 MAX_ID_CHARACTERS = 60  # of an id in a message; a longer one may be a text
@@ -81,13 +84,36 @@ class TaskTextReader:
         task_id = task.get("id")
         name = str(task_id) if isinstance(task_id, str | int) else ""  # others may hold texts
         where = where or describe_task(name)
-        value = _read_value(task.get("data"), config, where)
-        try:
-            return Document(name, reject_lone_surrogates(self._decode_value(value, config), where))
-        except FormatError:
-            raise
-        except InputError as error:
-            raise InputError(f"{where}: {error}", code=error.code) from error
+        texts = self._read_texts(task.get("data"), config, where)
+        if not config.other_texts:
+            return Document(name, texts[0])
+        # One document, so that models see all texts of a task, and annotators one prediction.
+        starts = accumulate((len(value) + len(TEXT_SEPARATOR) for value in texts), initial=0)
+        ranges = {
+            text.object: [start, start + len(value)]
+            for text, value, start in zip(config.texts, texts, starts, strict=False)
+        }
+        return Document(name, TEXT_SEPARATOR.join(texts), meta={TEXT_RANGES_KEY: ranges})
+
+    def _read_texts(self, data: object, config: LabelConfig, where: str) -> list[str]:
+        # One for each <Text>. The editor shows a missing one as empty, but one must be there.
+        fields = data if isinstance(data, dict) else {}
+        present = [text for text in config.texts if _has_value(fields, text)] or [config]
+        if UNDEFINED_KEY in fields and config not in present:
+            present.append(config)
+        texts = []
+        for text in config.texts:
+            if text not in present:
+                texts.append("")
+                continue
+            value = _read_value(fields, text, where)
+            try:
+                texts.append(reject_lone_surrogates(self._decode_value(value, text), where))
+            except FormatError:
+                raise
+            except InputError as error:
+                raise InputError(f"{where}: {error}", code=error.code) from error
+        return texts
 
     def _decode_value(self, value: str, config: LabelConfig) -> str:
         match config.text_encoding:
@@ -138,8 +164,11 @@ class TaskTextReader:
         return self._stored_files.make_absolute(value)
 
 
-def _read_value(data: object, config: LabelConfig, where: str) -> str:
-    fields = data if isinstance(data, dict) else {}
+def _has_value(fields: Mapping[str, Any], config: LabelConfig) -> bool:
+    return bool(config.template) or find_value(fields, config.data_key) is not None
+
+
+def _read_value(fields: Mapping[str, Any], config: LabelConfig, where: str) -> str:
     if config.template and config.data_key not in fields:
         return _fill_template(fields, config.template, where)
     for key in (config.data_key, UNDEFINED_KEY):

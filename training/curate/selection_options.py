@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.backend.label_studio.results import place_text
+from tagalong.backend.label_studio.results import place_texts
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 
@@ -83,5 +83,6 @@ class SelectedDocument:
     def to_task(self, rank: int, config: LabelConfig) -> dict[str, Any]:
         """Convert to an unannotated task, with the text where the labelling config expects it."""
         data = self.to_json(rank)  # with the id: Label Studio's import assigns its own task ids
-        text = place_text(data.pop("text"), config)
-        return {"id": self.document.id, "data": {**data, **text}}
+        del data["text"]
+        texts = place_texts(self.document, config)
+        return {"id": self.document.id, "data": {**data, **texts}}

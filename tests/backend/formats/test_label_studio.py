@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
-from tagalong.backend.label_studio.results import place_text
+from tagalong.backend.label_studio.results import place_texts
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
 from tagalong.training.corpus import Corpus, read_corpus
@@ -313,7 +313,7 @@ def test_json_min_uses_control_of_config(read) -> None:
 @pytest.mark.parametrize("key", ["report.body", "report", "$undefined$", "notes[1].body"])
 def test_text_is_read_by_the_path_of_the_config(read, key: str) -> None:
     config = replace(CONFIG, data_key="text" if key == "$undefined$" else key)
-    data = {"pmid": 7, **place_text(TEXT, replace(config, data_key=key))}
+    data = {"pmid": 7, **place_texts(Document("9", TEXT), replace(config, data_key=key))}
     exported = {"id": 9, "data": data, "annotations": [annotation(NALOXONE)]}
     flat = {**data, "id": 9, "annotator": 1, "annotation_id": 3, "lead_time": 1.5}
     for item in (exported, {**flat, "label": [NALOXONE["value"]]}):

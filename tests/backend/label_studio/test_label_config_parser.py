@@ -58,6 +58,17 @@ def test_several_controls_need_the_control_option() -> None:
     assert "'no'" in str(refusal.value)
 
 
+def test_labels_of_several_texts() -> None:
+    labels = LABELS.replace('toName="text"', 'toName="title,image,text"')
+    texts = TEXT + '<Text name="title" value="$a.title" encoding="base64"/>'
+    config = parse_label_config(view(labels, texts, '<Image name="image" value="$image"/>'))
+    assert [(one.object, one.data_key, one.text_encoding) for one in config.texts] == [
+        ("title", "a.title", "base64"),
+        ("text", "abstract", "text"),
+    ]
+    assert config.labels == ("CHEM", "Disease")
+
+
 def test_control_of_the_text_is_chosen() -> None:
     other = '<Labels name="parts" toName="image"><Label value="Title"/></Labels>'
     image = '<Image name="image" value="$image"/>'
@@ -244,6 +255,14 @@ REPEATED = (LABELS + TEXT).replace('"text"', '"text_{{idx}}"').replace('"label"'
             view('<ParagraphLabels name="l" toName="p"/><Paragraphs name="p" value="$p"/>'),
             "paragraphs",
             "",
+        ),
+        (
+            view(
+                LABELS.replace('"text"', f'"{",".join(f"t{n}" for n in range(21))}"'),
+                *(f'<Text name="t{n}" value="$t{n}"/>' for n in range(21)),
+            ),
+            "label-config-too-many-texts",
+            "21",
         ),
         (f'<View><Repeater on="$u">{REPEATED}</Repeater></View>', REPEATER, ""),
         (f'<View><Repeater on="$u"><View>{REPEATED}</View></Repeater></View>', REPEATER, ""),

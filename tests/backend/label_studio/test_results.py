@@ -22,13 +22,14 @@ from tagalong.backend.label_studio.results import (
     find_text_key,
     find_value,
     is_span_result,
-    place_text,
+    place_texts,
     prediction_to_label_studio,
     raw_span_from_value,
     result_from_spans,
     to_shown_text,
     without_text,
 )
+from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError
 from tests.errors import raises
@@ -151,12 +152,45 @@ def test_value_by_key_or_path(key: str, data: dict[str, Any], rest: dict[str, An
 
 @given(st.from_regex(r"[a-z.\[\]{}0-9]{1,12}", fullmatch=True), st.text())
 def test_value_is_found_where_it_was_placed(key: str, text: str) -> None:
-    assert find_value(place_text(text, replace(CONFIG, data_key=key)), key) == text
+    assert find_value(place_texts(Document("1", text), replace(CONFIG, data_key=key)), key) == text
 
 
 def test_text_of_several_values_is_not_written() -> None:
     with raises(FormatError, "text-in-template"):
-        place_text("a", replace(CONFIG, template="$title: $body"))
+        place_texts(Document("1", "a"), replace(CONFIG, template="$title: $body"))
+
+
+OTHERS = [replace(CONFIG, object=f"t{n}", data_key=f"report.notes[{n}].body") for n in (1, 0)]
+TEXTS = replace(CONFIG, data_key="report.title", other_texts=tuple(OTHERS))
+
+
+@given(st.lists(st.text(), min_size=3, max_size=3))
+def test_several_texts_are_written_where_they_were_read(texts: list[str]) -> None:
+    title, second, first = texts
+    data = {"report": {"title": title, "notes": [{"body": first}, {"body": second}]}}
+    document = TaskTextReader().read_document({"id": 1, "data": data}, TEXTS)
+    assert document.text == "\n".join(texts)
+    assert place_texts(document, TEXTS) == data
+    assert without_text(data, TEXTS) == {}
+
+
+def test_spans_are_written_into_their_texts() -> None:
+    data = {"report": {"title": " ab cd ", "notes": [None, {"body": " ef"}]}}
+    document = TaskTextReader().read_document({"id": 1, "data": data}, TEXTS)
+    assert document.text == " ab cd \n ef\n"
+    spans = [Span(1, 3, "CHEM"), Span(4, 11, "CHEM"), Span(9, 11, "CHEM")]
+    items = result_from_spans(document, spans, TEXTS)
+    assert [
+        (item["to_name"], item["value"]["start"], item["value"]["end"], item["value"]["text"])
+        for item in items
+    ] == [("body", 1, 3, "ab"), ("body", 4, 6, "cd"), ("t1", 1, 3, "ef"), ("t1", 1, 3, "ef")]
+
+
+@pytest.mark.parametrize("ranges", [None, {"body": [0, 1]}, dict.fromkeys(["body", "t1", "t0"], 7)])
+def test_document_of_other_texts_is_refused(ranges: object) -> None:
+    document = Document("1", "a", (Span(0, 1, "CHEM"),), {"text_ranges": ranges})
+    with raises(FormatError, "text-ranges-missing"):
+        result_from_spans(document, document.spans, TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +220,11 @@ def test_url_and_base64_texts_are_refused(stored: TextEncoding) -> None:
     require_plain_text(CONFIG)
     with raises(FormatError, "text-not-in-task"):
         require_plain_text(replace(CONFIG, text_encoding=stored))
+
+
+def test_exports_of_several_texts_are_refused() -> None:
+    with raises(FormatError, "label-config-with-several-texts"):
+        require_plain_text(TEXTS)
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,52 @@ def test_config_is_refused_at_setup(client: FlaskClient, xml: str, code: str) ->
         assert_refused(post_json(client, path, body), 422, code)
 
 
+TWO_TEXTS = """<View><Labels name="label" toName="title,abstract">
+<Label value="Chemical"/><Label value="Disease"/></Labels>
+<Text name="title" value="$title"/><Text name="abstract" value="$note.body"/></View>"""
+
+
+def test_each_text_of_a_task_gets_its_regions(client: FlaskClient) -> None:
+    assert post_json(client, "/setup", {"schema": TWO_TEXTS}).status_code == 200
+    data = [
+        {"title": "😀 Lithium", "note": {"body": ABSTRACT}},
+        {"title": "Lithium"},
+        {"note": {"body": "Lithium"}},
+        {"other": "Lithium"},
+    ]
+    body = request_for(*map(str, data), xml=TWO_TEXTS)
+    for task, own in zip(body["tasks"], data, strict=True):
+        task["data"] = own
+    answer = post_json(client, "/predict", body)
+    assert_valid(answer.json, TWO_TEXTS)
+    found = [
+        [(item["to_name"], item["value"]["start"], item["value"]["text"]) for item in one["result"]]
+        for one in answer.json["results"]
+    ]
+    assert found == [
+        [("title", 2, "Lithium"), ("abstract", 0, "Naloxone"), ("abstract", 49, "clonidine")],
+        [("title", 0, "Lithium")],
+        [("abstract", 0, "Lithium")],
+        [],
+    ]
+
+
+def test_mention_is_found_in_the_other_text(client: FlaskClient) -> None:
+    drawn = {
+        "id": "a",
+        "from_name": "label",
+        "to_name": "abstract",
+        "type": "labels",
+        "origin": "manual",
+        "value": {"start": 4, "end": 10, "text": "zorbex", "labels": ["Disease"]},
+    }
+    body = request_for("", xml=TWO_TEXTS)
+    body["tasks"][0] |= {"id": 71, "data": {"title": "No zorbex", "note": {"body": "Yes zorbex"}}}
+    body["params"]["context"] = {"result": [drawn]}
+    ((item,),) = [one["result"] for one in post_json(client, "/predict", body).json["results"]]
+    assert (item["to_name"], item["value"]["start"], item["value"]["end"]) == ("title", 3, 9)
+
+
 def test_label_names_of_any_script(client: FlaskClient) -> None:
     names = ["化学物质", "رَسْم", "สาร", "Wirkstoff (Ä)", "薬 💊", "a&lt;b"]
     for name in names:
