@@ -37,7 +37,7 @@ WINDOW = 20  # of the sliding attention, much shorter than a text
 SIZES = {
     "hidden_size": 64,
     "intermediate_size": 96,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 4096,
@@ -68,7 +68,7 @@ def make_llm(family: str, *, seed: int = 0, spread: float = 0.15) -> PreTrainedM
             model = MistralForCausalLM(MistralConfig(sliding_window=None, **size))
         case "sliding":
             model = MistralForCausalLM(MistralConfig(sliding_window=WINDOW, **size))
-        case "alternating":  # one layer of full attention, two of sliding
+        case "alternating":  # one layer of full attention, one of sliding
             window = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}
             model = Qwen3ForCausalLM(Qwen3Config(head_dim=16, **window, **size))
         case _:

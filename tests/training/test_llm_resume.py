@@ -26,7 +26,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return save_llm(tmp_path_factory.mktemp("llm") / "base", CORPUS, num_hidden_layers=2)
+    return save_llm(tmp_path_factory.mktemp("llm") / "base", CORPUS, num_hidden_layers=1)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ TEXT = "The patient developed asthma after naloxone."
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("llm") / "base"
     texts = [document.text for document in [*abstracts(), *toy_documents(20)]]
-    return save_llm(folder, texts, num_hidden_layers=2, initializer_range=0.06)
+    return save_llm(folder, texts, num_hidden_layers=1, initializer_range=0.06)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def sequential(
 
     @cache
     def decode(size: int) -> tuple[list[PromptWindow], list[DecodedWindow]]:
-        layouts = layouts_of(tiny_llm, random_texts(size, size, longest=120))
+        layouts = layouts_of(tiny_llm, random_texts(size, size, longest=80))
         return layouts, tiny_llm.decoder.decode(layouts, decoding_mode="sequential")
 
     return decode
