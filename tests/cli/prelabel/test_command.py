@@ -62,7 +62,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 def tasks(tmp_path: Path) -> Path:
     """A file of Label Studio tasks for several chunks."""
     path = tmp_path / "tasks.json"
-    texts = [f"{text} {number}" for number, text in enumerate(TEXTS * 8)]
+    texts = [f"{text} {number}" for number, text in enumerate(TEXTS * 4)]
     path.write_text(json.dumps([{"id": n + 7, "data": {"text": t}} for n, t in enumerate(texts)]))
     return path
 
@@ -77,7 +77,7 @@ def test_batch_killed_three_times_has_the_same_output(tasks: Path, tmp_path: Pat
         process = start_command(*command(tasks, out))
         while process.poll() is None and not journal.exists():
             time.sleep(0.02)
-        time.sleep(chance.random())
+        time.sleep(0.5 * chance.random())
         process.kill()
         process.communicate()
         assert not out.exists() or process.returncode == 0
@@ -86,7 +86,7 @@ def test_batch_killed_three_times_has_the_same_output(tasks: Path, tmp_path: Pat
     assert done.returncode == 0
     assert out.read_bytes() == other.read_bytes()
     assert not journal.exists()
-    assert [line["id"] for line in lines_of(out)] == [str(n + 7) for n in range(320)]
+    assert [line["id"] for line in lines_of(out)] == [str(n + 7) for n in range(160)]
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ def test_cascade_predicts_the_least_certain_share_again(
 
 def test_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
     stdout, _ = ran(capsys, "prelabel", str(tasks), "--dry-run", "--models", str(tmp_path / "m"))
-    assert stdout.startswith("320 documents ")
+    assert stdout.startswith("160 documents ")
     assert list(tmp_path.iterdir()) == [tasks]
 
 
@@ -354,7 +354,7 @@ def test_unwritable_output(tasks: Path, tmp_path: Path, capsys) -> None:
 def test_full_disk_keeps_finished_work(tasks: Path, tmp_path: Path) -> None:
     """The journal reaches a file size limit, which is then removed."""
     out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, -1)); "
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (45_000, -1)); "
     limited += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     full = run_forked("-c", limited + MAIN, *command(tasks, out))
     assert full.returncode == 1
