@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tagalong.backend.batch.journal import BatchJournal
-from tagalong.backend.batch.local_engine import PredictionFailure
+from tagalong.backend.batch.local_engine import Engine, PredictionFailure
 from tagalong.backend.batch.passes import CHUNK_DOCUMENTS, BatchPasses
 from tagalong.backend.batch.ray_engine import open_ray_engine
 from tagalong.backend.models.tagger import DocumentTagger
@@ -79,27 +80,41 @@ def predict_on_ray(address: str, load: Callable[[], DocumentTagger]) -> Answers:
         return list(engine(chunks()))
 
 
-def predict_until_source_fails(address: str) -> tuple[int, str]:
-    """Number of predictions before the source failed, and the error."""
+@dataclass(frozen=True)
+class RayResults:
+    """Results of one engine, because each has processes of its own, which take seconds to start.
 
+    Attributes:
+        answers: Predictions of all chunks.
+        entries: Keys and payloads of the journal of a batch.
+        failed: Number of predictions before a source failed, and the error.
+    """
+
+    answers: Answers
+    entries: list[tuple[str, str]]
+    failed: tuple[int, str]
+
+
+def use_one_engine(address: str, path: Path) -> RayResults:
+    with BatchJournal(path) as journal, open_ray_engine(lexicon, address=address) as engine:
+        answers = list(engine(chunks()))
+        BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), engine)
+        entries = [(entry.key, entry.payload) for entry in journal.iterate_entries()]
+        return RayResults(answers, entries, predict_until_source_fails(engine))
+
+
+def predict_until_source_fails(engine: Engine) -> tuple[int, str]:
     def broken() -> Iterator[list[Document]]:
         yield DOCUMENTS[:3]
         raise BatchError("the source is gone")
 
     came = 0
     try:
-        with open_ray_engine(lexicon, address=address) as engine:
-            for answers in engine(broken()):
-                came += len(answers)
+        for answers in engine(broken()):
+            came += len(answers)
     except BatchError as error:
         return came, str(error)
     return came, ""
-
-
-def batch_on_ray(address: str, path: Path) -> list[tuple[str, str]]:
-    with BatchJournal(path) as journal, open_ray_engine(lexicon, address=address) as engine:
-        BatchPasses(journal, JournalSink()).predict(make_items(DOCUMENTS), engine)
-        return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 
 
 def main() -> None:

@@ -23,12 +23,12 @@ from tests.journal_sink import JournalSink, make_items
 from tests.ray_scenarios import (
     DOCUMENTS,
     CrashingTagger,
+    RayResults,
     TwoNodeTagger,
-    batch_on_ray,
     chunks,
     lexicon,
     predict_on_ray,
-    predict_until_source_fails,
+    use_one_engine,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -55,10 +55,17 @@ def run_in_process(scenario: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(scenario, *arguments).result(timeout=180)
 
 
+@pytest.fixture(scope="module")
+def results(two_nodes: str, tmp_path_factory: pytest.TempPathFactory) -> RayResults:
+    found: RayResults = run_in_process(
+        use_one_engine, two_nodes, tmp_path_factory.mktemp("ray") / "journal"
+    )
+    return found
+
+
 @pytest.mark.slow
-def test_two_nodes_predict_the_same_in_the_same_order(two_nodes: str) -> None:
-    result = run_in_process(predict_on_ray, two_nodes, lexicon)
-    assert result == list(make_local_engine(lexicon())(chunks()))
+def test_two_nodes_predict_the_same_in_the_same_order(results: RayResults) -> None:
+    assert results.answers == list(make_local_engine(lexicon())(chunks()))
 
 
 @pytest.mark.slow
@@ -82,20 +89,19 @@ def test_crashed_worker_is_replaced(two_nodes: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_errors_of_the_source_are_raised(two_nodes: str) -> None:
-    result = run_in_process(predict_until_source_fails, two_nodes)
-    assert result == (3, "the source is gone")
+def test_errors_of_the_source_are_raised(results: RayResults) -> None:
+    assert results.failed == (3, "the source is gone")
 
 
 @pytest.mark.slow
-def test_batch_equals_local_batch(two_nodes: str, tmp_path: Path) -> None:
-    result = run_in_process(batch_on_ray, two_nodes, tmp_path / "ray")
+def test_batch_equals_local_batch(results: RayResults, tmp_path: Path) -> None:
     with BatchJournal(tmp_path / "local") as journal:
         BatchPasses(journal, JournalSink()).predict(
             make_items(DOCUMENTS), make_local_engine(lexicon())
         )
-        assert result == [(entry.key, entry.payload) for entry in journal.iterate_entries()]
-    assert len(result) == len(DOCUMENTS)
+        entries = [(entry.key, entry.payload) for entry in journal.iterate_entries()]
+    assert results.entries == entries
+    assert len(entries) == len(DOCUMENTS)
 
 
 def test_own_cluster_keeps_texts_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
