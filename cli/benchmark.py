@@ -240,6 +240,12 @@ def collect_known_scores(
                     f"{path} uses --protocol paper: give a report of the exact protocol",
                     code="report-of-paper-protocol",
                 )
+            if report_json.get("length_by", "words") != "words":
+                raise InputError(
+                    f"{path} counts lengths by {report_json['length_by']}, other scores count "
+                    "words: evaluate again without --length-by",
+                    code="report-of-other-lengths",
+                )
             evaluated = scores_from_report(report_json)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(

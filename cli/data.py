@@ -21,6 +21,7 @@ from tagalong.cli.terminal.options import (
     EntityLabelOption,
     JsonOption,
     LabelConfigOption,
+    LengthByOption,
     TagColumnOption,
     WordColumnOption,
     build_read_options,
@@ -28,7 +29,7 @@ from tagalong.cli.terminal.options import (
 from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.errors import InputError
-from tagalong.ner.length_buckets import SHORT_LENGTH_NAMES
+from tagalong.ner.length_buckets import LENGTH_COLUMNS, LENGTH_NOTES
 from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.training.corpus import (
     Corpus,
@@ -141,15 +142,16 @@ def stats_cli(
     tag_column: TagColumnOption = None,
     entity_label: EntityLabelOption = None,
     annotators: AnnotatorsOption = "majority",
+    length_by: LengthByOption = "words",
     as_json: JsonOption = False,
 ) -> None:
-    """Count documents, words, and entities by label and length in words.
+    """Count documents, words, and entities by label and length.
 
     Example: tagalong data stats train.jsonl dev.jsonl
     """
     columns = ColumnOptions(word_column, tag_column, entity_label)
     corpus = _read_corpus(files, build_read_options(annotators, label_config, columns))
-    stats = count_entities(corpus.documents, corpus.labels)
+    stats = count_entities(corpus.documents, corpus.labels, length_by)
     if as_json:
         echo_json(stats.to_json())
     else:
@@ -162,7 +164,9 @@ def render_stats(stats: CorpusStats) -> None:
         f"{stats.documents:,} documents ({stats.documents_without_entities:,} without entities), "
         f"{stats.words:,} words, {stats.characters:,} characters"
     )
-    table = _build_table("Label", *SHORT_LENGTH_NAMES.values(), "All", title="Entities")
+    table = _build_table(
+        "Label", *LENGTH_COLUMNS[stats.length_unit].values(), "All", title="Entities"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for label in (*stats.labels, None):
@@ -172,6 +176,7 @@ def render_stats(stats: CorpusStats) -> None:
         name = "All" if label is None else _escape_text(label)
         table.add_row(name, *(f"{n:,}" for n in (*row, sum(row))))
     console.print(table)
+    console.print(LENGTH_NOTES[stats.length_unit])
 
 
 def parse_output_format(value: str) -> str:

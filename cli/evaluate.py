@@ -26,6 +26,7 @@ from tagalong.cli.terminal.options import (
     EntityLabelOption,
     JsonOption,
     LabelConfigOption,
+    LengthByOption,
     ModelsOption,
     TagColumnOption,
     WordColumnOption,
@@ -132,6 +133,7 @@ def evaluate_cli(
     resamples: ResamplesOption = 1000,
     seed: BootstrapSeedOption = 0,
     examples: ExamplesOption = 5,
+    length_by: LengthByOption = "words",
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
     word_column: WordColumnOption = None,
@@ -146,8 +148,8 @@ def evaluate_cli(
     from tagalong.training.evaluation.evaluate import EvaluationOptions
     from tagalong.training.evaluation.report import check_report_dir, write_report
 
-    if against is not None and protocol == "paper":
-        raise typer.BadParameter("--against needs the exact protocol")
+    if protocol == "paper" and (against is not None or length_by != "words"):
+        raise typer.BadParameter("--against and --length-by blanks need the exact protocol")
     if labels is not None and not any(value.strip(" ,") for value in labels):
         raise typer.BadParameter("--labels is empty: give labels separated by commas")
     if report is not None:
@@ -171,7 +173,7 @@ def evaluate_cli(
         aligned,
         source=escape_unprintable(str(gold)),  # invalid UTF-8 could not be written
         protocol=protocol,
-        options=EvaluationOptions(model_labels, resamples, seed, max_examples_per_type=examples),
+        options=EvaluationOptions(model_labels, resamples, seed, examples, length_by),
         notes=notes,
         with_html=report is not None,
     )

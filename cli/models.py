@@ -15,7 +15,7 @@ from tagalong.cli.terminal.console import console, echo_json, print_warning
 from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
 from tagalong.cli.terminal.tables import EMPTY_CELL, format_score, new_table
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
-from tagalong.ner.length_buckets import LENGTH_BUCKETS
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NOTES
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry
 from tagalong.ner.tiers import DEFAULT_TIER
@@ -280,7 +280,9 @@ def row_to_json(row: VersionRow) -> dict[str, Any]:
 def render_list(rows: Sequence[VersionRow]) -> Table:
     """Build a table of versions with strict F1, overall and by length, for 80 columns."""
     table = new_table(
-        piped_box=None, pad_edge=False, caption=None if rows else "There are no versions yet."
+        piped_box=None,
+        pad_edge=False,
+        caption=LENGTH_NOTES["words"] if rows else "There are no versions yet.",
     )
     table.add_column("", no_wrap=True)
     table.add_column("Version", overflow="fold")

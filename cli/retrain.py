@@ -21,6 +21,7 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
+from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.ner.tiers import ENCODER
 from tagalong.training.jobs.job_requests import RetrainOptions, cancel_jobs, claim_job
 
@@ -75,6 +76,7 @@ def retrain_cli(
     elif job.result is not None:
         if job.result.strata:
             console.print(_build_scores_table(job.result))
+            console.print(LENGTH_NOTES["words"])
         for note in job.result.notes:
             print_warning(note)
         error_console.print(describe_job(job), markup=False, soft_wrap=True)

@@ -7,12 +7,25 @@ from tagalong.ner.words import WORD_PATTERN
 
 LengthBucket = Literal["1", "2", "3+"]
 LENGTH_BUCKETS: tuple[LengthBucket, ...] = get_args(LengthBucket)
+LengthUnit = Literal["words", "blanks"]  # by the word rule, or of tokens between blanks
 LENGTH_NAMES: Mapping[str, str] = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
 SHORT_LENGTH_NAMES: Mapping[str, str] = {**LENGTH_NAMES, "3+": "3+ words"}  # for table columns
+# Column names and notes of tables, by unit.
+LENGTH_COLUMNS: Mapping[LengthUnit, Mapping[str, str]] = {
+    "words": SHORT_LENGTH_NAMES,
+    "blanks": {"1": "1 token", "2": "2 tokens", "3+": "3+ tokens"},
+}
+LENGTH_NOTES: Mapping[LengthUnit, str] = {
+    "words": 'Lengths count words: "IL-2" has 3, because each mark is one. In scripts without '
+    "blanks, each character is one.",
+    "blanks": 'Lengths count tokens between blanks: "IL-2" is one.',
+}
 
 
-def length_bucket(text: str, start: int, end: int) -> LengthBucket:
-    """The bucket of ``text[start:end]`` by the number of words it touches."""
+def length_bucket(text: str, start: int, end: int, unit: LengthUnit = "words") -> LengthBucket:
+    """The bucket of ``text[start:end]`` by the number of words or tokens it touches."""
+    if unit == "blanks":
+        return word_count_bucket(len(text[start:end].split()))
     # A word cut by an edge of the stretch still matches once, so matches are touched words.
     return word_count_bucket(len(WORD_PATTERN.findall(text, start, end)))
 

@@ -15,7 +15,7 @@ from itertools import accumulate
 from operator import attrgetter
 
 from tagalong.ner.document import Span
-from tagalong.ner.length_buckets import LengthBucket, length_bucket
+from tagalong.ner.length_buckets import LengthBucket, LengthUnit, length_bucket
 
 LabelLength = tuple[str, LengthBucket]
 SpanKey = tuple[str, int, int]  # label, start, end: hashed and sorted faster than a Span
@@ -105,10 +105,12 @@ class Scores:
         return Scores(self.strict + other.strict, self.relaxed + other.relaxed)
 
 
-def score_spans(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> Scores:
+def score_spans(
+    text: str, gold: Iterable[Span], predicted: Iterable[Span], unit: LengthUnit = "words"
+) -> Scores:
     """Compare the spans of one document, in any order, overlapping or not, repeated or not."""
     gold_keys, predicted_keys = set(map(SPAN_KEY, gold)), set(map(SPAN_KEY, predicted))
-    lengths = {key: length_bucket(text, key[1], key[2]) for key in gold_keys | predicted_keys}
+    lengths = {key: length_bucket(text, key[1], key[2], unit) for key in gold_keys | predicted_keys}
     exact = gold_keys & predicted_keys
     relaxed = match_relaxed(gold_keys, predicted_keys)
     return Scores(

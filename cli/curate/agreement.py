@@ -24,6 +24,7 @@ from tagalong.cli.terminal.options import (
     build_read_options,
 )
 from tagalong.cli.terminal.tables import build_rich_table
+from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.ner.text_sanitizing import to_single_line
 
 if TYPE_CHECKING:  # numpy would make `tagalong --help` slow
@@ -100,4 +101,5 @@ def render_agreement(agreement: "AgreementReport", *, limit: int) -> None:
         table.add_section()
     table.rows[0].end_section = True  # the total, of all labels
     console.print(table)
+    console.print(LENGTH_NOTES["words"])
     console.print(build_rich_table(tasks))

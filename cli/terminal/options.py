@@ -11,6 +11,7 @@ from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import print_warning
+from tagalong.ner.length_buckets import LengthUnit
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.tagger import DocumentTagger
@@ -52,6 +53,12 @@ EntityLabelOption = Annotated[
         metavar="LABEL",
         help="Label of entities in CoNLL files whose tags are B, I and O alone.",
         show_default="the only label of the labelling config, or Entity",
+    ),
+]
+LengthByOption = Annotated[
+    LengthUnit,
+    typer.Option(
+        help='Unit of entity lengths: words ("IL-2" has 3), or tokens between blanks (it is one).'
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -108,6 +108,14 @@ def test_evaluation_by_the_paper_protocol_is_refused(
     failed(sentence, "report-of-paper-protocol")
 
 
+def test_evaluation_with_other_lengths_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("evaluate", SAMPLE, SAMPLE, "--length-by", "blanks", "--report", tmp_path)
+    sentence = run_failing(capsys, "benchmark", *QUICK, "--evaluation", tmp_path / "report.json")
+    failed(sentence, "report-of-other-lengths")
+
+
 @pytest.mark.parametrize(
     "arguments", [("--cost-per-hour", "inf"), ("--latency-budget-ms", "inf"), ("--seconds", "inf")]
 )

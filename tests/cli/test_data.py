@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from tagalong.cli.data import app
 from tagalong.ner.errors import FormatError, InputError, OutputError
+from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.training.corpus import read_corpus
 from tests.errors import assert_error
 
@@ -76,6 +77,22 @@ def test_stats_add_up() -> None:
     assert "5 documents" in shown
     for part in ("Chemical", "Disease", "1 word ", "2 words", "3+ words", "All"):
         assert part in shown
+
+
+def test_stats_count_words_or_tokens(tmp_path: Path) -> None:
+    entity = {"start": 0, "end": 4, "label": "Gene"}
+    path = tmp_path / "gold.jsonl"
+    path.write_text(json.dumps({"id": "1", "text": "IL-2 rises", "entities": [entity]}))
+    for options, unit, length in (
+        ((), "words", "3+"),
+        (("--length-by", "blanks"), "blanks", "1"),
+    ):
+        report = run_json("stats", path, *options)
+        assert report["length_by"] == unit
+        assert report["by_length"][length] == report["by_label"]["Gene"]["by_length"][length] == 1
+        shown = " ".join(run("stats", path, *options).stdout.split())
+        assert LENGTH_NOTES[unit] in shown
+        assert ("3+ words" in shown) == (unit == "words")
 
 
 @pytest.mark.parametrize("target", ["jsonl", "label-studio"])

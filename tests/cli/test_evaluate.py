@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.evaluate import evaluate_cli
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError, LabelError, TagalongError, VersionNotFound
+from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
 from tagalong.training.evaluation import html
@@ -164,6 +166,38 @@ def test_labels_option(gold, predictions):
     assert run(predictions, gold, "--labels", " , ").exit_code == 2
     assert run("absent", gold, "--labels", " , ").exit_code == 2  # before a system is read
     assert run("absent", gold).exit_code == 1
+
+
+@pytest.mark.parametrize(("unit", "lengths"), [("words", (0, 0, 3)), ("blanks", (1, 1, 1))])
+def test_lengths_are_counted_in_words_or_tokens(tmp_path, unit, lengths):
+    text = "IL-2 blocks 5-HT receptors and Na+/K+ pumps of muscle"
+    names = ("IL-2", "5-HT receptors", "Na+/K+ pumps of muscle")
+    spans = [
+        {"start": text.index(name), "end": text.index(name) + len(name), "label": "X"}
+        for name in names
+    ]
+    path, report = write(tmp_path / "gold.jsonl", spans, text=text), tmp_path / "report"
+    options = () if unit == "words" else ("--length-by", unit)
+    evaluation = run_json(path, path, *options, "--against", path, "--report", str(report))
+    assert evaluation["length_by"] == unit
+    for strata in (evaluation["by_length"], evaluation["by_label_and_length"]["X"]):
+        assert tuple(one["strict"]["gold"] for one in strata.values()) == lengths
+    shown = run(path, path, *options, "--resamples", "5", "--against", path).stdout
+    written = [(report / f"report.{kind}").read_text(encoding="utf-8") for kind in ("md", "html")]
+    for output in (" ".join(shown.split()), *map(html_text, written)):
+        assert f"3+ {'tokens' if unit == 'blanks' else 'words'}" in output
+        assert f"3+ {'words' if unit == 'blanks' else 'tokens'}" not in output
+        assert LENGTH_NOTES[unit] in output
+
+
+def html_text(source: str) -> str:
+    return " ".join(unescape(source).split())
+
+
+def test_lengths_of_the_paper_protocol_are_words(gold, predictions):
+    arguments = (predictions, gold, "--protocol", "paper")
+    assert run(*arguments, "--length-by", "blanks").exit_code == 2
+    assert run_json(*arguments)["length_by"] == "words"
 
 
 def test_labels_with_commas(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from tagalong.backend.models.load import default_device
 from tagalong.backend.models.openvino.library import count_usable_cpus
 from tagalong.backend.pages import format_count, format_latency, make_page_environment
-from tagalong.ner.length_buckets import LENGTH_BUCKETS, SHORT_LENGTH_NAMES
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NOTES, SHORT_LENGTH_NAMES
 from tagalong.ner.tiers import DEFAULT_TIER
 from tagalong.training.benchmark.advice import (
     ServingRequirements,
@@ -141,7 +141,8 @@ def _score_table(report: BenchmarkReport) -> TextTable:
         ("Version", "Evaluated on", "All", *SHORT_LENGTH_NAMES.values()),
         "llrrrr",
         tuple(rows),
-        f"In brackets: gold entities; with fewer than {MIN_GOLD_ENTITIES}, scores are not used.",
+        f"In brackets: gold entities; with fewer than {MIN_GOLD_ENTITIES}, scores are not used. "
+        f"{LENGTH_NOTES['words']}",
     )
 
 

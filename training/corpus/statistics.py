@@ -7,7 +7,7 @@ from typing import Any
 
 from tagalong.backend.annotations.import_log import CorpusWarning
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, DropReason
-from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket, length_bucket
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket, LengthUnit, length_bucket
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus.corpus import Corpus
@@ -104,6 +104,7 @@ class CorpusStats:
     characters: int  # code points
     entity_counts: Mapping[tuple[str, LengthBucket], int]  # by label and length
     labels: tuple[str, ...]
+    length_unit: LengthUnit = "words"
 
     def count_by_length(self, label: str | None = None) -> list[int]:
         """Count the entities of one label, or all, for each bucket of `LENGTH_BUCKETS`."""
@@ -121,6 +122,7 @@ class CorpusStats:
             "words": self.words,
             "characters": self.characters,
             "entities": sum(self.entity_counts.values()),
+            "length_by": self.length_unit,
             "by_length": dict(zip(LENGTH_BUCKETS, self.count_by_length(), strict=True)),
             "by_label": {
                 label: {
@@ -132,10 +134,12 @@ class CorpusStats:
         }
 
 
-def count_entities(documents: Sequence[Document], labels: Iterable[str] = ()) -> CorpusStats:
+def count_entities(
+    documents: Sequence[Document], labels: Iterable[str] = (), unit: LengthUnit = "words"
+) -> CorpusStats:
     """Count words and entities; labels that are not in the label set follow it."""
     entities = Counter(
-        (span.label, length_bucket(document.text, span.start, span.end))
+        (span.label, length_bucket(document.text, span.start, span.end, unit))
         for document in documents
         for span in document.spans
     )
@@ -147,4 +151,5 @@ def count_entities(documents: Sequence[Document], labels: Iterable[str] = ()) ->
         characters=sum(len(document.text) for document in documents),
         entity_counts=entities,
         labels=tuple(dict.fromkeys([*labels, *seen])),  # a label without entities counts 0
+        length_unit=unit,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tagalong.backend.pages import make_page_environment
 from tagalong.ner.document import Document, Span
-from tagalong.ner.length_buckets import LENGTH_BUCKETS, SHORT_LENGTH_NAMES
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NOTES, SHORT_LENGTH_NAMES
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.curate.findings import ReviewFinding, ReviewReport
 from tagalong.training.curate.inter_annotator import (
@@ -129,6 +129,7 @@ def agreement_tables(
             (column, *SCORE_COLUMNS),
             "lrrr",
             tuple((to_single_line(name), *_format_agreement(scores)) for name, scores in rows),
+            LENGTH_NOTES["words"] if column == "Length" else "",
         )
         for title, column, rows in (
             ("By label", "Label", labels),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket
+from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket, LengthUnit
 from tagalong.ner.scoring import Counts, score_spans
 from tagalong.training.evaluation.bootstrap import (
     Float64Array,
@@ -77,13 +77,14 @@ def count_system(
     *,
     resamples: int,
     seed: int,
+    unit: LengthUnit = "words",
 ) -> SystemCounts:
     """Count one system's spans, once on all documents and once on each resample.
 
     Equal seeds draw equal documents, which pairs two systems. `labels` has all labels of gold and
     predictions.
     """
-    table = count_by_document(gold, predicted, labels)
+    table = count_by_document(gold, predicted, labels, unit)
     counts = _with_totals(table.sum(axis=0))
     resampled = _with_totals(resample_counts(table, resamples=resamples, seed=seed))
     version = ", ".join(sorted({prediction.version for prediction in predicted}))
@@ -92,7 +93,10 @@ def count_system(
 
 
 def count_by_document(
-    gold: Sequence[Document], predicted: Sequence[Prediction], labels: Sequence[str]
+    gold: Sequence[Document],
+    predicted: Sequence[Prediction],
+    labels: Sequence[str],
+    unit: LengthUnit = "words",
 ) -> NDArray[np.int64]:
     """Count each document once.
 
@@ -102,7 +106,7 @@ def count_by_document(
     table = np.zeros((len(gold), 2, len(labels), len(LENGTH_BUCKETS), 4), dtype=np.int64)
     rows = {label: row for row, label in enumerate(labels)}
     for document_counts, document, prediction in zip(table, gold, predicted, strict=True):
-        scores = score_spans(document.text, document.spans, prediction.spans)
+        scores = score_spans(document.text, document.spans, prediction.spans, unit)
         for scheme, stratified in enumerate((scores.strict, scores.relaxed)):
             for (label, length), counts in stratified.cells.items():
                 cell = scheme, rows[label], LENGTH_BUCKETS.index(length)

@@ -10,6 +10,7 @@ from seqeval.scheme import IOB2
 
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError
+from tagalong.ner.length_buckets import LengthUnit
 from tagalong.ner.tags import TagSet
 from tagalong.training.evaluation.bootstrap import DEFAULT_RESAMPLES
 from tagalong.training.evaluation.calibration import compute_calibration
@@ -30,6 +31,7 @@ class EvaluationOptions:
     resamples: int = DEFAULT_RESAMPLES
     seed: int = 0  # of the bootstrap
     max_examples_per_type: int = 5  # of errors, and per reason of dropped annotations
+    length_unit: LengthUnit = "words"  # of the lengths of entities
 
 
 DEFAULT_OPTIONS = EvaluationOptions()
@@ -67,7 +69,8 @@ def evaluate(
     unknown = {} if options.labels is None else _count_others(gold_labels, options.labels)
     flat = _dropped_by_flat_bio(gold, gold_labels)
     efforts = _compute_efforts(gold, predicted)
-    count = partial(count_system, gold, resamples=options.resamples, seed=options.seed)
+    unit = options.length_unit
+    count = partial(count_system, gold, resamples=options.resamples, seed=options.seed, unit=unit)
     summarize = partial(summarize_dropped, examples=options.max_examples_per_type)
     first = count(predicted, labels)
     return EvaluationReport(
@@ -94,6 +97,7 @@ def evaluate(
         warnings=tuple(_warnings(gold, predicted, gold_labels, unknown, len(flat))),
         resamples=options.resamples,
         seed=options.seed,
+        length_unit=unit,
     )
 
 

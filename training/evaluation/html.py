@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from tagalong.backend.pages import make_page_environment
-from tagalong.ner.length_buckets import LENGTH_NAMES
+from tagalong.ner.length_buckets import LENGTH_COLUMNS, LENGTH_NOTES
 from tagalong.training.evaluation.calibration import ReliabilityBin
 from tagalong.training.evaluation.edit_effort import EDIT_ACTIONS
 from tagalong.training.evaluation.report import (
@@ -25,9 +25,10 @@ def report_to_html(report: EvaluationReport) -> str:
     return _ENVIRONMENT.get_template("report.html").render(
         report=report,
         sentence=comparison and describe_difference(comparison.overall.strict),
-        by_length=_build_rows(report, "by_length", LENGTH_NAMES),
+        by_length=_build_rows(report, "by_length", LENGTH_COLUMNS[report.length_unit]),
         by_label=_build_rows(report, "by_label", {}),
         tables={table.title.partition(":")[0]: table for table in report_tables(report)},
+        length_note=LENGTH_NOTES[report.length_unit],
         actions=EDIT_ACTIONS,
         points=reliability_points(report.calibration.bins) if report.calibration else (),
         examples=error_examples(report),

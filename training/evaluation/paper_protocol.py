@@ -207,6 +207,7 @@ def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
         "labels": list(report.labels),
         "dropped": {"gold": report.dropped_gold, "predicted": report.dropped_predicted},
         **_counts_to_json(report.overall),
+        "length_by": "words",
         "by_length": {length: _counts_to_json(one) for length, one in report.by_length.items()},
         "warnings": list(report.warnings),
     }

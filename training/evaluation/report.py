@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import DroppedAnnotation, DropReason, Span
 from tagalong.ner.errors import OutputError
-from tagalong.ner.length_buckets import LengthBucket
+from tagalong.ner.length_buckets import LengthBucket, LengthUnit
 from tagalong.ner.scoring import Counts
 from tagalong.training.evaluation.calibration import CalibrationMetrics
 from tagalong.training.evaluation.edit_effort import EditEffort
@@ -114,6 +114,7 @@ class EvaluationReport:
     warnings: tuple[str, ...]  # limits of the results, one sentence each
     resamples: int
     seed: int
+    length_unit: LengthUnit = "words"  # of the lengths of all strata
 
 
 def summarize_dropped(dropped: Sequence[DroppedAnnotation], *, examples: int) -> DroppedSummary:
@@ -137,6 +138,7 @@ def report_to_json(report: EvaluationReport) -> dict[str, Any]:
         "documents": report.documents,
         **_to_json(report.overall),
         "by_label": _to_json(report.by_label),
+        "length_by": report.length_unit,
         "by_length": _to_json(report.by_length),
         "by_label_and_length": _to_json(report.by_label_and_length),
         "lost": {

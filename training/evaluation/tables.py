@@ -4,7 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tagalong.ner.length_buckets import LENGTH_BUCKETS, SHORT_LENGTH_NAMES, LengthBucket
+from tagalong.ner.length_buckets import (
+    LENGTH_BUCKETS,
+    LENGTH_COLUMNS,
+    LENGTH_NOTES,
+    LengthBucket,
+    LengthUnit,
+)
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.evaluation.calibration import CalibrationMetrics
 from tagalong.training.evaluation.edit_effort import EDIT_ACTIONS, EditEffort
@@ -53,7 +59,7 @@ def report_tables(report: EvaluationReport) -> list[TextTable]:
 
 def paper_tables(report: PaperReport) -> list[TextTable]:
     """Build one table per scheme of the paper's protocol."""
-    rows = [("All", report.overall), *_name_lengths(report.by_length)]
+    rows = [("All", report.overall), *_name_lengths(report.by_length, "words")]
     heads = ("Spans", "Correct", "Wrong", "Missed", "Spurious", "P", "R", "F1")
     align = "l" + "r" * 7
     return [
@@ -62,6 +68,7 @@ def paper_tables(report: PaperReport) -> list[TextTable]:
             heads,
             align,
             tuple((name, *_match_cells(one.strict, one.strict.incorrect)) for name, one in rows),
+            LENGTH_NOTES["words"],
         ),
         TextTable(
             "The paper's relaxed scores (partial credit)",
@@ -71,18 +78,21 @@ def paper_tables(report: PaperReport) -> list[TextTable]:
             "With the paper's artefacts: one-word spans have no partial matches; by length, "
             "each word of a false positive outside gold counts as one span of 1 word. Excluded "
             "because word tags or the label list cannot represent them: "
-            f"{report.dropped_gold} gold and {report.dropped_predicted} predicted spans.",
+            f"{report.dropped_gold} gold and {report.dropped_predicted} predicted spans. "
+            f"{LENGTH_NOTES['words']}",
         ),
     ]
 
 
-def _name_lengths(by_length: Mapping[LengthBucket, Any]) -> list[tuple[str, Any]]:
-    return [(SHORT_LENGTH_NAMES[length], by_length[length]) for length in LENGTH_BUCKETS]
+def _name_lengths(by_length: Mapping[LengthBucket, Any], unit: LengthUnit) -> list[tuple[str, Any]]:
+    return [(LENGTH_COLUMNS[unit][length], by_length[length]) for length in LENGTH_BUCKETS]
 
 
-def _name_strata(results: EvaluationReport | SystemComparison) -> list[tuple[str, Any]]:
+def _name_strata(
+    results: EvaluationReport | SystemComparison, unit: LengthUnit
+) -> list[tuple[str, Any]]:
     """Name of the row and results of every stratum, all spans first."""
-    lengths = _name_lengths(results.by_length)
+    lengths = _name_lengths(results.by_length, unit)
     return [("All", results.overall), *results.by_label.items(), *lengths]
 
 
@@ -98,9 +108,11 @@ def _score_table(report: EvaluationReport, scheme: str) -> TextTable:
         ("Spans", "Gold", "Pred.", "P", "R", "F1", "95 % interval"),
         "l" + "r" * 6,
         tuple(
-            (name, *_score_cells(getattr(scores, scheme))) for name, scores in _name_strata(report)
+            (name, *_score_cells(getattr(scores, scheme)))
+            for name, scores in _name_strata(report, report.length_unit)
         ),
-        "By length: recall by the length of the gold span, precision by the predicted one's.",
+        "By length: recall by the length of the gold span, precision by the predicted one's. "
+        f"{LENGTH_NOTES[report.length_unit]}",
     )
 
 
@@ -121,12 +133,13 @@ def _format_interval(interval: Interval, sign: str = "") -> str:
 def _label_by_length_table(report: EvaluationReport) -> TextTable:
     return TextTable(
         "Strict F1 by label and length (gold spans)",
-        ("Label", *SHORT_LENGTH_NAMES.values()),
+        ("Label", *LENGTH_COLUMNS[report.length_unit].values()),
         "lrrr",
         tuple(
-            (label, *(_f1_cell(scores.strict) for _, scores in _name_lengths(by_length)))
+            (label, *(_f1_cell(by_length[length].strict) for length in LENGTH_BUCKETS))
             for label, by_length in report.by_label_and_length.items()
         ),
+        LENGTH_NOTES[report.length_unit],
     )
 
 
@@ -136,7 +149,7 @@ def _f1_cell(scored: CountsWithInterval) -> str:
 
 
 def _comparison_table(report: EvaluationReport, comparison: SystemComparison) -> TextTable:
-    ours, differences = _name_strata(report), _name_strata(comparison)
+    ours, differences = (_name_strata(one, report.length_unit) for one in (report, comparison))
     return TextTable(
         f"F1 against {comparison.model}",
         ("Spans", "Match", "Gold", "This", "Other", "Diff.", "95 % interval", "p"),
@@ -146,7 +159,8 @@ def _comparison_table(report: EvaluationReport, comparison: SystemComparison) ->
             for (name, scores), (_, other) in zip(ours, differences, strict=True)
             for scheme in MATCH_TITLES
         ),
-        "Paired bootstrap over documents, p two-sided (Berg-Kirkpatrick et al. 2012).",
+        "Paired bootstrap over documents, p two-sided (Berg-Kirkpatrick et al. 2012). "
+        f"{LENGTH_NOTES[report.length_unit]}",
     )
 
 

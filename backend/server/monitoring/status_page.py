@@ -12,7 +12,7 @@ from tagalong.backend.pages import make_page_environment
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import Snapshot, TierState
 from tagalong.backend.server.monitoring.telemetry import MAX_LATENCY_SAMPLES
-from tagalong.ner.length_buckets import LENGTH_NAMES
+from tagalong.ner.length_buckets import LENGTH_NAMES, LENGTH_NOTES
 from tagalong.ner.tiers import TIER_DISPLAY_NAMES
 
 # A second line of defence: if escaping failed, a browser would still run and fetch nothing.
@@ -60,6 +60,7 @@ def render_status_page(
     reverse proxy.
     """
     return _ENVIRONMENT.get_template("status.html").render(
+        length_note=LENGTH_NOTES["words"],
         snapshot=snapshot,
         stored=stored,
         status=summarize_status(snapshot, stored),

@@ -83,7 +83,7 @@ def strata_of(
     whole = ("All", report.overall, against.overall.strict if against else None)
     lengths = [
         (name, report.by_length[length], against.by_length[length].strict if against else None)
-        for length, name in (("1", "1 word"), ("2", "2 words"), ("3+", "3 words or more"))
+        for length, name in (("1", "1 word"), ("2", "2 words"), ("3+", "3+ words"))
     ]
     labels = [
         (label, figures, against.by_label[label].strict if against else None)
