@@ -14,7 +14,9 @@ DropReason = Literal[
     "overlap",  # flat BIO holds one label per word; the longest span stays
     "edge inside a word",  # a boundary between two letters of one word
     "discontinuous",  # of several stretches
-    "offset outside the text",  # past the end, negative, reversed or empty
+    "text differs",  # the file states another text than the offsets cover
+    "offset outside the text",  # past the end, negative or reversed
+    "empty",  # the region begins where it ends
     "label unknown",  # not in the label set
     "second label",  # a region with several labels keeps the first
     "outvoted",  # drawn by half of the annotators or fewer

@@ -1,46 +1,42 @@
 """Several annotators of one task -> one set of spans, or one document each."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
 from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.offset_evidence import (
+    Alternative,
+    ExportReading,
+    find_alternatives,
+    read_evidence,
+    refutes,
+)
 from tagalong.backend.annotations.span_validation import (
     convert_to_code_points,
     find_masked_ranges,
     validate_raw_spans,
 )
-from tagalong.backend.documents.offsets import (
-    OffsetUnit,
-    RawSpan,
-    combine_offset_units,
-    detect_offset_unit,
-)
+from tagalong.backend.documents.offsets import Counting, is_address, stands_as_stated
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, InputError, OffsetError
 
 SelectableAnnotatorPolicy = Literal["majority", "latest", "all"]
 AnnotatorPolicy = Literal["majority", "latest", "all", "each"]  # "each" only to compare people
 ANNOTATOR_META_KEY, TASK_META_KEY = "annotator", "task"  # in the meta of a document, with "each"
+MAX_WAITING_TASKS = 256  # kept in memory until later ones show how the export counts
+# Alternatives that are worth a warning: the countings of browsers.
+COMMON_COUNTINGS = frozenset({"UTF-16 offsets", "CRLF counted as one"})
 
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """One person's annotation of one task."""
-
-    annotator: str  # empty where unknown
-    updated_at: float  # seconds since 1970; 0 where unknown
-    regions: tuple[RawSpan, ...]
-    ground_truth: bool = False
-
-
-AnnotatedTask = tuple[Document, Sequence[Annotation]]  # its text, without spans
+TaskReader = Callable[[ImportLog], Iterable[AnnotatedTask]]
+CODE_POINT_READING = ExportReading()
 
 
 def adjudicate_export(
-    tasks: Callable[[ImportLog], Iterable[AnnotatedTask]],
+    tasks: TaskReader,
     *,
     policy: AnnotatorPolicy,
     config: LabelConfig | None,
@@ -48,28 +44,121 @@ def adjudicate_export(
 ) -> Iterator[Document]:
     """Make documents of all tasks of an export, as `adjudicate_task` does of each.
 
-    ``tasks`` reads the export from its start, and takes a log for losses and warnings. Raises
-    `OffsetError` if the unit of a task's offsets cannot be determined.
+    A task without a usable text is left out with a warning. ``tasks`` reads the export from its
+    start, and takes a log for losses and warnings. Raises the error of the first task if no task
+    can be used.
     """
+    count, first_error = 0, None
+    for task, reading, alternatives in _decide_readings(tasks, import_log):
+        try:
+            document = _choose_document(task, reading, import_log)
+            documents = adjudicate_task(
+                document,
+                task.annotations,
+                policy=policy,
+                config=config,
+                import_log=import_log,
+                reading=reading,
+            )
+        except InputError as error:
+            first_error = first_error or error
+            import_log.record_warning("task set aside", str(error))
+            continue
+        if task.document is None or document.text != task.document.text:
+            import_log.record_warning("another text", f"{task.name}: {reading.path}")
+        _warn_of_alternatives(task, alternatives, import_log)
+        yield from documents
+        count += len(documents)
+    if not count and first_error is not None:
+        raise first_error
 
-    @cache
-    def unit_of_export() -> OffsetUnit:
-        # Few exports need this second reading. Its log is thrown away: the first one has it all.
-        return combine_offset_units(
-            detect_offset_unit(annotation.regions, document.text)
-            for document, annotations in tasks(ImportLog())
-            for annotation in annotations
-        )
 
-    for document, annotations in tasks(import_log):
-        yield from adjudicate_task(
-            document,
-            annotations,
-            policy=policy,
-            config=config,
-            import_log=import_log,
-            fallback_unit=unit_of_export,
+@dataclass(slots=True)
+class _WaitingTasks:
+    # Tasks in the order of the export, until later ones refute all alternatives of the first.
+    tasks: deque[tuple[AnnotatedTask, frozenset[Alternative]]] = field(default_factory=deque)
+    refuted: set[Alternative] = field(default_factory=set)
+
+    def add(self, task: AnnotatedTask, alternatives: frozenset[Alternative]) -> None:
+        asked = {one for _, waiting in self.tasks for one in waiting} | alternatives
+        self.refuted |= {one for one in asked - self.refuted if refutes(task, one)}
+        self.tasks.append((task, alternatives))
+
+    def pop_decided(self) -> Iterator[AnnotatedTask]:
+        while self.tasks and self.tasks[0][1] <= self.refuted:
+            yield self.tasks.popleft()[0]
+
+
+def _decide_readings(
+    tasks: TaskReader, import_log: ImportLog
+) -> Iterator[tuple[AnnotatedTask, ExportReading, frozenset[Alternative]]]:
+    # Each task, how to read it, and how it could be read as well.
+    waiting = _WaitingTasks()
+    reading, is_known = CODE_POINT_READING, False
+    for task in tasks(import_log):
+        if not is_known:
+            alternatives = find_alternatives(task)
+            if alternatives is not None and len(waiting.tasks) < MAX_WAITING_TASKS:
+                waiting.add(task, alternatives)
+                for decided in waiting.pop_decided():
+                    yield decided, reading, frozenset()
+                continue
+            # Few exports need this second reading. Its log is thrown away: the first has it all.
+            reading, is_known = read_evidence(tasks(ImportLog())), True
+            while waiting.tasks:
+                yield waiting.tasks.popleft()[0], reading, frozenset()
+        yield task, reading, frozenset()
+    while waiting.tasks:
+        task, alternatives = waiting.tasks.popleft()
+        yield task, reading, frozenset(alternatives - waiting.refuted)
+
+
+def _choose_document(
+    task: AnnotatedTask, reading: ExportReading, import_log: ImportLog
+) -> Document:
+    other = None if reading.path is None else task.with_text_under(reading.path)
+    document = other or task.document
+    if document is None:
+        raise task.error or FormatError(f"task {task.name} has no text", code="task-without-text")
+    text = document.text
+    stated = sum(bool(region.text) for one in task.annotations for region in one.regions)
+    is_fitting = stated and any(
+        place is not None and place.text and stands_as_stated(place, text)
+        for annotation in task.annotations
+        for counting, _ in [reading.choose_counting(annotation.regions, text)]
+        for place in counting.to_code_points(annotation.regions, text)
+    )
+    if not is_fitting and is_address(text):
+        raise FormatError(
+            f"task {task.name} holds the address of its text: give the project with --project, "
+            "or import the plain text into Label Studio and annotate it there",
+            code="task-with-address",
         )
+    if stated and not is_fitting:
+        _drop_all_regions(document, task.annotations, import_log)
+        raise OffsetError(
+            f"task {task.name} has another text than its regions state, in every common counting "
+            "of offsets: annotate it again, or name the right text with --label-config",
+            code="task-with-another-text",
+        )
+    return document
+
+
+def _drop_all_regions(
+    document: Document, annotations: Sequence[Annotation], import_log: ImportLog
+) -> None:
+    for region in (region for one in annotations for region in one.regions if region.labels):
+        label = region.labels[0]
+        import_log.record_dropped(document, region, "text differs", label, region.text)
+
+
+def _warn_of_alternatives(
+    task: AnnotatedTask, alternatives: frozenset[Alternative], import_log: ImportLog
+) -> None:
+    if any(isinstance(one, Counting) and one.name in COMMON_COUNTINGS for one in alternatives):
+        is_stated = any(region.text for one in task.annotations for region in one.regions)
+        kind = "offsets ambiguous" if is_stated else "offsets unchecked"
+        import_log.record_warning(kind, task.name)
 
 
 def adjudicate_task(
@@ -79,7 +168,7 @@ def adjudicate_task(
     policy: AnnotatorPolicy,
     config: LabelConfig | None,
     import_log: ImportLog,
-    fallback_unit: Callable[[], OffsetUnit] = lambda: "either",
+    reading: ExportReading = CODE_POINT_READING,
 ) -> list[Document]:
     """Make one document of a task and its annotations, of which none is cancelled.
 
@@ -90,8 +179,7 @@ def adjudicate_task(
     The policy "majority" keeps spans that more than half of the annotators drew exactly, and
     "latest" the last annotation. The policy "all" makes one document per annotator, with ids such
     as "12@3" for task 12 and annotator 3. The policy "each" does so too, ignores ground truth, and
-    writes annotator and task into the meta. Raises `OffsetError` if the unit of the offsets cannot
-    be determined; ``fallback_unit`` is that of the whole export.
+    writes annotator and task into the meta. ``reading`` is how the export counts offsets.
     """
     considered = _considered_annotations(annotations, policy)
     if unused := len(annotations) - len(considered):
@@ -102,9 +190,10 @@ def adjudicate_task(
         if policy in ("all", "each"):  # documents with other spans, so with ids of their own
             own = {ANNOTATOR_META_KEY: name, TASK_META_KEY: document.id} if policy == "each" else {}
             draft = replace(document, id=f"{document.id}@{name}", meta={**document.meta, **own})
-        regions = convert_to_code_points(
-            draft, annotation.regions, import_log, fallback_unit=fallback_unit
-        )
+        counting, is_ambiguous = reading.choose_counting(annotation.regions, draft.text)
+        if is_ambiguous:
+            import_log.record_warning("offsets ambiguous", draft.id)
+        regions = convert_to_code_points(draft, annotation.regions, counting, import_log)
         spans = validate_raw_spans(draft, regions, config=config, import_log=import_log)
         masked = tuple(find_masked_ranges(draft, regions))
         adjudicated.append(replace(draft, spans=spans, masked_ranges=masked))

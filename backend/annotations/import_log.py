@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.offsets import COUNTINGS, SHIFTED_NAME, RawSpan
 from tagalong.ner.document import Document, DroppedAnnotation, DropReason
 
+COUNTING_HANDLING = "corrected: offsets were counted so, as the stated texts show"
 WARNING_DESCRIPTIONS: Mapping[str, str] = {
+    "task set aside": "left out: its text or its regions cannot be used",
     "cancelled annotation": "skipped: the annotator cancelled it",
     "draft": "skipped: it was never submitted",
     "not accepted": "skipped: the answer is to reject or to ignore it",
@@ -15,12 +17,15 @@ WARNING_DESCRIPTIONS: Mapping[str, str] = {
     "set aside": "not used: ground truth or a later annotation replaces it",
     "region without a label": "left out: the annotator chose no label",
     "another control": "left out: a region of a control that the labelling config does not name",
+    "another text": "read: the regions are in this text of the data, and not in the expected one",
     "several controls": "merged: regions of several controls in one task; --label-config names one",
     "relation": "left out: relations between annotations are not entities",
-    "text differs": "kept: the export states another text for it than its offsets cover",
-    "UTF-16 offsets": "corrected: offsets counted UTF-16 units, as old Label Studio versions did",
-    "offsets unchecked": "kept: behind an emoji, offsets could not be checked without stated text",
-    "offsets ambiguous": "taken for code points: UTF-16 units would fit too, in another place",
+    "region of another kind": "left out, its stretch unknown: only a <Labels> gives labels",
+    "other annotation": "left out: a choice, comment or the like, beside the labels",
+    **{one.name: COUNTING_HANDLING for one in COUNTINGS[1:]},
+    SHIFTED_NAME: COUNTING_HANDLING,
+    "offsets unchecked": "kept: no text is stated to check them, behind an emoji or CRLF",
+    "offsets ambiguous": "taken as most of the export: another counting would fit too",
     "white space trimmed": "kept: without the white space at its edges",
     "drawn twice": "kept once: the same stretch has the same label twice",
     "I- without B-": "read as B-, as conlleval does: IOB1, or a broken sequence",

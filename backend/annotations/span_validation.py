@@ -1,56 +1,34 @@
 """Validate raw spans against their text, and log everything that does not fit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from sys import intern
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.offsets import (
-    OffsetUnit,
+    CODE_POINTS,
+    Counting,
     RawSpan,
-    detect_offset_unit,
-    is_same_text,
-    utf16_to_code_points,
+    is_contradicted,
+    is_inside,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.ner.document import Document, Span
-from tagalong.ner.errors import OffsetError
+from tagalong.ner.document import Document, DropReason, Span
 
 
 def convert_to_code_points(
-    document: Document,
-    raw_spans: Sequence[RawSpan],
-    import_log: ImportLog,
-    *,
-    fallback_unit: Callable[[], OffsetUnit] = lambda: "either",
+    document: Document, raw_spans: Sequence[RawSpan], counting: Counting, import_log: ImportLog
 ) -> Sequence[RawSpan]:
-    """Convert the offsets of one annotation to code points; old Label Studios counted UTF-16 units.
-
-    Where the offsets fit both units, ``fallback_unit`` gives that of the whole export. Raises
-    `OffsetError` if the unit cannot be determined.
-    """
-    unit = detect_offset_unit(raw_spans, document.text)
-    if unit == "either":
-        unit = fallback_unit()
-    if unit == "undecidable":
-        raise OffsetError(
-            f"document {document.id!r} has an emoji or the like, and the texts that its regions "
-            "state fit neither code points nor UTF-16 units throughout: annotate it again, or "
-            "take it out of the export",
-            code="offset-unit-unknown",
-        )
-    if unit == "unchecked":
-        import_log.record_warning("offsets unchecked", document.id)
-    if unit == "either":
-        import_log.record_warning("offsets ambiguous", document.id)
-    if unit != "UTF-16 units":
+    """Convert the offsets of one annotation to code points; drop and log what has no place."""
+    if counting == CODE_POINTS:
         return raw_spans
-    import_log.record_warning("UTF-16 offsets", document.id)
-    recounted = utf16_to_code_points(raw_spans, document.text)
-    for region, moved in zip(raw_spans, recounted, strict=True):
+    converted = counting.to_code_points(raw_spans, document.text)
+    if converted != [*raw_spans]:
+        import_log.record_warning(counting.name, document.id)
+    for region, moved in zip(raw_spans, converted, strict=True):
         if moved is None and region.labels:  # without a label there is no annotation to lose
             label, text = region.labels[0], region.text
             import_log.record_dropped(document, region, "offset outside the text", label, text)
-    return [moved for moved in recounted if moved is not None]
+    return [moved for moved in converted if moved is not None]
 
 
 def validate_raw_spans(
@@ -79,14 +57,18 @@ def validate_raw_spans(
 
 
 def find_masked_ranges(document: Document, raw_spans: Sequence[RawSpan]) -> list[tuple[int, int]]:
-    """Find marked text without a label, whose true label is unknown: it is masked from the loss."""
+    """Find marked text whose true label is unknown, which is masked from the loss.
+
+    It has no label, or the region states another text.
+    """
     # Other dropped regions are not masked. A label outside the config is not annotated in this
     # project, so O is right there. Of two labels the first one stays. An offset outside the text
     # has no words.
     return [
         (region.start, region.end)
         for region in raw_spans
-        if not region.labels and 0 <= region.start < region.end <= len(document.text)
+        if is_inside(region, document.text)
+        and (not region.labels or is_contradicted(region, document.text))
     ]
 
 
@@ -97,9 +79,11 @@ def _choose_label(
     text = region.text or document.text[max(region.start, 0) : max(region.end, 0)]
     chosen = None
     if not region.labels:
-        import_log.record_warning(
-            "region without a label", f"{document.id}: {region.start} to {region.end}"
-        )
+        place = f"{document.id}: {region.start} to {region.end}"
+        if region.control_type:
+            import_log.record_warning("region of another kind", f"{place}, {region.control_type}")
+        else:
+            import_log.record_warning("region without a label", place)
     for stated in dict.fromkeys(region.labels):
         # Interned: an export repeats few labels in very many spans.
         name = intern(stated) if spellings is None else spellings.get(stated)
@@ -115,14 +99,15 @@ def _choose_label(
 def _span_from_raw(
     document: Document, region: RawSpan, label: str, import_log: ImportLog
 ) -> Span | None:
-    if not 0 <= region.start < region.end <= len(document.text):
-        import_log.record_dropped(document, region, "offset outside the text", label, region.text)
+    if not is_inside(region, document.text):
+        is_empty = 0 <= region.start == region.end <= len(document.text)
+        reason: DropReason = "empty" if is_empty else "offset outside the text"
+        import_log.record_dropped(document, region, reason, label, region.text)
+        return None
+    if is_contradicted(region, document.text):
+        import_log.record_dropped(document, region, "text differs", label, region.text)
         return None
     covered = document.text[region.start : region.end]
-    if region.text and not is_same_text(region.text, covered):
-        import_log.record_warning(
-            "text differs", f"{document.id}: {covered!r}, stated as {region.text!r}"
-        )
     words = covered.strip()
     if not words:
         import_log.record_dropped(document, region, "no words", label, covered)

@@ -1,29 +1,28 @@
-"""Offsets of annotations as a file states them: code points or UTF-16 units.
+"""Offsets of annotations as a file states them, in any common way of counting.
 
 Label Studio stores the covered text beside the offsets (``value.text``). It is display text:
 newlines appear as a backslash and ``n``, and runs of white space may be one blank (label-studio
-#3078). So no annotation is read from it. But it shows wrong offsets, and whether an old export
-counts UTF-16 units, as JavaScript's strings do (label-studio #1347, #4988).
+#3078). So no annotation is read from it. But it shows wrong offsets, and how an export counts them:
+old ones count UTF-16 units, as JavaScript's strings do (label-studio #1347, #4988).
 """
 
+import html
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
-from typing import Literal
+from functools import cache
+from unicodedata import combining, normalize
 
-ASTRAL = re.compile(r"[\U00010000-\U0010ffff]")  # one code point, two UTF-16 units
+# Of a text that Label Studio fetches, in its own files, on the web or in a cloud's storage.
+ADDRESS = re.compile(r"(?:[a-z][a-z0-9+_-]+://|/data/)\S+", re.IGNORECASE)
 ESCAPED_LINE_BREAK = re.compile(r"\\r\\n|\\[nr]")
-
-OffsetUnit = Literal[
-    "alike",  # no offset lies behind an astral character, so both units agree
-    "code points",
-    "UTF-16 units",
-    "either",  # the stated texts fit both units, in different places
-    "unchecked",  # the units differ, but no text is stated
-    "undecidable",  # the stated texts contradict each other, or fit neither unit
-]
+HTML_ENTITY = r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,31});"
+NOT_ASCII, ASTRAL, CRLF, LONE_LF = r"[^\0-\x7f]", r"[\U00010000-\U0010ffff]", r"\r\n", r"(?<!\r)\n"
+# Those in ASCII that a counting may count otherwise, with the greatest difference.
+SPECIAL_CHARACTERS = {"\n": 1, "&": 32, "<": 3, ">": 3, '"': 5, "'": 5}
+MAX_DIFFERENCE_PER_BYTE = 3  # for others, by bytes of UTF-8 beyond the first
+LAST_DECOMPOSABLE = 0x2FA1D  # the last character that has a canonical decomposition
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,75 +34,193 @@ class RawSpan:
     labels: tuple[str, ...]  # all of them, in order
     text: str = ""  # empty if none is stated
     score: float | None = None  # confidence, if a model drew it
+    control_type: str = ""  # of a region that is not one of a <Labels>, and so has no label
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """A way to count offsets."""
+
+    name: str  # also the warning about offsets that were counted so
+    pattern: Callable[[], str] | str = "(?!)"  # what it counts otherwise than by code points
+    width: Callable[[str], int] = len  # of a match
+    # Constants that it adds to all starts and ends.
+    start_shift: int = 0
+    end_shift: int = 0
+
+    def to_code_points(self, regions: Sequence[RawSpan], text: str) -> list[RawSpan | None]:
+        """Convert offsets to code points; None outside the text, or inside what counts as one."""
+        if self == CODE_POINTS:
+            return [*regions]
+        table = _OffsetTable(self, text)
+        return [table.convert(region) for region in regions]
+
+
+class _OffsetTable:
+    # Where a counting and code points differ in one text.
+
+    def __init__(self, counting: Counting, text: str) -> None:
+        self._counting, self._length = counting, len(text)
+        # Of each difference: its start and end as counted, and in code points.
+        self._starts: list[int] = []
+        self._bounds: list[tuple[int, int, int]] = []
+        surplus = 0
+        for match in _compile(counting).finditer(text):
+            if (width := counting.width(match.group())) != match.end() - match.start():
+                start = match.start() + surplus
+                self._starts.append(start)
+                self._bounds.append((start + width, *match.span()))
+                surplus += width - (match.end() - match.start())
+
+    def convert(self, region: RawSpan) -> RawSpan | None:
+        start = self._to_code_point(region.start - self._counting.start_shift)
+        end = self._to_code_point(region.end - self._counting.end_shift)
+        if start is None or end is None:
+            return None
+        if (start, end) == (region.start, region.end):
+            return region
+        return replace(region, start=start, end=end)
+
+    def _to_code_point(self, offset: int) -> int | None:
+        last = bisect_right(self._starts, offset) - 1
+        point = offset
+        if last >= 0:
+            counted_end, first, end = self._bounds[last]
+            if offset >= counted_end:
+                point = end + offset - counted_end
+            elif offset == self._starts[last]:
+                point = first
+            else:
+                return None
+        return point if 0 <= point <= self._length else None
+
+
+@cache
+def _compile(counting: Counting) -> re.Pattern[str]:
+    pattern = counting.pattern
+    return re.compile(pattern if isinstance(pattern, str) else pattern())
+
+
+@cache
+def _composable_pattern() -> str:
+    # A character and those after it that NFC may compose with it: combining marks, Hangul's vowels
+    # and finals, and a few vowel signs.
+    decomposed = (normalize("NFD", chr(code))[1:] for code in range(0xC0, LAST_DECOMPOSABLE + 1))
+    marks = {mark for marks in decomposed for mark in marks}
+    marks |= {chr(code) for code in range(0x300, LAST_DECOMPOSABLE + 1) if combining(chr(code))}
+    return f"(?s:.)[{''.join(sorted(marks))}]+"
+
+
+def _utf16_width(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+CODE_POINTS = Counting("code points")
+UTF_16 = Counting("UTF-16 offsets", ASTRAL, _utf16_width)
+# The likeliest first.
+COUNTINGS: tuple[Counting, ...] = (
+    CODE_POINTS,
+    UTF_16,
+    Counting("CRLF counted as one", CRLF, lambda _: 1),
+    Counting(
+        "UTF-16 offsets, CRLF counted as one",
+        f"{ASTRAL}|{CRLF}",
+        lambda text: 1 if text == "\r\n" else 2,
+    ),
+    Counting("LF counted as two", LONE_LF, lambda _: 2),
+    Counting("HTML entities counted as one", HTML_ENTITY, lambda text: len(html.unescape(text))),
+    Counting("HTML escapes counted", "[&<>]", lambda text: len(html.escape(text))),
+    Counting("HTML escapes of quotes counted", "[&<>\"']", lambda text: len(html.escape(text))),
+    Counting("byte offsets", NOT_ASCII, lambda text: len(text.encode("utf-8", "surrogatepass"))),
+    Counting("NFC offsets", _composable_pattern, lambda text: len(normalize("NFC", text))),
+    Counting("NFD offsets", NOT_ASCII, lambda text: len(normalize("NFD", text))),
+    Counting("leading white space not counted", r"\A[\s\ufeff]+", lambda _: 0),
+)
+SHIFTED_NAME = "shifted offsets"
+
+
+def shift(start: int, end: int) -> Counting:
+    """A counting that adds constants to starts and ends."""
+    return Counting(SHIFTED_NAME, start_shift=start, end_shift=end)
 
 
 def is_same_text(stated: str, covered: str) -> bool:
-    """Whether two texts agree once line breaks and runs of white space are single blanks."""
+    """Whether two texts agree but for white space, line breaks, HTML entities and composition."""
     if stated == covered:  # nearly all
         return True
-    words, others = (ESCAPED_LINE_BREAK.sub(" ", text).split() for text in (stated, covered))
-    return words == others
+    if _to_words(stated) == _to_words(covered):
+        return True
+    stated, covered = (normalize("NFC", html.unescape(text)) for text in (stated, covered))
+    return _to_words(stated) == _to_words(covered)
 
 
-def detect_offset_unit(regions: Sequence[RawSpan], text: str) -> OffsetUnit:
-    """Find out whether offsets count code points or UTF-16 units.
-
-    The units differ only behind an astral character (an emoji, a mathematical letter). Only stated
-    texts can show the unit: a region that fits in one unit alone decides. Returns the unit, or the
-    reason why the regions of this annotation do not show it.
-    """
-    units = _utf16_offsets(text)
-    if units is None:
-        return "alike"
-    recounted = [(region, _to_code_points(region, units)) for region in regions]
-    different = [(region, moved) for region, moved in recounted if moved != region]
-    fits = {
-        (_matches_stated_text(region, text), _matches_stated_text(moved, text))
-        for region, moved in different
-        if region.text
-    }
-    if not fits:
-        return "unchecked" if different else "alike"
-    only_points, only_units = (True, False) in fits, (False, True) in fits
-    if only_points != only_units:
-        return "code points" if only_points else "UTF-16 units"
-    return "either" if fits == {(True, True)} else "undecidable"
+def is_address(text: str) -> bool:
+    """Whether a text is nothing but the address of a text."""
+    return ADDRESS.fullmatch(text.strip()) is not None
 
 
-def combine_offset_units(units: Iterable[OffsetUnit]) -> OffsetUnit:
-    """Find the unit of an export from the units of its annotations.
-
-    It is "either" if none of them shows one, or if both occur. Both occur in a project that is
-    older than an update of Label Studio.
-    """
-    shown = {unit for unit in units if unit in ("code points", "UTF-16 units")}
-    return shown.pop() if len(shown) == 1 else "either"
+def _to_words(text: str) -> list[str]:
+    return ESCAPED_LINE_BREAK.sub(" ", text).split()
 
 
-def utf16_to_code_points(regions: Sequence[RawSpan], text: str) -> list[RawSpan | None]:
-    """Convert offsets from UTF-16 units; None outside the text, or for half a character."""
-    if (units := _utf16_offsets(text)) is None:
-        return list(regions)
-    return [_to_code_points(region, units) for region in regions]
+def is_inside(region: RawSpan, text: str) -> bool:
+    """Whether a region is a stretch of a text."""
+    return 0 <= region.start < region.end <= len(text)
 
 
-def _utf16_offsets(text: str) -> list[int] | None:
-    """UTF-16 offset of each code point and of the end; None if both units agree."""
-    if not ASTRAL.search(text):
-        return None
-    return list(accumulate((1 + (char > "\uffff") for char in text), initial=0))
+def is_contradicted(region: RawSpan, text: str) -> bool:
+    """Whether a region inside a text, in code points, states another text than it covers."""
+    covered = text[region.start : region.end]
+    return bool(region.text) and region.text != covered and not is_same_text(region.text, covered)
 
 
-def _to_code_points(region: RawSpan, units: Sequence[int]) -> RawSpan | None:
-    start, end = bisect_left(units, region.start), bisect_left(units, region.end)
-    if max(start, end) == len(units) or (units[start], units[end]) != (region.start, region.end):
-        return None
-    return replace(region, start=start, end=end)
-
-
-def _matches_stated_text(region: RawSpan | None, text: str) -> bool:
+def stands_as_stated(region: RawSpan | None, text: str) -> bool:
+    """Whether a region is inside a text, and covers the text that it states."""
     return (
         region is not None
-        and 0 <= region.start < region.end <= len(text)
+        and is_inside(region, text)
         and is_same_text(region.text, text[region.start : region.end])
     )
+
+
+def is_counted_alike(regions: Sequence[RawSpan], text: str) -> bool:
+    """Whether the regions show that they count code points, or no counting moves them.
+
+    Fast, so it may be False where a comparison of all countings would show the same.
+    """
+    last, last_stated = -1, None
+    for region in regions:
+        last = max(last, region.end)
+        if region.text:
+            if not stands_as_stated(region, text):
+                return False
+            if last_stated is None or region.start >= last_stated.start:
+                last_stated = region
+    reach = _max_displacement(text, last)
+    if not reach:
+        return True
+    if last_stated is None or last > last_stated.end:
+        return False
+    # In another counting the last region would be elsewhere, but near, with the same text.
+    start, end = last_stated.start, last_stated.end
+    covered = text[start:end]
+    near = text.find(covered, max(0, start - reach), end + reach)
+    return near == start and text.find(covered, start + 1, end + reach) < 0
+
+
+def _max_displacement(text: str, end: int) -> int:
+    # An upper bound of how far any counting moves an offset before `end`.
+    head = text[: max(end, 0)]
+    reach = sum(head.count(char) * most for char, most in SPECIAL_CHARACTERS.items())
+    if not head.isascii():
+        more = len(head.encode("utf-8", "surrogatepass")) - len(head)
+        reach += MAX_DIFFERENCE_PER_BYTE * more
+    return reach + len(head) - len(head.lstrip())
+
+
+def find_shifts(region: RawSpan, text: str) -> Iterator[tuple[int, int]]:
+    """The differences of a region's offsets to the places of the text that it states."""
+    at = text.find(region.text)
+    while at >= 0:
+        yield region.start - at, region.end - at - len(region.text)
+        at = text.find(region.text, at + 1)

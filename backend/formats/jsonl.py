@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import validate_raw_spans
+from tagalong.backend.annotations.span_validation import find_masked_ranges, validate_raw_spans
 from tagalong.backend.documents.jsonl import (
     document_text_from_json,
     document_to_json,
@@ -45,8 +45,8 @@ def read_documents(
     """Read a document from each line."""
     for where, line in parse_lines(head.file.open_lines(), str(head.path)):
         document = document_text_from_json(line, where)
-        spans = _validate_spans(document, line, where, options, import_log)
-        masked = masked_ranges_from_json(line, document, where)
+        spans, masked = _validate_spans(document, line, where, options, import_log)
+        masked = (*masked, *masked_ranges_from_json(line, document, where))
         yield replace(document, spans=spans, masked_ranges=masked)
 
 
@@ -56,10 +56,10 @@ def read_predicted_documents(
     """Read predictions like annotations, with a warning; the meta has version and score."""
     for where, line in parse_lines(head.file.open_lines(), str(head.path)):
         document, prediction = prediction_from_json(line, where)
-        spans = _validate_spans(document, line, where, options, import_log)
+        spans, masked = _validate_spans(document, line, where, options, import_log)
         import_log.record_warning("made by a model", f"{document.id}: {prediction.version}")
         meta = {"model_version": prediction.version, "score": prediction.score}
-        yield replace(document, spans=spans, meta={**document.meta, **meta})
+        yield replace(document, spans=spans, masked_ranges=masked, meta={**document.meta, **meta})
 
 
 def _validate_spans(
@@ -68,11 +68,13 @@ def _validate_spans(
     where: str,
     options: ReadOptions,
     import_log: ImportLog,
-) -> tuple[Span, ...]:
+) -> tuple[tuple[Span, ...], tuple[tuple[int, int], ...]]:
+    # The spans, and stretches whose labels are unknown.
     raw_spans = raw_spans_from_json(line, where)
-    return validate_raw_spans(
+    spans = validate_raw_spans(
         document, raw_spans, config=options.label_config, import_log=import_log
     )
+    return spans, tuple(find_masked_ranges(document, raw_spans))
 
 
 def read_line_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction]]:

@@ -6,12 +6,13 @@ its texts and spans. Old exports say ``completions`` for ``annotations``.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeGuard
 
-from tagalong.backend.annotations.annotators import AnnotatedTask, Annotation, adjudicate_export
+from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
+from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import prediction_from_json
 from tagalong.backend.documents.offsets import RawSpan
@@ -34,11 +35,13 @@ from tagalong.backend.label_studio.results import (
     place_texts,
     raw_span_from_value,
     result_from_spans,
+    to_shown_text,
+    unlabelled_span,
     without_text,
 )
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 
 PREDICTION_META_KEYS = frozenset({"model_version", "score"})  # in the meta of a model's document
 
@@ -125,7 +128,8 @@ def _task_to_line(
     ]
     data = task.get("data")
     key = find_text_key(data, where, hint=hint)
-    line = {"id": name, "text": data[key] if isinstance(data, dict) else "", "entities": entities}
+    text = to_shown_text(data[key]) if isinstance(data, dict) else ""
+    line = {"id": name, "text": text, "entities": entities}
     stated = {key: prediction[key] for key in PREDICTION_META_KEYS if prediction.get(key)}
     if is_place(stated.get("score")):  # a place in the annotation queue is no confidence
         del stated["score"]
@@ -140,26 +144,74 @@ def _read_tasks(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[AnnotatedTask]:
     for number, task in enumerate(stream_array_items(head.file), start=1):
-        if not isinstance(task, dict):
-            raise FormatError(
-                f"{head.path}, item {number} is not a task but {task!r:.40}", code="not-a-task"
-            )
-        name = str(task.get("id", number))
-        where = f"{head.path}, task {name}"
-        annotations = _submitted_annotations(task, name, where, import_log)
-        if not annotations:
-            import_log.record_warning("task without annotation", name)
-            continue
-        results = [_span_results(one, name, where, options, import_log) for one in annotations]
-        items = [item for result in results for item in result]
-        document = _read_document(task, name, items, where, options.label_config)
-        if options.label_config is None and len({str(item.get("from_name")) for item in items}) > 1:
-            import_log.record_warning("several controls", name)
-        parsed = [
-            parse_annotation(raw, [raw_span_from_value(item["value"], where) for item in result])
-            for raw, result in zip(annotations, results, strict=True)
-        ]
-        yield document, parsed
+        try:
+            annotated = _read_task(task, number, head, options, import_log)
+        except InputError as error:
+            annotated = AnnotatedTask(str(number), None, error=error)
+        if annotated is not None:
+            yield annotated
+
+
+def _read_task(
+    task: object, number: int, head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> AnnotatedTask | None:
+    # None for a task without annotations.
+    if not isinstance(task, dict):
+        raise FormatError(
+            f"{head.path}, item {number} is not a task but {task!r:.40}", code="not-a-task"
+        )
+    name = str(task.get("id", number))
+    where = f"{head.path}, task {name}"
+    raw = _submitted_annotations(task, name, where, import_log)
+    if not raw:
+        import_log.record_warning("task without annotation", name)
+        return None
+    results = [_read_result(one, name, where, options, import_log) for one in raw]
+    items = [item for result in results for item in result.spans]
+    if options.label_config is None and len({str(item.get("from_name")) for item in items}) > 1:
+        import_log.record_warning("several controls", name)
+    annotations = [
+        parse_annotation(one, [*_parse_spans(result.spans, where), *result.unlabelled])
+        for one, result in zip(raw, results, strict=True)
+    ]
+    hint = None if options.label_config else _find_only_object(items, where)
+    return make_annotated_task(
+        name, task.get("data"), annotations, where=where, config=options.label_config, hint=hint
+    )
+
+
+def make_annotated_task(
+    name: str,
+    data: object,
+    annotations: Sequence[Annotation],
+    *,
+    where: str,
+    config: LabelConfig | None,
+    hint: str | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> AnnotatedTask:
+    """Make a task with its expected text: that of the config, or else the hint's or the only one.
+
+    A task without such a text has the reason. ``record`` has more than the data, for a config's
+    path into it.
+    """
+    fields: Mapping[str, Any] = data if isinstance(data, dict) else {}
+    try:
+        if config is not None:
+            task = {"id": name, "data": record or fields}
+            document = TaskTextReader().read_document(task, config, where=where)
+            document = replace(document, meta=without_text(fields, config))
+        else:
+            key = find_text_key(data, where, hint=hint)
+            meta = {field: value for field, value in fields.items() if field != key}
+            document = Document(name, to_shown_text(fields[key]) or "", meta=meta)
+    except InputError as error:
+        return AnnotatedTask(name, None, annotations, fields, error)
+    return AnnotatedTask(name, document, annotations, fields)
+
+
+def _parse_spans(items: Sequence[Mapping[str, Any]], where: str) -> list[RawSpan]:
+    return [raw_span_from_value(item["value"], where) for item in items]
 
 
 def parse_annotation(raw: Mapping[str, Any], raw_spans: Sequence[RawSpan]) -> Annotation:
@@ -206,14 +258,19 @@ def _submitted_annotations(
     return kept
 
 
-def _span_results(
+@dataclass(frozen=True, slots=True)
+class _Result:
+    spans: Sequence[Mapping[str, Any]]  # the regions of the config's control, or of every <Labels>
+    unlabelled: Sequence[RawSpan]  # regions of other kinds of controls
+
+
+def _read_result(
     annotation: Mapping[str, Any],
     name: str,
     where: str,
     options: ReadOptions,
     import_log: ImportLog,
-) -> list[dict[str, Any]]:
-    # The regions of the config's control; without a config, those of every <Labels>.
+) -> _Result:
     result = annotation.get("result") or []
     if not _is_list_of_objects(result):
         raise FormatError(
@@ -221,29 +278,40 @@ def _span_results(
             code="task-result-not-a-list",
         )
     items = [item for item in result if is_span_result(item, where)]
+    others = [item for item in result if item not in items] if len(items) < len(result) else []
+    unlabelled = _read_other_items(others, items, name, import_log)
     if options.label_config is None:
-        return items
+        return _Result(items, unlabelled)
     named = (options.label_config.control, options.label_config.object)
     ours = [item for item in items if (item.get("from_name"), item.get("to_name")) == named]
     if len(ours) < len(items):
-        others = {str(item.get("from_name")) for item in items} - {named[0]}
-        example = f"{name}: {', '.join(sorted(others)) or 'another object'}"
+        controls = {str(item.get("from_name")) for item in items} - {named[0]}
+        example = f"{name}: {', '.join(sorted(controls)) or 'another object'}"
         import_log.record_warning("another control", example, count=len(items) - len(ours))
-    return ours
+    return _Result(ours, unlabelled)
 
 
-def _read_document(
-    task: Mapping[str, Any],
-    name: str,
+def _read_other_items(
+    others: Sequence[Mapping[str, Any]],
     items: Sequence[Mapping[str, Any]],
-    where: str,
-    config: LabelConfig | None,
-) -> Document:
-    data = task.get("data")
-    fields: Mapping[str, Any] = data if isinstance(data, dict) else {}
-    if config is not None:
-        document = TaskTextReader().read_document({"id": name, "data": data}, config, where=where)
-        return replace(document, meta=without_text(fields, config))
+    name: str,
+    import_log: ImportLog,
+) -> list[RawSpan]:
+    # The items of a region share its id: then they say more about it, and mark nothing new.
+    labelled = {str(item.get("id")) for item in items if "id" in item}
+    regions = dict[RawSpan, None]()
+    for item in others:
+        region = unlabelled_span(item)
+        if region is not None and str(item.get("id")) not in labelled:
+            regions[region] = None
+        else:
+            kind = "relation" if item.get("type") == "relation" else "other annotation"
+            import_log.record_warning(kind, f"{name}: {item.get('type')}")
+    return [*regions]
+
+
+def _find_only_object(items: Sequence[Mapping[str, Any]], where: str) -> str | None:
+    # The name of the <Text> that all regions are in; None without regions.
     objects = sorted({str(item["to_name"]) for item in items if "to_name" in item})
     if len(objects) > 1:
         names = ", ".join(repr(name) for name in objects)
@@ -251,9 +319,7 @@ def _read_document(
             f"{where} has regions in several objects ({names}): {CONFIG_ADVICE}",
             code="task-with-several-objects",
         )
-    key = find_text_key(data, where, hint=objects[0] if objects else None)
-    meta = {name: value for name, value in fields.items() if name != key}
-    return Document(name, fields[key], meta=meta)
+    return objects[0] if objects else None
 
 
 LABEL_STUDIO_FORMAT = FileFormat(

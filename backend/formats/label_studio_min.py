@@ -3,34 +3,35 @@
 Cancelled annotations, drafts and ground truth marks are not in it; JSON has more.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
 
-from tagalong.backend.annotations.annotators import AnnotatedTask
+from tagalong.backend.annotations.annotated_task import AnnotatedTask
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import FileFormat, ReadOptions
-from tagalong.backend.formats.label_studio import parse_annotation, read_adjudicated
+from tagalong.backend.formats.label_studio import (
+    make_annotated_task,
+    parse_annotation,
+    read_adjudicated,
+)
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.backend.label_studio.results import (
-    find_text_key,
+    SPAN_TYPE,
     is_span_result,
     raw_span_from_value,
-    without_text,
+    unlabelled_span,
 )
-from tagalong.backend.label_studio.task_text import TaskTextReader
-from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 
 ANNOTATION_KEYS = frozenset(
     {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
 )  # added by the export to the fields of the task's data
 
 
-ItemReader = Callable[[FileHead], Iterator[dict[str, Any]]]
+ItemReader = Callable[[FileHead], Iterator[Any]]
 
 
 def read_item_tasks(
@@ -38,40 +39,54 @@ def read_item_tasks(
 ) -> Iterator[AnnotatedTask]:
     """Read the tasks of a flat export, of which `read_items` gives an item per annotation."""
     # Label Studio writes the annotations of a task one after the other.
-    for name, group in groupby(read_items(head), key=lambda item: str(item.get("id"))):
-        where = f"{head.path}, task {name}"
-        items = [item for item in group if item.get("annotation_id", "") is not None]
-        if not items:
-            import_log.record_warning("task without annotation", name)
-            continue
-        fields = {  # of the task's data; a list is what a control has added
-            key: value
-            for key, value in items[0].items()
-            if key not in ANNOTATION_KEYS and not isinstance(value, list)
-        }
-        if (config := options.label_config) is None:
-            key = find_text_key(fields, where)
-            meta = {name: value for name, value in fields.items() if name != key}
-            document = Document(name, fields[key], meta=meta)
-        else:
-            task = {"id": name, "data": items[0]}
-            document = TaskTextReader().read_document(task, config, where=where)
-            document = replace(document, meta=without_text(fields, config))
-        annotations = [
-            parse_annotation(item, _parse_raw_spans(item, where, options, import_log))
-            for item in items
-        ]
-        yield document, annotations
+    items = enumerate(read_items(head), start=1)
+    for name, group in groupby(items, key=lambda pair: _task_name(*pair)):
+        try:
+            task = _read_task(name, [item for _, item in group], head, options, import_log)
+        except InputError as error:
+            task = AnnotatedTask(name, None, error=error)
+        if task is not None:
+            yield task
 
 
-def _read_items(head: FileHead) -> Iterator[dict[str, Any]]:
-    for number, item in enumerate(stream_array_items(head.file), start=1):
+def _read_items(head: FileHead) -> Iterator[Any]:
+    return stream_array_items(head.file)
+
+
+def _task_name(number: int, item: object) -> str:
+    return str(item.get("id")) if isinstance(item, dict) else f"item {number}"
+
+
+def _read_task(
+    name: str,
+    group: Sequence[Any],
+    head: FileHead,
+    options: ReadOptions,
+    import_log: ImportLog,
+) -> AnnotatedTask | None:
+    # None for a task without annotations.
+    for item in group:
         if not isinstance(item, dict):
             raise FormatError(
-                f"{head.path}, item {number} is not an annotation: {item!r:.40}",
+                f"{head.path}, {name} is not an annotation: {item!r:.40}",
                 code="not-an-annotation",
             )
-        yield item
+    where = f"{head.path}, task {name}"
+    items = [item for item in group if item.get("annotation_id", "") is not None]
+    if not items:
+        import_log.record_warning("task without annotation", name)
+        return None
+    fields = {  # of the task's data; a list is what a control has added
+        key: value
+        for key, value in items[0].items()
+        if key not in ANNOTATION_KEYS and not isinstance(value, list)
+    }
+    annotations = [
+        parse_annotation(item, _parse_raw_spans(item, where, options, import_log)) for item in items
+    ]
+    return make_annotated_task(
+        name, fields, annotations, where=where, config=options.label_config, record=items[0]
+    )
 
 
 def _parse_raw_spans(
@@ -79,24 +94,51 @@ def _parse_raw_spans(
 ) -> list[RawSpan]:
     # Each control has a list of regions under its name.
     name = str(item.get("id"))
-    parsed = {key: _parse_control_raw_spans(value, where) for key, value in item.items()}
+    entries = {
+        key: [entry for entry in value if isinstance(entry, dict)]
+        for key, value in item.items()
+        if isinstance(value, list)
+    }
+    parsed = {key: _parse_control_raw_spans(found, where) for key, found in entries.items()}
     controls = {key: found for key, found in parsed.items() if found}
+    labelled = {(one.start, one.end) for found in controls.values() for one in found}
+    unlabelled = _parse_other_regions(entries, labelled, name, import_log)
     if options.label_config is None:
         if len(controls) > 1:
             import_log.record_warning("several controls", name)
-        return [region for found in controls.values() for region in found]
+        return [region for found in controls.values() for region in found] + unlabelled
     for key in controls.keys() - {options.label_config.control}:
         import_log.record_warning("another control", f"{name}: {key}", count=len(controls[key]))
-    return controls.get(options.label_config.control, [])
+    return controls.get(options.label_config.control, []) + unlabelled
 
 
-def _parse_control_raw_spans(value: object, where: str) -> list[RawSpan]:
+def _parse_control_raw_spans(entries: Sequence[Mapping[str, Any]], where: str) -> list[RawSpan]:
     # Empty where the field is not one of a <Labels>.
     return [
         raw_span_from_value(entry, where)
-        for entry in (value if isinstance(value, list) else ())
-        if isinstance(entry, dict) and is_span_result({"value": entry}, where)
+        for entry in entries
+        if is_span_result({"value": entry}, where)
     ]
+
+
+def _parse_other_regions(
+    entries: Mapping[str, Sequence[Mapping[str, Any]]],
+    labelled: Collection[tuple[int, int]],
+    name: str,
+    import_log: ImportLog,
+) -> list[RawSpan]:
+    # Without an id, an entry with the place of a region says more about it.
+    regions = []
+    for key, found in entries.items():
+        for entry in found:
+            region = None if SPAN_TYPE in entry else unlabelled_span({"value": entry})
+            if region is None:
+                continue
+            if (region.start, region.end) in labelled:
+                import_log.record_warning("other annotation", f"{name}: {key}")
+            else:
+                regions.append(region)
+    return regions
 
 
 LABEL_STUDIO_MIN_FORMAT = FileFormat(

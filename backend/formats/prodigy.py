@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from tagalong.backend.annotations.annotators import Annotation, adjudicate_task
+from tagalong.backend.annotations.annotated_task import Annotation
+from tagalong.backend.annotations.annotators import adjudicate_task
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan

@@ -37,6 +37,8 @@ OTHER_OBJECT_ADVICE = {
     "Paragraphs": "its offsets count from the start of each paragraph, not in one text: import the "
     "dialogue as one text, and declare it as <Text> in the labelling config",
 }
+# Fields of a value that name its control, for regions that are not of a <Labels>.
+OTHER_CONTROLS = ("taxonomy", "choices", "rating", "number", "datetime")
 MAX_SCORE = 1.0  # also for a region without a score
 MIN_SCORE = 1e-6  # Label Studio refuses 0
 
@@ -149,7 +151,7 @@ def find_text_key(data: object, where: str, *, hint: str | None = None) -> str:
     fields = data if isinstance(data, dict) else {}
     texts = {name: value for name, value in fields.items() if isinstance(value, str)}
     for name in (hint, "text"):
-        if name is not None and name in texts:
+        if name is not None and to_shown_text(fields.get(name)) is not None:
             return name
     if len(texts) == 1:
         return next(iter(texts))
@@ -211,8 +213,25 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
             f"{where} has a region with the labels {labels!r}: they must be text",
             code="region-labels-not-text",
         )
-    text = value.get("text")
-    return RawSpan(start, end, tuple(labels), text if isinstance(text, str) else "")
+    return RawSpan(start, end, tuple(labels), _stated_text(value.get("text")))
+
+
+def unlabelled_span(item: Mapping[str, Any]) -> RawSpan | None:
+    """The stretch of a region of another control than ``<Labels>``; None if there is none."""
+    value = span_value(item)
+    start, end, text = value.get("start"), value.get("end"), value.get("text")
+    if type(start) is not int or type(end) is not int or start >= end:
+        return None
+    fields = (name for name in OTHER_CONTROLS if name in value)
+    kind = str(item.get("type") or next(fields, "another"))
+    # In a region of a <TextArea>, the text is what the annotator wrote: a list.
+    return RawSpan(start, end, (), text if isinstance(text, str) else "", control_type=kind)
+
+
+def _stated_text(text: object) -> str:
+    if isinstance(text, list) and all(isinstance(part, str) for part in text):
+        return " ".join(text)
+    return text if isinstance(text, str) else ""
 
 
 def result_from_spans(document: Document, spans: Sequence[Span], config: LabelConfig) -> list[Any]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.annotations.annotated_task import Annotation
 from tagalong.backend.annotations.annotators import (
-    Annotation,
     SelectableAnnotatorPolicy,
     adjudicate_task,
     majority_vote,

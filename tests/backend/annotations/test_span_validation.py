@@ -5,12 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import convert_to_code_points, validate_raw_spans
-from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.annotations.span_validation import (
+    convert_to_code_points,
+    find_masked_ranges,
+    validate_raw_spans,
+)
+from tagalong.backend.documents.offsets import CODE_POINTS, UTF_16, RawSpan
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
-from tagalong.ner.errors import OffsetError
-from tests.errors import raises
 from tests.odd_documents import LABELS, odd_documents, shown, texts
 
 DOCUMENT = Document("1", "Acute  renal failure after Ca2+ 😀 therapy ")
@@ -56,7 +58,7 @@ def test_each_region_is_kept_once_or_dropped(text: str, drawn: list[tuple[int, i
         assert document.span_text(span) == document.span_text(span).strip() != ""
 
 
-@pytest.mark.parametrize(("start", "end"), [(-1, 3), (5, 5), (9, 2), (40, 44), (99, 120)])
+@pytest.mark.parametrize(("start", "end"), [(-1, 3), (50, 50), (9, 2), (40, 44), (99, 120)])
 def test_offsets_outside_the_text_are_dropped(start: int, end: int) -> None:
     spans, import_log = validate(RawSpan(start, end, ("Disease",), "stated"))
     assert spans == ()
@@ -118,10 +120,26 @@ def test_duplicate_spans_are_merged() -> None:
     assert read_counts(import_log) == {"white space trimmed": 1, "drawn twice": 1}
 
 
-def test_different_stated_text_is_a_warning() -> None:
-    spans, import_log = validate(RawSpan(27, 31, ("Chemical",), "Mg2+"))
-    assert spans == (Span(27, 31, "Chemical"),)
-    assert import_log.warnings()[0].examples == ("1: 'Ca2+', stated as 'Mg2+'",)
+def test_region_with_another_stated_text_is_dropped_and_masked() -> None:
+    region = RawSpan(27, 31, ("Chemical",), "Mg2+")
+    spans, import_log = validate(region)
+    assert spans == ()
+    assert import_log.dropped == [
+        DroppedAnnotation("Chemical", "Mg2+", "text differs", 27, 31, "1")
+    ]
+    assert find_masked_ranges(DOCUMENT, [region]) == [(27, 31)]
+
+
+def test_empty_region_is_dropped() -> None:
+    spans, import_log = validate(RawSpan(5, 5, ("Chemical",)))
+    assert (spans, [lost.reason for lost in import_log.dropped]) == ((), ["empty"])
+
+
+def test_region_of_another_control_is_counted_and_masked() -> None:
+    region = RawSpan(27, 31, (), control_type="taxonomy")
+    spans, import_log = validate(region)
+    assert (spans, read_counts(import_log)) == ((), {"region of another kind": 1})
+    assert find_masked_ranges(DOCUMENT, [region]) == [(27, 31)]
 
 
 def test_scores_are_kept() -> None:
@@ -132,32 +150,8 @@ def test_scores_are_kept() -> None:
 def test_utf16_offsets_are_converted_and_counted() -> None:
     import_log = ImportLog()
     old = [RawSpan(35, 42, ("Disease",), "therapy"), RawSpan(33, 35, ("Disease",), "?")]
-    moved = convert_to_code_points(DOCUMENT, old, import_log)
+    moved = convert_to_code_points(DOCUMENT, old, UTF_16, import_log)
     assert [DOCUMENT.text[region.start : region.end] for region in moved] == ["therapy"]
     assert read_counts(import_log) == {"UTF-16 offsets": 1}
     assert [lost.reason for lost in import_log.dropped] == ["offset outside the text"]
-
-
-def test_unverifiable_offsets_are_counted() -> None:
-    import_log = ImportLog()
-    regions = [RawSpan(34, 41, ("Disease",))]
-    assert convert_to_code_points(DOCUMENT, regions, import_log) == regions
-    assert read_counts(import_log) == {"offsets unchecked": 1}
-
-
-def test_ambiguous_offsets_use_the_unit_of_the_export() -> None:
-    document, regions = Document("1", "😀😀 a a"), [RawSpan(5, 6, ("Gene",), "a")]
-    import_log = ImportLog()
-    assert convert_to_code_points(document, regions, import_log) == regions
-    assert read_counts(import_log) == {"offsets ambiguous": 1}
-    (moved,) = convert_to_code_points(
-        document, regions, import_log, fallback_unit=lambda: "UTF-16 units"
-    )
-    assert (moved.start, moved.end) == (3, 4)
-    assert read_counts(import_log) == {"offsets ambiguous": 1, "UTF-16 offsets": 1}
-
-
-def test_offsets_that_contradict_their_texts_are_refused() -> None:
-    regions = [RawSpan(34, 41, ("Disease",), "therapy"), RawSpan(35, 42, ("Disease",), "therapy")]
-    with raises(OffsetError, "offset-unit-unknown"):
-        convert_to_code_points(DOCUMENT, regions, ImportLog())
+    assert convert_to_code_points(DOCUMENT, old, CODE_POINTS, import_log) == old

@@ -1,17 +1,24 @@
-"""Offsets: detection of their unit."""
+"""Offsets in every common counting, and comparison with stated texts."""
 
+import html
 from dataclasses import replace
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from tagalong.backend.documents.offsets import (
-    OffsetUnit,
+    CODE_POINTS,
+    COUNTINGS,
+    UTF_16,
+    Counting,
     RawSpan,
-    combine_offset_units,
-    detect_offset_unit,
+    is_address,
+    is_counted_alike,
     is_same_text,
-    utf16_to_code_points,
+    shift,
+    stands_as_stated,
 )
 from tagalong.ner.document import Document
 from tests.odd_documents import in_utf16, odd_documents, shown
@@ -44,61 +51,98 @@ def test_different_words_do_not_match() -> None:
     assert not is_same_text("renal failure", "renalfailure")
 
 
-def test_units_agree_without_astral_characters() -> None:
-    assert detect_offset_unit([RawSpan(0, 3, ("x",), "abd")], "abc") == "alike"
+def test_entities_and_composition_may_differ() -> None:
+    assert is_same_text("Aspirin & warfarin", "Aspirin &amp; warfarin")
+    assert is_same_text("caf\u00e9ine", "cafe\u0301ine")
 
 
-def test_matching_texts_prove_code_points() -> None:
-    assert (
-        detect_offset_unit([at("Naloxone"), at("clonidine", stated="other")], TEXT) == "code points"
-    )
+def count_in(counting: Counting, text: str, offset: int) -> int:
+    """An offset as another program counts it, independently of the patterns."""
+    head = text[:offset]
+    match counting.name:
+        case "UTF-16 offsets":
+            return in_utf16(text, offset)
+        case "CRLF counted as one":
+            return len(head.replace("\r\n", "\n"))
+        case "UTF-16 offsets, CRLF counted as one":
+            return len(head.replace("\r\n", "\n").encode("utf-16-le")) // 2
+        case "LF counted as two":
+            return len(head.replace("\r\n", "\n").replace("\n", "\r\n"))
+        case "HTML entities counted as one":
+            return len(html.unescape(head))
+        case "HTML escapes counted":
+            return len(html.escape(head, quote=False))
+        case "HTML escapes of quotes counted":
+            return len(html.escape(head))
+        case "byte offsets":
+            return len(head.encode())
+        case "NFC offsets":
+            return len(normalize("NFC", head))
+        case "NFD offsets":
+            return len(normalize("NFD", head))
+        case "leading white space not counted":
+            return len(head.lstrip())
+    return offset
 
 
-def test_shifted_offsets_prove_utf16() -> None:
-    regions = [at("Naloxone", shift=1), at("clonidine", shift=1), at("naloxone", shift=2)]
-    assert detect_offset_unit(regions, TEXT) == "UTF-16 units"
-    assert utf16_to_code_points(regions, TEXT) == [at("Naloxone"), at("clonidine"), at("naloxone")]
+WORDS = ("\u00c5ngstr\u00f6m", "na\u00efve", "nai\u0308ve", "\u1112\u1161\u11ab", "\ud55c",
+         "\u0995\u09c7\u09be", "\U0001f600", "&amp;", "<b>", '"x"', "it\u2019s", "a&b",
+         "q\u0323\u0307")  # fmt: skip
 
 
-def test_contradictory_texts_are_undecidable() -> None:
-    assert detect_offset_unit([at("Naloxone"), at("clonidine", shift=1)], TEXT) == "undecidable"
-    assert detect_offset_unit([at("Naloxone", stated="aspirin")], TEXT) == "undecidable"
+@given(
+    st.lists(st.sampled_from((*WORDS, " ", "\n", "\r\n", "\ufeff")), max_size=12),
+    st.sampled_from(COUNTINGS),
+)
+def test_offsets_of_every_counting_are_converted(pieces: list[str], counting: Counting) -> None:
+    text = "".join((*pieces, " end"))
+    bounds = [len("".join(pieces[:i])) for i in range(len(pieces) + 1)]
+    for start, piece in zip(bounds, pieces, strict=False):
+        if not piece.strip() or text[start - 1 : start] in WORDS[:6] or piece == "\ufeff":
+            continue
+        end = start + len(piece)
+        counted = RawSpan(count_in(counting, text, start), count_in(counting, text, end), ("x",))
+        (back,) = counting.to_code_points([counted], text)
+        if not normalize("NFC", text[:start] + "|" + text[start:]).startswith(
+            normalize("NFC", text[:start]) + "|"
+        ):
+            continue
+        assert back is not None
+        assert (back.start, back.end) == (start, end)
 
 
-def test_regions_without_text_are_unchecked() -> None:
-    assert detect_offset_unit([at("Naloxone", stated="")], TEXT) == "unchecked"
-    assert detect_offset_unit([], TEXT) == "alike"
+def test_shifts_are_undone() -> None:
+    moved = at("Naloxone", shift=1)
+    assert shift(1, 1).to_code_points([moved], TEXT) == [at("Naloxone")]
 
 
-def test_regions_before_the_first_astral_character_prove_nothing() -> None:
-    text = "Naloxone 😀"
-    assert detect_offset_unit([RawSpan(0, 8, ("Chemical",), "aspirin")], text) == "alike"
-
-
-def test_repeated_text_may_match_both_units() -> None:
-    first, last = RawSpan(3, 4, ("x",), "a"), RawSpan(5, 6, ("x",), "a")
-    assert detect_offset_unit([last], "😀😀 a a b") == "either"
-    assert detect_offset_unit([last, first], "😀😀 a a b") == "code points"
-    assert detect_offset_unit([last, RawSpan(9, 10, ("x",), "b")], "😀😀 a a b") == "UTF-16 units"
+def test_equal_texts_show_code_points() -> None:
+    assert is_counted_alike([RawSpan(0, 8, ("x",))], "Naloxone\r\n")
+    assert is_counted_alike([at("clonidine")], TEXT)
+    assert not is_counted_alike([at("clonidine", shift=1)], TEXT)
+    assert not is_counted_alike([at("clonidine", stated="")], TEXT)  # nothing shows it
+    assert not is_counted_alike([RawSpan(5, 6, ("x",), "a")], "\U0001f600\U0001f600 a a b")
 
 
 @pytest.mark.parametrize(
-    ("countings", "pooled"),
+    ("text", "expected"),
     [
-        ([], "either"),
-        (["alike", "either", "unchecked"], "either"),
-        (["alike", "UTF-16 units", "either", "UTF-16 units"], "UTF-16 units"),
-        (["code points", "unchecked"], "code points"),
-        (["code points", "UTF-16 units"], "either"),
+        ("/data/upload/1/3f2a-cookbook.txt", True),
+        ("https://example.org/a.txt", True),
+        ("s3://bucket/a%20b.txt", True),
+        ("see https://example.org/a.txt", False),
+        ("/data is lost", False),
+        ("and/or", False),
+        ("", False),
     ],
 )
-def test_export_unit_is_the_agreed_unit(countings: list[OffsetUnit], pooled: OffsetUnit) -> None:
-    assert combine_offset_units(countings) == pooled
+def test_addresses_are_told_from_texts(text: str, expected: bool) -> None:
+    assert is_address(text) == expected
 
 
 @pytest.mark.parametrize(("start", "end"), [(1, 3), (0, 999), (-2, 4), (999, 1003)])
 def test_impossible_utf16_offsets_become_none(start: int, end: int) -> None:
-    assert utf16_to_code_points([RawSpan(start, end, ("x",))], TEXT) == [None]
+    assert UTF_16.to_code_points([RawSpan(start, end, ("x",))], TEXT) == [None]
 
 
 @given(odd_documents())
@@ -112,11 +156,8 @@ def test_utf16_conversion_round_trips(document: Document) -> None:
         replace(region, start=in_utf16(text, region.start), end=in_utf16(text, region.end))
         for region in regions
     ]
-    assert utf16_to_code_points(old, text) == regions
-    counting = detect_offset_unit(regions, text)
-    assert counting in ("alike", "code points", "either")
-    assert (counting == "alike") == (old == regions)
-    # It never detects the wrong unit.
-    assert detect_offset_unit(old, text) in (
-        {"alike"} if old == regions else {"UTF-16 units", "either"}
-    )
+    assert UTF_16.to_code_points(old, text) == regions
+    assert CODE_POINTS.to_code_points(old, text) == old
+    assert all(stands_as_stated(one, text) for one in regions if one.text)
+    # It never takes another counting for code points.
+    assert not is_counted_alike(old, text) or old == regions

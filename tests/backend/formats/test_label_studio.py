@@ -13,7 +13,7 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
 from tagalong.backend.label_studio.results import place_texts
 from tagalong.ner.document import Document, Span
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 from tagalong.training.corpus import Corpus, read_corpus
 from tests.errors import raises
 from tests.odd_documents import annotation, in_utf16, odd_documents, region, task
@@ -62,6 +62,8 @@ def test_real_json_export() -> None:
         "draft": 1,
         "task without annotation": 1,
         "set aside": 1,
+        "relation": 1,
+        "other annotation": 1,
     }
 
 
@@ -202,7 +204,7 @@ def test_drafts_are_skipped_and_counted(read, drafts: Any, count: int) -> None:
     assert judged(corpus) == ({"draft": count} if count else {})
 
 
-def test_other_controls_and_relations_are_ignored(read) -> None:
+def test_other_controls_and_relations_are_counted(read) -> None:
     others = [
         {"type": "choices", "from_name": "sure", "to_name": "text", "value": {"choices": ["y"]}},
         {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"},
@@ -210,7 +212,7 @@ def test_other_controls_and_relations_are_ignored(read) -> None:
     ]
     corpus = read(task(TEXT, annotation(NALOXONE, *others)))
     assert [len(document.spans) for document in corpus.documents] == [1]
-    assert (corpus.dropped, corpus.warnings) == ((), ())
+    assert (corpus.dropped, judged(corpus)) == ((), {"relation": 1, "other annotation": 2})
 
 
 def test_controls_are_merged_and_counted_without_config(read) -> None:
@@ -273,7 +275,7 @@ def test_annotators_may_be_objects(read) -> None:
         ([task(TEXT)], "file-without-annotations"),
         ([{"data": {"text": TEXT}}], "file-without-annotations"),
         ([task(TEXT, annotation(was_cancelled=True))], "file-without-annotations"),
-        ([task(TEXT, annotation(NALOXONE)), 7], "not-a-task"),
+        ([task(TEXT), 7], "not-a-task"),
         ([{**task(TEXT), "annotations": {"a": 1}}], "task-annotations-not-a-list"),
         ([{**task(TEXT), "annotations": [1]}], "task-annotations-not-a-list"),
         ([task(TEXT, {"result": "none"})], "task-result-not-a-list"),
@@ -337,10 +339,172 @@ def test_json_min_without_annotations_is_refused(read) -> None:
     with raises(FormatError, "file-without-annotations"):
         read(empty)
     with raises(FormatError, "not-an-annotation"):
-        read({**empty, "annotation_id": 3}, [])
+        read(empty, [])
 
 
 @pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
 def test_url_and_base64_texts_are_refused(stored: TextEncoding) -> None:
     with raises(FormatError, "text-not-in-task"):
         ReadOptions(label_config=replace(CONFIG, text_encoding=stored))
+
+
+def drawn_at(start: int, end: int, stated: object = "", **more: Any) -> dict[str, Any]:
+    """A region that states its offsets and text freely."""
+    value = {"start": start, "end": end, "text": stated, "labels": ["Chemical"]}
+    return {"from_name": "label", "to_name": "text", "type": "labels", "value": value, **more}
+
+
+def kept_texts(corpus: Corpus) -> list[list[str]]:
+    return [[one.span_text(span) for span in one.spans] for one in corpus.documents]
+
+
+@pytest.mark.parametrize(
+    ("text", "regions", "expected", "kind"),
+    [
+        (
+            "Aspirin.\r\nNo fever.\r\nTremor.",
+            [drawn_at(0, 7, "Aspirin"), drawn_at(12, 17, "fever"), drawn_at(19, 25, "Tremor")],
+            ["Aspirin", "fever", "Tremor"],
+            "CRLF counted as one",
+        ),
+        ("A \U0001f600\U0001f600 b\r\ncd", [drawn_at(9, 11, "cd")], ["cd"],
+         "UTF-16 offsets, CRLF counted as one"),
+        ("Line\nTremor", [drawn_at(6, 12, "Tremor")], ["Tremor"], "LF counted as two"),
+        ("nai\u0308ve fever", [drawn_at(6, 11, "fever")], ["fever"], "NFC offsets"),
+        ("\u00e9\u2014 fever", [drawn_at(4, 9, "fever")], ["fever"], "NFD offsets"),
+        ("A &amp; warfarin", [drawn_at(4, 12, "warfarin")], ["warfarin"],
+         "HTML entities counted as one"),
+        ("A & warfarin", [drawn_at(8, 16, "warfarin")], ["warfarin"], "HTML escapes counted"),
+        ("\u00c5 \u20ac warfarin", [drawn_at(7, 15, "warfarin")], ["warfarin"], "byte offsets"),
+        (" \n Aspirin", [drawn_at(0, 7, "Aspirin")], ["Aspirin"],
+         "leading white space not counted"),
+        ("Aspirin", [drawn_at(1, 8, "Aspirin")], ["Aspirin"], "shifted offsets"),
+        ("Aspirin fever", [drawn_at(0, 6, "Aspirin"), drawn_at(8, 12, "fever")],
+         ["Aspirin", "fever"], "shifted offsets"),
+    ],
+)  # fmt: skip
+def test_counting_that_fits_all_texts_is_taken(read, text, regions, expected, kind) -> None:
+    corpus = read(task(text, annotation(*regions)))
+    assert kept_texts(corpus) == [expected]
+    assert judged(corpus) == {kind: 1}
+
+
+def test_regions_without_text_follow_the_counting_of_the_export(read) -> None:
+    unstated = task("No.\r\nfever", annotation(drawn_at(4, 9)), number=1)
+    plain = task("Aspirin", annotation(drawn_at(0, 7, "Aspirin")), number=2)
+    telling = task("No.\r\nfever", annotation(drawn_at(4, 9, "fever")), number=3)
+    for tasks in ([unstated, plain, telling], [telling, unstated, plain]):
+        corpus = read(*tasks)
+        assert sorted(kept_texts(corpus)) == [["Aspirin"], ["fever"], ["fever"]]
+        assert judged(corpus) == {"CRLF counted as one": 2}
+    assert judged(read(unstated, plain))["offsets unchecked"] == 1
+
+
+def test_region_that_contradicts_its_text_is_lost_and_its_stretch_unknown(read) -> None:
+    corpus = read(task(TEXT, annotation(NALOXONE, drawn_at(49, 58, "fever"))))
+    assert kept_texts(corpus) == [["Naloxone"]]
+    assert [(lost.text, lost.reason) for lost in corpus.dropped] == [("fever", "text differs")]
+    assert corpus.documents[0].masked_ranges == ((49, 58),)
+
+
+def test_stated_text_may_be_a_list(read) -> None:
+    good, bad = drawn_at(0, 8, ["Naloxone"]), drawn_at(49, 58, ["fever", "x"])
+    corpus = read(task(TEXT, annotation(good, bad)))
+    assert kept_texts(corpus) == [["Naloxone"]]
+    assert [lost.text for lost in corpus.dropped] == ["fever x"]
+
+
+@pytest.mark.parametrize("config", [None, CONFIG])
+def test_text_that_all_regions_fit_is_taken(read, config) -> None:
+    wrong = task("Case note seven of ward", annotation(NALOXONE), number=1)
+    alike = task("Naloxone study", annotation(NALOXONE), number=2)
+    for one in (wrong, alike):
+        one["data"]["report"] = {"body": TEXT, "title": "T"}
+    corpus = read(alike, wrong, config=config)
+    assert [one.text for one in corpus.documents] == [TEXT, TEXT]
+    assert kept_texts(corpus) == [["Naloxone"], ["Naloxone"]]
+    assert judged(corpus) == {"another text": 2}
+
+
+def test_export_whose_texts_all_regions_contradict_is_refused(read) -> None:
+    with raises(InputError, "task-with-another-text"):
+        read(task("Case note seven", annotation(CLONIDINE)))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        task(None, annotation()),  # type: ignore[arg-type]
+        task(["a"], annotation()),  # type: ignore[arg-type]
+        {"id": 9, "annotations": [annotation()]},
+        task(TEXT, annotation(drawn_at(0, 8, "fever"))),
+        task("\U0001f600 aspirin", annotation(drawn_at(4, 9, "spir"))),
+        task(TEXT, annotation(drawn_at("0", 8))),  # type: ignore[arg-type]
+        task(TEXT, annotation({**NALOXONE, "value": {"start": 0, "end": 8, "labels": "x"}})),
+        task(TEXT, {"result": "none"}),
+        task(TEXT, 7),  # type: ignore[arg-type]
+        task("/data/upload/1/a.txt", annotation(drawn_at(2, 9))),
+        "no task",
+        None,
+    ],
+)
+@pytest.mark.parametrize("config", [None, CONFIG])
+def test_one_odd_task_is_set_aside(read, odd: Any, config) -> None:
+    usual = [task(TEXT, annotation(NALOXONE), number=number) for number in (1, 2)]
+    if isinstance(odd, dict):
+        odd = {**odd, "id": 9}
+    corpus = read(usual[0], odd, usual[1], config=config)
+    assert [one.id for one in corpus.documents] == ["1", "2"]
+    (warning,) = corpus.warnings
+    assert (warning.kind, warning.count) == ("task set aside", 1)
+    assert isinstance(odd, str | None) or "task 9 " in warning.examples[0]
+
+
+def test_number_is_a_text(read) -> None:
+    corpus = read(task(TEXT, annotation(NALOXONE)), task(12.0, annotation(), number=2))  # type: ignore[arg-type]
+    assert [one.text for one in corpus.documents] == [TEXT, "12"]
+    assert corpus.warnings == ()
+
+
+def test_export_of_addresses_is_refused(read) -> None:
+    with raises(FormatError, "task-with-address"):
+        read(task("/data/upload/1/3f2a-cookbook.txt", annotation(drawn_at(2, 9))))
+    address = "https://example.org/a"
+    corpus = read(task(address, annotation(drawn_at(8, 19, "example.org"))))
+    assert kept_texts(corpus) == [["example.org"]]  # what the annotator saw was the address
+
+
+TAXONOMY = {
+    "id": "t",
+    "from_name": "tax",
+    "to_name": "text",
+    "type": "taxonomy",
+    "value": {"start": 49, "end": 58, "text": "clonidine", "taxonomy": [["Chem", "Drug"]]},
+}
+
+
+@pytest.mark.parametrize("config", [None, CONFIG])
+def test_regions_of_other_kinds_are_counted_and_masked(read, config) -> None:
+    comment = {"value": {"start": 0, "end": 8, "text": ["sure"]}, "type": "textarea"}
+    same_region = {**comment, "id": NALOXONE["id"]}
+    corpus = read(task(TEXT, annotation(NALOXONE, same_region, TAXONOMY)), config=config)
+    assert kept_texts(corpus) == [["Naloxone"]]
+    assert corpus.documents[0].masked_ranges == ((49, 58),)
+    assert judged(corpus) == {"region of another kind": 1, "other annotation": 1}
+
+
+def test_json_min_regions_of_other_kinds_are_counted_and_masked(read) -> None:
+    who = {"annotator": "a@example.com", "annotation_id": 1, "lead_time": 1.0}
+    item = {"text": TEXT, "id": 1, "label": [NALOXONE["value"]], "tax": [TAXONOMY["value"]], **who}
+    corpus = read(item, {"id": 2, "text": None, "label": [], **who})
+    assert corpus.documents[0].masked_ranges == ((49, 58),)
+    assert judged(corpus) == {"region of another kind": 1, "task set aside": 1}
+
+
+def test_several_annotators_may_count_otherwise(read) -> None:
+    text = "\U0001f600 Naloxone and clonidine"
+    old = drawn(text, Span(2, 10, "Chemical"), utf16=True)
+    new = drawn(text, Span(2, 10, "Chemical"), Span(15, 24, "Chemical"), utf16=False)
+    corpus = read(task(text, {**old, "completed_by": 1}, {**new, "completed_by": 2}))
+    assert kept_texts(corpus) == [["Naloxone"]]
+    assert judged(corpus) == {"UTF-16 offsets": 1}
