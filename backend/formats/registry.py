@@ -24,7 +24,9 @@ from tagalong.backend.formats.jsonl import JSON_LINES_FORMAT, PREDICTIONS_FORMAT
 from tagalong.backend.formats.label_studio import LABEL_STUDIO_FORMAT
 from tagalong.backend.formats.label_studio_csv import LABEL_STUDIO_CSV_FORMAT
 from tagalong.backend.formats.label_studio_min import LABEL_STUDIO_MIN_FORMAT
+from tagalong.backend.formats.mention_table import MENTION_TABLE_FORMAT
 from tagalong.backend.formats.prodigy import PRODIGY_FORMAT
+from tagalong.backend.formats.pubtator import PUBTATOR_FORMAT
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
 from tagalong.backend.formats.spacy_json import SPACY_JSON_FORMAT
 from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, is_text_table
@@ -49,6 +51,8 @@ FORMATS: tuple[FileFormat, ...] = (
     BIOC_XML_FORMAT,
     BIOC_JSON_FORMAT,
     WEBANNO_FORMAT,
+    PUBTATOR_FORMAT,
+    MENTION_TABLE_FORMAT,
     CONLL_FORMAT,
     JSON_TEXT_FORMAT,
     TEXT_TABLE_FORMAT,
@@ -76,7 +80,6 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
 )
 TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\s*<"), "XML or HTML"),
-    (re.compile(r"\d+\|t\|"), "PubTator"),
 )
 
 FormatContent = Literal["annotations", "texts"]

@@ -184,7 +184,6 @@ def test_foreign_file_formats_are_named(read, content: Any, tool: str, indent: i
     ("content", "tool"),
     [
         ("<?xml version='1.0'?><article/>", "XML"),
-        ("8701013|t|Famotidine-associated delirium.\n", "PubTator"),
         ("text,id,label\n", "a table of texts"),
         ("Fever, headache\n", "begins with 'Fever, headache'"),
     ],

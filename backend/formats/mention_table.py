@@ -1,0 +1,212 @@
+"""TSV of mentions: rows of ``id, start, end, text, label``, with or without a header.
+
+A row with offsets is an annotation, whose text is the words that it covers. A row without offsets
+and label has the text of the document. Where there is no such row, the text is in the file
+``ID.txt`` beside the table, or in every row of the document, in place of the mention. A row without
+a label is a masked range. Rows of one document stand together.
+
+Fields with tabs, line ends or quotes are in quotes, as spreadsheets write them; a file whose quotes
+do not pair is read without quoting.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
+from tagalong.backend.formats.sniff import FileHead, read_whole_text
+from tagalong.backend.formats.standoff import (
+    NUL,
+    REPLACEMENT_CHARACTER,
+    StandoffDocument,
+    check_id,
+    check_label,
+    read_standoff,
+)
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
+
+COLUMNS = ("id", "start", "end", "text", "label")
+NAMES_BY_COLUMN: Mapping[str, tuple[str, ...]] = {  # of headers, in lower case
+    "id": ("id", "doc_id", "document_id", "document", "pmid"),
+    "start": ("start", "begin", "start_offset"),
+    "end": ("end", "end_offset"),
+    "text": ("text", "mention", "entity", "span"),
+    "label": ("label", "type", "entity_type", "class"),
+}
+# No number longer than this: the limit of Python is 4,300 digits, and no text is that long.
+OFFSET_PATTERN = re.compile(r"-?[0-9]{1,15}")
+TAG_PATTERN = re.compile(r"O|[BIESLUM]-.*", re.DOTALL)  # of tokens, in a file of another format
+QUOTED_PATTERN = re.compile(r'[\t\r\n"]')
+# A field may be a whole text. The limit of the module is 131,072 characters, for all its readers.
+csv.field_size_limit(2**31 - 1)
+
+
+class _Row(NamedTuple):
+    line: int  # in the file, from 1
+    id: str
+    place: tuple[int, int] | None  # None: the row has the text of the document
+    text: str
+    label: str
+
+
+def is_mention_table(head: FileHead) -> bool:
+    """Whether the first line is the header of such a table, or a row of one."""
+    first = next((line for line in head.head_lines if line.strip()), "").split("\t")
+    if head.structure != "text" or len(first) < len(COLUMNS):
+        return False
+    return _find_columns(first) is not None or (
+        len(first) == len(COLUMNS)
+        and all(map(OFFSET_PATTERN.fullmatch, first[1:3]))
+        and TAG_PATTERN.fullmatch(first[4]) is None
+    )
+
+
+def _read_documents(head: FileHead, _import_log: ImportLog) -> Iterator[StandoffDocument]:
+    seen = set[str]()
+    for name, group in groupby(_read_rows(head), key=lambda row: row.id):
+        rows = list(group)
+        if name in seen:
+            raise FormatError(
+                f"{head.path}, line {rows[0].line} belongs to document {name!r:.40}, whose other "
+                "rows stand above other documents: sort the rows by id",
+                code="table-rows-apart",
+            )
+        seen.add(name)
+        text, mentions = _find_text(head.path, name, rows)
+        standoff = StandoffDocument(name, text)
+        for row in mentions:
+            if row.place is not None:
+                standoff.add_annotation(row.label or None, [row.place], row.text)
+        yield standoff
+
+
+def _find_text(path: Path, name: str, rows: Sequence[_Row]) -> tuple[str, list[_Row]]:
+    # Also the rows of mentions, with the text that each states.
+    mentions = [row for row in rows if row.place is not None]
+    texts = [row for row in rows if row.place is None]
+    if len(texts) == 1:
+        return texts[0].text, mentions
+    is_name = not name.startswith(".") and "/" not in name and "\\" not in name
+    beside = path.with_name(f"{name}.txt") if is_name and name else None
+    if not texts and beside is not None and beside.is_file():
+        return read_whole_text(beside), mentions
+    text = rows[0].text
+    is_whole_text = len({row.text for row in rows}) == 1 and all(
+        row.place is not None and 0 <= row.place[0] < row.place[1] <= len(text) for row in rows
+    )
+    if not texts and is_whole_text and rows[0].place != (0, len(text)):
+        return text, [row._replace(text="") for row in mentions]
+    raise FormatError(
+        f"{path}, line {rows[-1].line}: document {name!r:.40} has "
+        f"{'several texts' if texts else 'no text'}: write one row with its id and text, without "
+        f"start, end and label, or put its text beside the table as ID.txt",
+        code="table-without-text",
+    )
+
+
+def _read_rows(head: FileHead) -> Iterator[_Row]:
+    places: Sequence[int] | None = None
+    for line, fields in _read_fields(head, _choose_quoting(head)):
+        if places is None:
+            places = _find_columns(fields)
+            if places is not None:
+                width = len(fields)
+                continue
+            places, width = range(len(COLUMNS)), len(COLUMNS)
+        name, start, end, text, label = (
+            [fields[one] for one in places] if len(fields) == width else [""] * len(COLUMNS)
+        )
+        if name and not start and not end and not label:
+            yield _Row(line, name, None, text, "")
+        elif name and all(map(OFFSET_PATTERN.fullmatch, (start, end))):
+            yield _Row(line, name, (int(start), int(end)), text, label)
+        else:
+            raise FormatError(
+                f"{head.path}, line {line} is {' TAB '.join(fields)!r:.60}, but should be id, "
+                "start, end, text and label, set apart by tabs",
+                code="table-row-unknown",
+            )
+
+
+def _read_fields(head: FileHead, quoting: int) -> Iterator[tuple[int, list[str]]]:
+    # Each row that is not blank, with the number of its first line.
+    stream = io.TextIOWrapper(head.file.open_stream(), encoding="utf-8", newline="")
+    reader = csv.reader(stream, delimiter="\t", quoting=quoting, strict=True)  # type: ignore[arg-type]
+    line = 1
+    for fields in reader:
+        if fields:
+            yield line, fields
+        line = reader.line_num + 1
+
+
+def _choose_quoting(head: FileHead) -> int:
+    # A text may begin with a quote that nobody meant as quoting.
+    try:
+        is_table = _has_equal_rows(head, csv.QUOTE_MINIMAL)
+    except csv.Error:
+        return csv.QUOTE_NONE
+    return (
+        csv.QUOTE_NONE
+        if not is_table and _has_equal_rows(head, csv.QUOTE_NONE)
+        else (csv.QUOTE_MINIMAL)
+    )
+
+
+def _has_equal_rows(head: FileHead, quoting: int) -> bool:
+    return len({len(fields) for _, fields in _read_fields(head, quoting)}) == 1
+
+
+def _find_columns(header: Sequence[str]) -> list[int] | None:
+    # The place of each column; None where one is missing.
+    places = {name.strip().lower(): place for place, name in reversed([*enumerate(header)])}
+    found = [
+        next((places[name] for name in NAMES_BY_COLUMN[column] if name in places), None)
+        for column in COLUMNS
+    ]
+    complete = [place for place in found if place is not None]
+    return complete if len(complete) == len(COLUMNS) else None
+
+
+def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
+    name = document.id
+    check_id(name, is_valid=bool(name) and NUL not in name, format_name="a TSV file")
+    for label in {span.label for span in document.spans}:
+        check_label(label, is_valid=bool(label) and NUL not in label, format_name="TSV")
+    rows = [_join_fields(name, "", "", document.text, "")]
+    unlabelled = [(start, end, "") for start, end in document.masked_ranges]
+    for start, end, label in [
+        *((span.start, span.end, span.label) for span in document.spans),
+        *unlabelled,
+    ]:
+        rows.append(_join_fields(name, str(start), str(end), document.text[start:end], label))
+    return SerializedDocument("".join(rows), replaced_characters=document.text.count(NUL))
+
+
+def _join_fields(*fields: str) -> str:
+    quoted = (
+        '"{}"'.format(field.replace('"', '""')) if QUOTED_PATTERN.search(field) else field
+        for field in fields
+    )
+    return "\t".join(quoted).replace(NUL, REPLACEMENT_CHARACTER) + "\n"
+
+
+def _join(documents: Iterable[str]) -> Iterator[str]:
+    yield "\t".join(COLUMNS) + "\n"
+    yield from documents
+
+
+MENTION_TABLE_FORMAT = FileFormat(
+    name="TSV of mentions",
+    matches=is_mention_table,
+    read_annotations=read_standoff(_read_documents),
+    writer=FormatWriter(
+        option="tsv", description="TSV of mentions", serialize=_serialize, join=_join
+    ),
+)

@@ -1,0 +1,116 @@
+"""TSV of mentions: where the text is, quoting, bad input and round trips."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, OutputError
+from tagalong.training.corpus import Corpus, read_corpus, write_documents
+from tests.errors import raises
+from tests.odd_documents import odd_documents
+
+TEXT = "Lithium may do it to 5' cells."
+DOCUMENT = Document("7", TEXT, (Span(0, 7, "Drug"), Span(21, 29, "Cell")))
+HEADER = "id\tstart\tend\ttext\tlabel\n"
+MENTIONS = "7\t0\t7\tLithium\tDrug\n7\t21\t29\t5' cells\tCell\n"
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def read(content: str) -> Corpus:
+        path = tmp_path / "x.tsv"
+        path.write_bytes(content.encode())
+        return read_corpus([path])
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEADER + f"7\t\t\t{TEXT}\t\n" + MENTIONS,
+        HEADER + MENTIONS + f"7\t\t\t{TEXT}\t\n",
+        HEADER + f"7\t0\t7\t{TEXT}\tDrug\n7\t21\t29\t{TEXT}\tCell\n",  # in every row
+        f"7\t0\t7\t{TEXT}\tDrug\n7\t21\t29\t{TEXT}\tCell\n",
+        MENTIONS + f"7\t\t\t{TEXT}\t",
+        "PMID\tType\tmore\tStart\tEnd\tMention\n7\tDrug\tx\t0\t7\tLithium\n"
+        f"7\tCell\tx\t21\t29\t5' cells\n7\t\tx\t\t\t{TEXT}\n",
+        f'{HEADER}"7"\t""\t\t"{TEXT}"\t\n{MENTIONS}',
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_tables_of_every_shape(read, content: str, end: str) -> None:
+    assert read(content.replace("\n", end)).documents == (DOCUMENT,)
+
+
+def test_text_beside_the_table(read, tmp_path: Path) -> None:
+    (tmp_path / "7.txt").write_text(TEXT)
+    assert read(HEADER + MENTIONS).documents == (DOCUMENT,)
+    (tmp_path / "9.txt").write_text("Lithium")
+    with raises(FormatError, "table-without-text"):
+        read(HEADER + f"../{tmp_path.name}/9\t0\t7\tLithium\tDrug\n")
+
+
+def test_quotes_that_do_not_pair_are_characters(read) -> None:
+    corpus = read(f'{HEADER}7\t\t\t"Lithium" or not\t\n7\t0\t9\t"Lithium"\tDrug\n')
+    assert corpus.documents == (Document("7", '"Lithium" or not', (Span(0, 9, "Drug"),)),)
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ("8\t0\t7\tLithium", "table-row-unknown"),
+        ("8\t0\tx\tLithium\tDrug", "table-row-unknown"),
+        ("8\t\t7\tLithium\tDrug", "table-row-unknown"),
+        ("\t0\t7\tLithium\tDrug", "table-row-unknown"),
+        ("8\t\t\tLithium\tDrug", "table-row-unknown"),
+        (f"8\t0\t{'9' * 5000}\tLithium\tDrug", "table-row-unknown"),
+        ("8\t0\t7\tLithium\tDrug", "table-without-text"),
+        ("8\t\t\tLithium\t\n8\t\t\tLithium\t", "table-without-text"),
+        ("6\t\t\tLithium\t\n7\t0\t7\tLithium\tDrug", "table-rows-apart"),
+    ],
+)
+def test_broken_rows_are_refused_with_their_place(
+    read, tmp_path: Path, row: str, code: str
+) -> None:
+    content = f'{HEADER}7\t\t\t"{TEXT}\n"\t\n{MENTIONS}{row}\n'
+    with raises(FormatError, code) as raised:
+        read(content)
+    assert f"{tmp_path / 'x.tsv'}, line {6 + row.count(chr(10))}" in str(raised.value)
+
+
+@settings(max_examples=40)
+@given(st.lists(odd_documents(), min_size=1, max_size=3, unique_by=lambda one: one.id))
+def test_documents_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[Document]
+) -> None:
+    out = tmp_path_factory.mktemp("odd") / "x"
+    written = write_documents(documents, out, "tsv")
+    assert written.replaced_characters == sum(one.text.count("\0") for one in documents)
+    corpus = read_corpus([out])
+    assert corpus.documents == tuple(
+        Document(one.id, one.text.replace("\0", "\ufffd"), one.spans) for one in documents
+    )
+    assert (corpus.warnings, corpus.dropped, written.dropped) == ((), (), ())
+
+
+def test_masked_ranges_and_long_texts_round_trip(tmp_path: Path) -> None:
+    text = 'lithium "x" ' * 20_000
+    document = Document('a"\t', text, (Span(12, 19, "A B"),), masked_ranges=((0, 7),))
+    assert write_documents([document], tmp_path / "x", "tsv").masked_range_count == 0
+    assert read_corpus([tmp_path / "x"]).documents == (document,)
+
+
+def test_what_cannot_be_held_is_refused(tmp_path: Path) -> None:
+    with raises(OutputError, "id-not-for-format"):
+        write_documents([Document("", TEXT)], tmp_path / "x", "tsv")
+    with raises(OutputError, "label-not-for-format"):
+        write_documents([Document("7", TEXT, (Span(0, 7, "\0"),))], tmp_path / "x", "tsv")
+
+
+def test_table_of_tokens_and_tags_is_no_such_table(read) -> None:
+    corpus = read("1\t0\t7\tLithium\tB-Drug\n1\t8\t11\tmay\tO\n")
+    assert corpus.sources[0].format == "CoNLL"

@@ -1,0 +1,139 @@
+"""PubTator: titles, abstracts, what is left out, bad input and round trips."""
+
+from pathlib import Path
+
+import pytest
+from bioc import pubtator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, OutputError
+from tagalong.training.corpus import Corpus, read_corpus, write_documents
+from tests.errors import raises
+from tests.odd_documents import odd_documents
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+# The form of BC5CDR's own files.
+CONTENT = (
+    "7|t|Acute renal and hepatic failure. \n"
+    "7|a|Lithium may do it.\n"
+    "7\t6\t31\trenal and hepatic failure\tDisease\tD1|D2\trenal failure|hepatic failure\n"
+    "7\t34\t41\tLithium\tChemical\tD008094\n"
+    "7\t0\t5\tAcute\tDisease\t-1\n"
+    "7\tCID\tD008094\tD1\n"
+    "7\tAssociation\tD008094\t672\tNovel\n"
+)
+TEXT = "Acute renal and hepatic failure.  Lithium may do it."
+SPANS = (Span(0, 5, "Disease"), Span(6, 31, "Disease"), Span(34, 41, "Chemical"))
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def read(content: str) -> Corpus:
+        path = tmp_path / "x"
+        path.write_bytes(content.encode())
+        return read_corpus([path])
+
+    return read
+
+
+def warned(corpus: Corpus) -> dict[str, int]:
+    return {warning.kind: warning.count for warning in corpus.warnings}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n\n"])
+def test_file_is_read_and_what_is_left_out_is_counted(read, end: str, start: str) -> None:
+    content = start + CONTENT + "\n" + "8|t|Lithium.\n8|a|\n" + "9|a|Only.\n9\t0\t4\tOnly\tX\n"
+    corpus = read(content.replace("\n", end))
+    assert corpus.documents == (
+        Document("7", TEXT, SPANS),
+        Document("8", "Lithium."),
+        Document("9", "Only.", (Span(0, 4, "X"),)),
+    )
+    assert warned(corpus) == {"relation": 2, "concept id": 2, "individual mention": 2}
+
+
+def test_offsets_outside_the_text_are_counted(read) -> None:
+    corpus = read(CONTENT + "7\t40\t99\tx\tA\n7\t5\t5\tx\tA\n7\t-1\t5\tx\tA\n")
+    assert len(corpus.dropped) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("8\t0\t5\tAcute\tDisease", "pubtator-other-document"),
+        ("7\t0\t5\tAcute", "pubtator-line-unknown"),
+        ("7\t0\t5\tAcute\tDisease\tD1\tx\ty", "pubtator-line-unknown"),
+        ("7\t0", "pubtator-line-unknown"),
+        ("7", "pubtator-line-unknown"),
+        (f"7\t{'9' * 5000}\t5\tAcute\tDisease\tD1", "pubtator-line-unknown"),
+        ("T1\tDisease 0 5\tAcute", "pubtator-other-document"),
+        ("Acute renal failure", "pubtator-other-document"),
+    ],
+)
+def test_other_lines_are_refused_with_their_place(
+    read, tmp_path: Path, line: str, code: str
+) -> None:
+    with raises(FormatError, code) as raised:
+        read(f"{CONTENT}\n{CONTENT}{line}\n")
+    assert f"{tmp_path / 'x'}, line 16 " in str(raised.value)
+
+
+@settings(max_examples=40)
+@given(st.lists(odd_documents(), min_size=1, max_size=3, unique_by=lambda one: one.id))
+def test_documents_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[Document]
+) -> None:
+    out = tmp_path_factory.mktemp("odd") / "x"
+    written = write_documents(documents, out, "pubtator")
+    blank = str.maketrans({"\n": " ", "\r": " ", "\0": "\ufffd"})
+    assert written.replaced_characters == sum(
+        one.text.count("\n") + one.text.count("\r") + one.text.count("\0") for one in documents
+    )
+    corpus = read_corpus([out])
+    assert corpus.documents == tuple(
+        Document(one.id, one.text.translate(blank), one.spans) for one in documents
+    )
+    assert (corpus.warnings, corpus.dropped, written.dropped) == ((), (), ())
+
+
+def test_title_ends_at_the_first_line_or_sentence(tmp_path: Path) -> None:
+    documents = [Document("1", "A. b\nC. d"), Document("2", "A. b"), Document("3", "A b")]
+    write_documents(documents, tmp_path / "x", "pubtator")
+    theirs = pubtator.loads((tmp_path / "x").read_text())
+    assert [(one.title, one.abstract) for one in theirs] == [
+        ("A. b", "C. d"), ("A.", "b"), ("A b", "")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("identifier", ["", "a|b", "a\tb", "a\nb", " a", "a\0"])
+def test_ids_that_would_break_lines_are_refused(tmp_path: Path, identifier: str) -> None:
+    with raises(OutputError, "id-not-for-format"):
+        write_documents([Document(identifier, TEXT)], tmp_path / "x", "pubtator")
+
+
+@pytest.mark.parametrize("label", ["a\tb", "a\nb", "a "])
+def test_labels_that_would_break_lines_are_refused(tmp_path: Path, label: str) -> None:
+    with raises(OutputError, "label-not-for-format"):
+        write_documents([Document("1", TEXT, (Span(0, 5, label),))], tmp_path / "x", "pubtator")
+
+
+def test_bc5cdr_as_its_makers_distribute_it_equals_ours(tmp_path: Path) -> None:
+    ours = read_corpus([SAMPLES / "bc5cdr_test.jsonl"]).documents
+    theirs = []
+    for document in ours:
+        title, _, abstract = document.text.partition(". ")
+        made = pubtator.PubTator(document.id, f"{title}.", abstract)
+        for span in document.spans:
+            covered = document.span_text(span)
+            made.add_annotation(
+                pubtator.PubTatorAnn(
+                    document.id, span.start, span.end, covered, span.label, "D1", ["a|b"]
+                )
+            )
+        made.add_relation(pubtator.PubTatorRel(document.id, "CID", "D1", "D2"))
+        theirs.append(made)
+    (tmp_path / "x").write_text(pubtator.dumps(theirs))
+    assert read_corpus([tmp_path / "x"]).documents == ours
