@@ -195,7 +195,7 @@ def convert_cli(
         typer.Option(
             parser=parse_output_format,
             metavar="|".join(WRITERS),
-            help=f"Output format: {', '.join(writer.description for writer in WRITERS.values())}.",
+            help="Output format; docs/formats.md says what each holds.",
         ),
     ] = "jsonl",
     label_config: LabelConfigOption = None,

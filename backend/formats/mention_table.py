@@ -1,9 +1,9 @@
 """TSV of mentions: rows of ``id, start, end, text, label``, with or without a header.
 
 A row with offsets is an annotation, whose text is the words that it covers. A row without offsets
-and label has the text of the document. Where there is no such row, the text is in the file
-``ID.txt`` beside the table, or in every row of the document, in place of the mention. A row without
-a label is a masked range. Rows of one document stand together.
+and label has the text of the document. Otherwise the text is in the file ``ID.txt`` beside the
+table. Or every row has it in place of the mention. A row without a label is a masked range. Rows of
+one document stand together.
 
 Fields with tabs, line ends or quotes are in quotes, as spreadsheets write them; a file whose quotes
 do not pair is read without quoting.
