@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tagalong.ner.errors import OffsetError
+from tagalong.ner.words import DEFAULT_WORD_RULE, WordRule
 
 DropReason = Literal[
     "overlap",  # flat BIO holds one label per word; the longest span stays
@@ -20,7 +21,7 @@ DropReason = Literal[
     "label unknown",  # not in the label set
     "second label",  # a region with several labels keeps the first
     "outvoted",  # drawn by half of the annotators or fewer
-    "no words",  # only white space
+    "no words",  # only white space, format and control characters
     "another tag column",  # a file's first column of tags is read
 ]
 DROP_REASONS: tuple[DropReason, ...] = DropReason.__args__  # type: ignore[attr-defined]
@@ -113,3 +114,4 @@ class Prediction:
     version: str
     tag_confidences: tuple[float, ...] = ()  # one per word; empty if unknown
     dropped: tuple[DroppedAnnotation, ...] = ()  # what flat BIO or the label set cannot represent
+    word_rule: WordRule = field(default=DEFAULT_WORD_RULE, compare=False)  # of the confidences

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from tagalong.ner.words import WORD_PATTERN
+from tagalong.ner.words import count_words
 
 LengthBucket = Literal["1", "2", "3+"]
 LENGTH_BUCKETS: tuple[LengthBucket, ...] = get_args(LengthBucket)
@@ -23,11 +23,13 @@ LENGTH_NOTES: Mapping[LengthUnit, str] = {
 
 
 def length_bucket(text: str, start: int, end: int, unit: LengthUnit = "words") -> LengthBucket:
-    """The bucket of ``text[start:end]`` by the number of words or tokens it touches."""
+    """The bucket of ``text[start:end]`` by the number of words or tokens it touches.
+
+    Words are those of the default rule.
+    """
     if unit == "blanks":
         return word_count_bucket(len(text[start:end].split()))
-    # A word cut by an edge of the stretch still matches once, so matches are touched words.
-    return word_count_bucket(len(WORD_PATTERN.findall(text, start, end)))
+    return word_count_bucket(count_words(text, start, end))
 
 
 def word_count_bucket(words: int) -> LengthBucket:

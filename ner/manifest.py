@@ -20,6 +20,7 @@ from types import NoneType
 from typing import Any
 
 from tagalong.ner.errors import PublishError, VersionInvalid, VersionNotFound
+from tagalong.ner.words import PLAIN, WORD_RULES, WordRule
 
 MANIFEST_SCHEMA_VERSION = 2  # goes up when a field is added, removed or changes its meaning
 FIRST_CALIBRATION_HASH_SCHEMA = 2  # since this format the content hash counts the calibration
@@ -33,6 +34,7 @@ FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
     "labels": (list,),
     **dict.fromkeys(("config", "data", "scores", "calibration", "environment", "files"), (dict,)),
 }
+WORD_RULE_KEY = "word_rule"  # of the config; absent before the first release with several rules
 HASH_DIGITS = 8  # of the content hash in a version's name: enough to tell versions apart by eye
 REPAIR_ADVICE = "retrain, promote another version, or copy it again from where it came"
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".onnx"})
@@ -104,6 +106,18 @@ class Manifest(VersionMetadata):
         fields = asdict(self)
         first = {"format": self.format, "version": self.version, "digest": manifest_digest(fields)}
         return first | fields
+
+
+def read_word_rule(manifest: VersionMetadata) -> WordRule:
+    """The word rule of a version; raises `VersionInvalid` if this release does not know it."""
+    name = manifest.config.get(WORD_RULE_KEY, PLAIN.name)
+    if name not in WORD_RULES:
+        raise VersionInvalid(
+            f"the version has the word rule {name!r}, and this release has "
+            f"{', '.join(WORD_RULES)}: install a newer Tagalong",
+            code="word-rule-unknown",
+        )
+    return WORD_RULES[name]
 
 
 def content_hash(

@@ -9,7 +9,7 @@ from itertools import chain
 
 from tagalong.ner.document import Document, DroppedAnnotation, DropReason, Span
 from tagalong.ner.errors import LabelError
-from tagalong.ner.words import overlapping_words, word_offsets
+from tagalong.ner.words import DEFAULT_WORD_RULE, WordRule, overlapping_words
 
 OUTSIDE = 0  # the tag id of O
 IGNORE_INDEX = -100  # a word that is not trained on; PyTorch's losses ignore this index
@@ -29,6 +29,7 @@ class TagSet:
     """The tags of a label set, and which may follow which."""
 
     labels: tuple[str, ...]  # in the order of the labelling config: tag ids depend on it
+    word_rule: WordRule = DEFAULT_WORD_RULE  # every word has a tag
 
     def __post_init__(self) -> None:
         """Raise `LabelError` if there are no labels, or one is empty or given twice."""
@@ -86,7 +87,7 @@ class TagSet:
         span get `IGNORE_INDEX` unless a kept span covers them, because their true tag is not O. The
         words of masked ranges get it too. Labels outside the set are dropped.
         """
-        words = word_offsets(document.text)
+        words = self.word_rule.find_words(document.text)
         tags = [OUTSIDE] * len(words)
         dropped: list[DroppedAnnotation] = []
         masked = [

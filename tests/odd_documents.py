@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tagalong.ner.document import Document, Span
+from tagalong.ner.words import trim_to_words
 
 LABELS = ("Chemical", "Disease", "Gene or gene product")
 PIECES = (
@@ -29,16 +30,14 @@ texts = st.lists(st.sampled_from(PIECES + GAPS), max_size=12).map("".join)
 
 @st.composite
 def spans_in(draw: st.DrawFn, text: str, most: int = 4) -> list[Span]:
-    """Stripped spans of a text. They may overlap and begin or end inside words."""
+    """Trimmed spans of a text. They may overlap and begin or end inside words."""
     if not text.strip():
         return []
     place = st.tuples(st.integers(0, len(text) - 1), st.integers(1, 12), st.sampled_from(LABELS))
     found = []
     for start, length, label in draw(st.lists(place, max_size=most)):
-        covered = text[start : start + length]
-        if words := covered.strip():
-            first = start + covered.index(words)
-            found.append(Span(first, first + len(words), label))
+        if trimmed := trim_to_words(text, start, start + length):
+            found.append(Span(*trimmed, label))
     return list(dict.fromkeys(found))
 
 

@@ -26,7 +26,7 @@ WARNING_DESCRIPTIONS: Mapping[str, str] = {
     SHIFTED_NAME: COUNTING_HANDLING,
     "offsets unchecked": "kept: no text is stated to check them, behind an emoji or CRLF",
     "offsets ambiguous": "taken as most of the export: another counting would fit too",
-    "white space trimmed": "kept: without the white space at its edges",
+    "white space trimmed": "kept: without white space and format characters at its edges",
     "drawn twice": "kept once: the same stretch has the same label twice",
     "I- without B-": "read as B-, as conlleval does: IOB1, or a broken sequence",
     "event": "left out: only the words of an event can be entities",

@@ -13,6 +13,7 @@ from tagalong.backend.documents.offsets import (
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, DropReason, Span
+from tagalong.ner.words import trim_to_words
 
 
 def convert_to_code_points(
@@ -108,12 +109,10 @@ def _span_from_raw(
         import_log.record_dropped(document, region, "text differs", label, region.text)
         return None
     covered = document.text[region.start : region.end]
-    words = covered.strip()
-    if not words:
+    trimmed = trim_to_words(document.text, region.start, region.end)
+    if trimmed is None:
         import_log.record_dropped(document, region, "no words", label, covered)
         return None
-    if words == covered:
-        return Span(region.start, region.end, label, region.score)
-    import_log.record_warning("white space trimmed", f"{document.id}: {covered!r}")
-    start = region.start + covered.index(words)
-    return Span(start, start + len(words), label, region.score)
+    if trimmed != (region.start, region.end):
+        import_log.record_warning("white space trimmed", f"{document.id}: {covered!r}")
+    return Span(*trimmed, label, region.score)

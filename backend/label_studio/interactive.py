@@ -10,7 +10,7 @@ from itertools import islice
 
 from tagalong.backend.label_studio.context import InteractiveContext
 from tagalong.ner.document import Document, Span
-from tagalong.ner.words import WORD_PATTERN, is_inside_word, word_offsets
+from tagalong.ner.words import is_inside_word, trim_to_words, word_offsets
 
 MAX_MENTION_CHARACTERS = 500  # code points; a longer span is a passage, which does not recur
 MAX_STRINGS = 20  # of one action, which draws one; run time grows with nested ones
@@ -24,11 +24,11 @@ def suggest_spans(
 ) -> tuple[Span, ...]:
     """Find other mentions of the drawn spans, and add the model's spans.
 
-    A mention is the same string between word boundaries. A string is searched if it has a letter
-    or digit, no blank at its edges, at most `MAX_MENTION_CHARACTERS` code points, and one label.
-    Mentions win over the model's spans, longer ones over shorter ones, then earlier ones over
-    later ones. At most `MAX_STRINGS` are searched, and `MAX_MENTIONS` returned. Run time is linear
-    in the length of the text. All labels are the project's.
+    A mention is the same string between word boundaries. A drawn span is trimmed first, as in
+    exports. Its string is searched if it has a letter or digit, at most `MAX_MENTION_CHARACTERS`
+    code points, and one label. Mentions win over the model's spans, longer ones over shorter ones,
+    then earlier ones over later ones. At most `MAX_STRINGS` are searched, and `MAX_MENTIONS`
+    returned. Run time is linear in the length of the text. All labels are the project's.
 
     Returns:
         Spans to add, sorted. None overlaps another one or an existing region. Mentions have the
@@ -59,12 +59,13 @@ def _merge_ranges(spans: Iterable[Span], length: int) -> Iterator[tuple[int, int
 def _search_strings(document: Document, drawn: Sequence[Span]) -> dict[str, str]:
     labels: dict[str, set[str]] = {}
     for span in drawn:
-        if span.end - span.start <= MAX_MENTION_CHARACTERS:
-            labels.setdefault(document.span_text(span), set()).add(span.label)
+        trimmed = trim_to_words(document.text, span.start, span.end)
+        if trimmed and trimmed[1] - trimmed[0] <= MAX_MENTION_CHARACTERS:
+            labels.setdefault(document.text[slice(*trimmed)], set()).add(span.label)
     strings = {
         text: label
         for text, (label, *others) in labels.items()
-        if not others and text == text.strip() and any(map(str.isalnum, text))
+        if not others and any(map(str.isalnum, text))
     }
     return dict(islice(strings.items(), MAX_STRINGS))
 
@@ -72,9 +73,10 @@ def _search_strings(document: Document, drawn: Sequence[Span]) -> dict[str, str]
 def _find_mentions(text: str, labels: Mapping[str, str], occupied: bytearray) -> Iterator[Span]:
     if not labels:
         return
-    strings = _StringIndex(labels)
+    words = word_offsets(text)
+    strings = _StringIndex(labels, words)
     queue: list[tuple[int, int, str]] = []
-    for start, end in word_offsets(text):
+    for start, end in words:
         if text[start:end] in strings.first_words:
             queue += _candidates(strings, text, start, len(text))
     heapify(queue)
@@ -104,7 +106,8 @@ class _StringIndex:
     # that the text starts with form a chain: each is a prefix of a later one. The search finds the
     # last candidate, and `_longest_prefix` leads to the others.
 
-    def __init__(self, strings: Iterable[str]) -> None:
+    def __init__(self, strings: Iterable[str], words: Sequence[tuple[int, int]]) -> None:
+        self._words = words  # of the text
         self._sorted_strings = sorted(strings)
         self._longest_prefix: dict[str, str | None] = {}
         starts: list[str] = []
@@ -114,7 +117,7 @@ class _StringIndex:
             self._longest_prefix[string] = starts[-1] if starts else None
             starts.append(string)
         self.first_words = {
-            match[0] for match in map(WORD_PATTERN.match, self._sorted_strings) if match
+            string[slice(*word_offsets(string)[0])] for string in self._sorted_strings
         }
 
     def find_longest(self, text: str, start: int, limit: int) -> str | None:
@@ -123,7 +126,7 @@ class _StringIndex:
         position = bisect_right(self._sorted_strings, ahead)
         string = self._sorted_strings[position - 1] if position else None
         while string is not None and (
-            not ahead.startswith(string) or is_inside_word(text, start + len(string))
+            not ahead.startswith(string) or is_inside_word(self._words, start + len(string))
         ):
             string = self._longest_prefix[string]
         return string

@@ -12,7 +12,7 @@ from seqeval.scheme import IOB2, Entities
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
 from tagalong.ner.errors import LabelError
 from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TaggedWords, TagSet
-from tagalong.ner.words import is_inside_word, word_offsets
+from tagalong.ner.words import is_inside_word, trim_to_words, word_offsets
 from tests.errors import raises
 from tests.odd_documents import texts
 from tests.spans import decode
@@ -58,20 +58,19 @@ def kept_of(document: Document, tagged: TaggedWords) -> set[Span]:
 
 
 def is_stripped(document: Document, span: Span) -> bool:
-    covered = document.span_text(span)
-    return covered == covered.strip()
+    return stripped(document, span) == span
 
 
-def stripped(document: Document, span: Span) -> Span:
-    """The span, stripped of white space."""
-    covered = document.span_text(span)
-    start = span.start + len(covered) - len(covered.lstrip())
-    return Span(start, start + len(covered.strip()), span.label)
+def stripped(document: Document, span: Span) -> Span | None:
+    """The span, stripped of white space, format and control characters; None if it has no more."""
+    trimmed = trim_to_words(document.text, span.start, span.end)
+    return Span(*trimmed, span.label) if trimmed else None
 
 
 def code_points(document: Document, span: Span) -> set[int]:
     """The code points of a span that belong to words."""
-    return {at for at in range(span.start, span.end) if not document.text[at].isspace()}
+    in_words = {at for word in word_offsets(document.text) for at in range(*word)}
+    return in_words & {*range(span.start, span.end)}
 
 
 def touches(word: tuple[int, int], start: int, end: int) -> bool:
@@ -132,7 +131,7 @@ def test_drop_reason_is_true(document: Document) -> None:
         rank = (span.start - span.end, span.start, span.label)
         ahead = [one for one in kept if (one.start - one.end, one.start, one.label) < rank]
         shared = [one for one in ahead if code_points(document, one) & code_points(document, span)]
-        cut = is_inside_word(document.text, span.start) or is_inside_word(document.text, span.end)
+        cut = any(is_inside_word(tagged.words, edge) for edge in (span.start, span.end))
         holds = {
             "label unknown": span.label not in TAGS.labels,
             "no words": not code_points(document, span),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tagalong.ner.document import Document
 from tagalong.ner.tags import IGNORE_INDEX, TaggedWords, TagSet
-from tagalong.ner.words import WORD_PATTERN
+from tagalong.ner.words import DEFAULT_WORD_RULE, WordRule
 
 Phrase = tuple[str, ...]  # words in lower case
 PSEUDOCOUNT = 0.5  # Jeffreys' prior
@@ -34,9 +34,9 @@ class PhraseCounts:
         return math.log((annotated + PSEUDOCOUNT) / (not_annotated + PSEUDOCOUNT))
 
 
-def phrase_from_text(text: str) -> Phrase:
+def phrase_from_text(text: str, word_rule: WordRule = DEFAULT_WORD_RULE) -> Phrase:
     """Words of a text in lower case."""
-    return tuple(word.lower() for word in WORD_PATTERN.findall(text))
+    return tuple(text[start:end].lower() for start, end in word_rule.find_words(text))
 
 
 def count_phrases(
@@ -56,7 +56,7 @@ def count_phrases(
     occurrences = dict.fromkeys(phrases, 0)
     annotated: defaultdict[tuple[Phrase, str], int] = defaultdict(int)
     for document, tagged_words in zip(documents, tagged, strict=True):
-        words = phrase_from_text(document.text)
+        words = tuple(document.text[start:end].lower() for start, end in tagged_words.words)
         for first, word in enumerate(words):
             for length in lengths.get(word, ()):
                 phrase = words[first : first + length]

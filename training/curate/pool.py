@@ -11,7 +11,7 @@ from hashlib import blake2b
 import numpy as np
 
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.words import WORD_PATTERN
+from tagalong.ner.words import word_offsets
 from tagalong.training.corpus.hash_split import normalize_text
 from tagalong.training.curate.encoder_outputs import TagDistribution
 from tagalong.training.curate.selection_options import SelectedDocument, SelectionReason
@@ -68,7 +68,7 @@ def deduplicate_pool(
         key = normalize_text(document.text)
         if key in annotated_keys:
             annotated += 1
-        elif not WORD_PATTERN.search(key):
+        elif not word_offsets(key):
             wordless += 1
         else:
             kept.setdefault(key, document)

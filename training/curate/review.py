@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.ner.tags import IGNORE_INDEX, TaggedWords, TagSet
-from tagalong.ner.words import overlapping_words
+from tagalong.ner.words import WordRule, overlapping_words
 from tagalong.training.curate.encoder_outputs import TagDistribution
 from tagalong.training.curate.findings import (
     FindingKind,
@@ -57,7 +57,7 @@ def review_annotations(
         for document, entry, distribution in zip(documents, tagged, tag_distributions, strict=True)
     ]
     phrases = {  # only these are counted, because all phrases of a corpus would be millions
-        phrase_from_text(document.span_text(span))
+        phrase_from_text(document.span_text(span), tag_set.word_rule)
         for document, mismatches in zip(documents, mismatches_by_document, strict=True)
         for mismatch in mismatches
         for span in (mismatch.gold, mismatch.predicted)
@@ -71,7 +71,7 @@ def review_annotations(
         for mismatch in mismatches_by_document[index]:
             words = slice(*overlapping_words(tagged[index].words, *mismatch.extent))
             log_odds = _mean_label_quality(ratings[index][words], differs[words])
-            log_odds += _phrase_log_odds(document, mismatch, phrase_counts)
+            log_odds += _phrase_log_odds(document, mismatch, phrase_counts, tag_set.word_rule)
             findings.append(_build_finding(document, mismatch, log_odds))
     return ReviewReport(
         document_count=len(documents),
@@ -152,13 +152,13 @@ def _mean_label_quality(ratings: NDArray[np.float64], differs: NDArray[np.bool_]
 
 
 def _phrase_log_odds(
-    document: Document, mismatch: SpanMismatch, phrase_counts: PhraseCounts
+    document: Document, mismatch: SpanMismatch, phrase_counts: PhraseCounts, word_rule: WordRule
 ) -> float:
     """Log odds of the annotation against the suggestion, elsewhere in the corpus."""
     log_odds = 0.0
     for span, sign in ((mismatch.predicted, 1), (mismatch.gold, -1)):
         if span is not None:
-            phrase = phrase_from_text(document.span_text(span))
+            phrase = phrase_from_text(document.span_text(span), word_rule)
             log_odds += sign * phrase_counts.log_odds(phrase, span.label, is_annotated=sign > 0)
     return log_odds
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.scoring import score_spans
-from tagalong.ner.words import overlapping_words, word_offsets
+from tagalong.ner.words import count_words, overlapping_words
 from tagalong.training.curate.encoder_outputs import TagDistribution
 from tagalong.training.curate.pool import Pool, pick_highest
 from tagalong.training.curate.selection_options import SelectedDocument
@@ -55,7 +55,8 @@ def pick_by_least_confidence(pool: Pool, count: int) -> list[SelectedDocument]:
     The sum over words prefers long documents. Use it if every document costs the same.
     """
     nats = [
-        -math.log(prediction.score) * len(word_offsets(document.text))  # the score is a mean
+        # The score is a mean.
+        -math.log(prediction.score) * len(prediction.word_rule.find_words(document.text))
         for document, prediction in zip(pool.documents, pool.predictions, strict=True)
     ]
     return pick_highest(pool, nats, count, "uncertain")
@@ -66,23 +67,25 @@ def long_entity_uncertainty(document: Document, prediction: Prediction) -> float
 
     Counts predicted and suspected entities of at least `MIN_LONG_ENTITY_WORDS` words.
     """
-    words = word_offsets(document.text)
+    words = prediction.word_rule.find_words(document.text)
     if prediction.tag_confidences:
         uncertainties = [
             1 - math.prod(prediction.tag_confidences[word] for word in run) ** (1 / len(run))
             for run in _uncertain_runs(words, prediction)
+            if count_words(document.text, words[run.start][0], words[run.stop - 1][1])
+            >= MIN_LONG_ENTITY_WORDS
         ]
     else:  # a tagger that decodes no tags has scores of spans only
         uncertainties = [
             1 - (span.score or 0.0)
             for span in prediction.spans
-            if len(range(*overlapping_words(words, span.start, span.end))) >= MIN_LONG_ENTITY_WORDS
+            if count_words(document.text, span.start, span.end) >= MIN_LONG_ENTITY_WORDS
         ]
     return 100 * sum(uncertainties) / (len(words) + DOCUMENT_OVERHEAD_WORDS)
 
 
 def _uncertain_runs(words: Sequence[tuple[int, int]], prediction: Prediction) -> Iterator[range]:
-    """Long runs of words inside entities or with an uncertain O tag."""
+    """Runs of words inside entities or with an uncertain O tag."""
     inside = [confidence < MIN_SURE_CONFIDENCE for confidence in prediction.tag_confidences]
     for span in prediction.spans:
         for word in range(*overlapping_words(words, span.start, span.end)):
@@ -90,7 +93,7 @@ def _uncertain_runs(words: Sequence[tuple[int, int]], prediction: Prediction) ->
     first = 0
     for word, is_inside in enumerate((*inside, False)):  # False ends a run at the end of the text
         if not is_inside:
-            if word - first >= MIN_LONG_ENTITY_WORDS:
+            if word > first:
                 yield range(first, word)
             first = word + 1
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from tagalong.ner.document import Document
 from tagalong.ner.errors import LabelError
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import DEFAULT_WORD_RULE, WordRule
 from tagalong.training.corpus import Corpus, compute_fingerprint, find_shared_texts, split_off_dev
 from tagalong.training.data.silver import SilverData, format_label_counts
 
@@ -26,11 +28,17 @@ class TrainDevSplit:
     dev_only_labels: Mapping[str, int] = field(default_factory=dict)
     silver: SilverData | None = None  # to train on as well
     warm_start_version: str = ""  # that training starts from; empty for the base
+    word_rule: WordRule = DEFAULT_WORD_RULE  # of the tags
 
     @property
     def fingerprint(self) -> str:
         """Hash of train and of dev; another split of the same documents has another one."""
         return f"{compute_fingerprint(self.train)[:16]}-{compute_fingerprint(self.dev)[:16]}"
+
+    @property
+    def tag_set(self) -> TagSet:
+        """The tags of the labels; raises `LabelError` if there is none."""
+        return TagSet(self.labels, self.word_rule)
 
     def to_json(self) -> Mapping[str, Any]:
         """Description of the data for the manifest."""

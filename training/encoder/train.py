@@ -71,7 +71,7 @@ def train_encoder(
     advice = "train an adapter on it (--qlora), or keep the base in full precision"
     check_inputs(split, recipe, four_bit_advice=advice)
     recipe = resolve_encoder_recipe(recipe)
-    schedule, tag_set = recipe.schedule, TagSet(split.labels)
+    schedule, tag_set = recipe.schedule, split.tag_set
     accelerator = create_accelerator(schedule)  # sets the seed, so before the head is made
     tokenizer = recipe.base.load_tokenizer()
     model = build_encoder(recipe, tag_set, device=accelerator.device)
@@ -90,7 +90,7 @@ def train_encoder(
         lengths=windows.lengths,
         collate=windows.collate,
         loss=build_token_loss(recipe, tokenizer),
-        score_dev=partial(score_on_dev, tagger, split.dev, accelerator),
+        score_dev=partial(score_on_dev, tagger, tag_set, split.dev, accelerator),
     )
     trainer = Trainer(
         model, task, schedule=schedule, accelerator=accelerator, state_path=state_path

@@ -9,7 +9,7 @@ from tagalong.backend.models.load import load_drafter
 from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError, TrainingError
-from tagalong.ner.manifest import Manifest, read_manifest
+from tagalong.ner.manifest import WORD_RULE_KEY, Manifest, read_manifest
 from tagalong.ner.tiers import ENCODER, LLM, TIER_DISPLAY_NAMES
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import explain_no_warm_start, train_encoder
@@ -56,6 +56,7 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
         train=train_encoder,
         store_options=_find_warm_start,
         recipe_type=EncoderRecipe,
+        serving_keys=(WORD_RULE_KEY,),
         default_recipe=EncoderRecipe,
         adapt_recipe=raise_min_steps,
         explain_no_warm_start=explain_no_warm_start,
@@ -64,7 +65,7 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
         train=_train_llm,
         store_options=_load_drafter,
         recipe_type=LLMRecipe,
-        serving_keys=("prompt", "verbalisers"),
+        serving_keys=("prompt", "verbalisers", WORD_RULE_KEY),
         explain_no_warm_start=lambda *_: "an LLM's adapter is trained from its base",
     ),
 }

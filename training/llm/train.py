@@ -59,7 +59,7 @@ def train_llm(
     advice = "train an adapter on it, or keep the base in full precision (--no-four-bit)"
     check_inputs(split, recipe, four_bit_advice=advice)
     recipe = resolve_llm_recipe(recipe)
-    schedule, tag_set = recipe.schedule, TagSet(split.labels)
+    schedule, tag_set = recipe.schedule, split.tag_set
     accelerator = create_accelerator(schedule)
     tokenizer = recipe.base.load_tokenizer()
     builder, train_builder = (
@@ -148,7 +148,7 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
 
 def _score_on_dev(tagger: LLMTagger, dev: Sequence[Document], accelerator: Accelerator) -> float:
     tagger.slot_decoder.scorer.clear_prefix_cache()  # it is of the weights before this epoch
-    return score_on_dev(tagger, dev, accelerator)
+    return score_on_dev(tagger, tagger.tag_set, dev, accelerator)
 
 
 def _fit_temperature(tagger: LLMTagger, dev: Sequence[Document]) -> float:

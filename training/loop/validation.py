@@ -43,7 +43,7 @@ def check_inputs(split: TrainDevSplit, recipe: Recipe, *, four_bit_advice: str) 
 
 
 def score_on_dev(
-    tagger: DocumentTagger, dev: Sequence[Document], accelerator: Accelerator
+    tagger: DocumentTagger, tag_set: TagSet, dev: Sequence[Document], accelerator: Accelerator
 ) -> float:
     """Strict F1 of a tagger on dev, the same on every process; each predicts a share of dev."""
     rank, count = accelerator.process_index, accelerator.num_processes
@@ -52,7 +52,7 @@ def score_on_dev(
     numbered = [(index, one) for (index, _), one in zip(own_share, predictions, strict=True)]
     gathered: list[tuple[int, Prediction]] = gather_object(numbered)
     in_order = [one for _, one in sorted(gathered, key=lambda pair: pair[0])]
-    return compute_dev_strict_f1(dev, in_order, TagSet(tagger.labels))
+    return compute_dev_strict_f1(dev, in_order, tag_set)
 
 
 def fit_temperature_on_dev(logits: Sequence[FloatArray], tags: Sequence[Sequence[int]]) -> float:

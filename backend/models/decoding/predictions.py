@@ -91,7 +91,7 @@ def decode_prediction(
     is found with the `transitions`, as in `viterbi`.
     """
     if not words:
-        return Prediction(spans=(), score=1.0, version=version)
+        return Prediction(spans=(), score=1.0, version=version, word_rule=tag_set.word_rule)
     if tags is None:
         tags = viterbi(log_probs, legal_transitions(tag_set), transitions).tolist()
     chosen = log_probs[np.arange(len(words)), tags]
@@ -106,6 +106,7 @@ def decode_prediction(
         score=document_score,
         version=version,
         tag_confidences=tuple(np.exp(chosen).tolist()),
+        word_rule=tag_set.word_rule,
     )
 
 

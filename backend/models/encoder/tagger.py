@@ -29,9 +29,8 @@ from tagalong.backend.models.text.windows import (
     WindowEncoder,
 )
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.manifest import Manifest
+from tagalong.ner.manifest import WORD_RULE_KEY, Manifest, read_word_rule
 from tagalong.ner.tags import TagSet
-from tagalong.ner.words import word_offsets
 
 WINDOWS_PER_PART = 2  # as many as most abstracts have
 MIN_MEASURED_CHARACTERS = 1_000  # a shorter run measures its overhead more than the throughput
@@ -93,7 +92,8 @@ class EncoderTagger(DocumentTagger):
 
     def encode(self, documents: Sequence[Document]) -> list[EncodedDocument[EncodedWindow]]:
         """Find the words of each document, and encode its windows."""
-        words: list[WordOffsets] = [word_offsets(document.text) for document in documents]
+        find_words = self.tag_set.word_rule.find_words
+        words: list[WordOffsets] = [find_words(document.text) for document in documents]
         windows: list[list[EncodedWindow]] = [[] for _ in documents]
         for window in self.window_encoder.encode([document.text for document in documents], words):
             windows[window.document_index].append(window)
@@ -129,6 +129,10 @@ class EncoderTagger(DocumentTagger):
     def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
         """Seconds that each document takes without other work; empty before the first run."""
         return self.throughput.estimate_seconds(documents)
+
+    def config_to_json(self) -> Mapping[str, Any]:
+        """The word rule."""
+        return {WORD_RULE_KEY: self.tag_set.word_rule.name}
 
     def calibration_to_json(self) -> Mapping[str, Any]:
         """Temperature, and the settings of `ScoreRefiner`."""
@@ -174,7 +178,7 @@ def assemble_encoder(
     return EncoderTagger(
         runner,
         WindowEncoder(tokenizer, window_config, max_positions=max_positions),
-        tag_set=TagSet(tuple(manifest.labels)),
+        tag_set=TagSet(tuple(manifest.labels), read_word_rule(manifest)),
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
         score_refiner=ScoreRefiner.from_json(manifest.calibration),

@@ -25,7 +25,7 @@ from tagalong.backend.models.llm.scorer import TagScorer
 from tagalong.backend.models.llm.slot_decoder import SlotDecoder
 from tagalong.backend.models.llm.tagger import LLMTagger
 from tagalong.ner.errors import VersionInvalid
-from tagalong.ner.manifest import Manifest
+from tagalong.ner.manifest import Manifest, read_word_rule
 from tagalong.ner.tags import TagSet
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def load_llm(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -
     `BaseModelError` where the base model is missing or has changed, and `VersionInvalid` where
     labels, prompt or weights do not match the manifest.
     """
-    config, tag_set = manifest.config, TagSet(tuple(manifest.labels))
+    config = manifest.config
+    tag_set = TagSet(tuple(manifest.labels), read_word_rule(manifest))
     with translate_load_errors(folder, manifest):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     verbalizers = read_verbalizers(_read_prompt_config(manifest)["verbalisers"], tokenizer, tag_set)

@@ -23,8 +23,8 @@ from tagalong.backend.models.text.subwords import WordOffsets
 from tagalong.backend.models.text.windows import EncodedDocument, batch_by_length
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
+from tagalong.ner.manifest import WORD_RULE_KEY
 from tagalong.ner.tags import OUTSIDE, TagSet
-from tagalong.ner.words import word_offsets
 
 WARM_UP_TEXT = (
     "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats. " * 4
@@ -73,9 +73,10 @@ class LLMTagger(DocumentTagger):
         self.throughput = ThroughputEstimate(min_seconds=MIN_MEASUREMENT_SECONDS)
 
     def config_to_json(self) -> Mapping[str, Any]:
-        """The format of the prompt, and the token of each tag."""
+        """The format of the prompt, the token of each tag, and the word rule."""
         verbalizers = self.prompt_builder.verbalizers.to_json(self.tag_set)
-        return {"prompt": PROMPT_VERSION, "verbalisers": verbalizers}
+        rule = self.tag_set.word_rule.name
+        return {"prompt": PROMPT_VERSION, "verbalisers": verbalizers, WORD_RULE_KEY: rule}
 
     def calibration_to_json(self) -> Mapping[str, Any]:
         """The temperature."""
@@ -95,7 +96,8 @@ class LLMTagger(DocumentTagger):
 
     def encode(self, documents: Sequence[Document]) -> list[EncodedPrompts]:
         """Draft the tags of each document, and build its prompts."""
-        words = [word_offsets(document.text) for document in documents]
+        find_words = self.tag_set.word_rule.find_words
+        words = [find_words(document.text) for document in documents]
         windows: list[list[PromptWindow]] = [[] for _ in documents]
         for window in self.prompt_builder.build([document.text for document in documents], words):
             windows[window.document_index].append(window)
@@ -179,7 +181,11 @@ class LLMTagger(DocumentTagger):
     def _draft_tags(
         self, documents: Sequence[Document], words: Sequence[WordOffsets]
     ) -> Iterator[list[int]]:
-        """The drafts as tags; labels that this tagger lacks are drafted as O."""
+        """The drafts as tags.
+
+        O is drafted for labels that this tagger lacks, and for entities with an edge inside one of
+        its words, which a drafter with another word rule finds.
+        """
         if self.drafter is None or self.decoding_mode != "verified":
             yield from ([OUTSIDE] * len(of_document) for of_document in words)
             return

@@ -47,9 +47,14 @@ from tagalong.backend.models.openvino.load import load_openvino_encoder
 from tagalong.backend.models.openvino.runner import INPUT_NAMES
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OpenVINOError
-from tagalong.ner.manifest import Manifest, hash_file, manifest_digest, read_manifest
+from tagalong.ner.manifest import (
+    Manifest,
+    hash_file,
+    manifest_digest,
+    read_manifest,
+    read_word_rule,
+)
 from tagalong.ner.tiers import ENCODER
-from tagalong.ner.words import word_offsets
 
 COMPILED_TIERS = (ENCODER,)  # their taggers may set `can_use_openvino`
 MAX_QUANTIZATION_WINDOWS = 100  # twice as many changed no F1 by a tenth of a point
@@ -108,7 +113,8 @@ def compile_version(
         )
     quantization_documents = quantization_documents or read_sample_documents()
     check_documents = check_documents or read_sample_documents()
-    check_documents = [one for one in check_documents if word_offsets(one.text)]
+    find_words = read_word_rule(manifest).find_words
+    check_documents = [one for one in check_documents if find_words(one.text)]
     check_documents = check_documents[:MAX_CHECK_DOCUMENTS]
     if not check_documents:
         raise OpenVINOError(
@@ -167,9 +173,10 @@ def _convert(model: PreTrainedModel, manifest: Manifest) -> Any:
 def _quantize(plain: Any, reference: EncoderTagger, documents: Sequence[Document]) -> Any:
     """Put the matrices of a converted model in 8 bits."""
     nncf = import_nncf()
-    with_words = (document.text for document in documents if word_offsets(document.text))
+    find_words = reference.tag_set.word_rule.find_words
+    with_words = (document.text for document in documents if find_words(document.text))
     texts = [*islice(with_words, MAX_QUANTIZATION_WINDOWS)]  # each has at least one window
-    words = [word_offsets(text) for text in texts]
+    words = [find_words(text) for text in texts]
     windows = reference.window_encoder.encode(texts, words)[:MAX_QUANTIZATION_WINDOWS]
     rows = [reference.window_encoder.pad([window]) for window in windows]
     return nncf.quantize(

@@ -229,3 +229,21 @@ def test_thousands_of_regions_in_a_long_text() -> None:
     document = Document("1", text)
     assert len(suggest_spans(document, (), drawn(text, *nested))) > 300
     assert suggest_spans(document, (), drawn(text, *whole)) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "mentions"),
+    [
+        # A character is a word in scripts without blanks.
+        ("患者高血压十年，服药后高血压控制。查体：高血压。", (2, 5), ["高血压"] * 2),
+        ("zorbex then zorbex , zorbex", (0, 7), ["zorbex"] * 2),  # drawn with a blank
+        ("zorbex\u200b then zorbex\xad", (0, 7), ["zorbex"]),  # drawn with a format character
+        ("cafe then cafe\u0301ine and cafe", (0, 4), ["cafe"]),  # a mark belongs to its letter
+        ("aspirin后aspirin", (0, 7), ["aspirin"]),
+        ("नमक नमकीन नमक", (0, 3), ["नमक"]),
+    ],
+)
+def test_mentions_in_every_script(text: str, region: tuple[int, int], mentions: list[str]) -> None:
+    document = Document("1", text)
+    added = suggest_spans(document, (), drawn(text, Span(*region, "Disease")))
+    assert [*map(document.span_text, added)] == mentions
