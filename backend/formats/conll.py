@@ -50,8 +50,7 @@ MAX_SAMPLE_LINES = 200_000  # looked at where the first lines have no entities
 DOCSTART = DOCSTART_LINE.encode()
 NEWDOC_PATTERN = re.compile(rb"#\s*newdoc\b")
 TEXT_PATTERN = re.compile(r"#\s*text\s*=\s*(.*)")
-NUL, NUL_REPLACEMENT = "\0", "\ufffd"  # a text file must not have NUL; the other is a word too
-BYTE_ORDER_MARK = "\ufeff"
+NUL = "\0"  # a text file must not have it
 
 
 @dataclass(slots=True)
@@ -107,14 +106,11 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
         )
     tags = TagSet(tuple(labels or ("unused",)))
     tagged = tags.encode(document)
-    tokens = [document.text[start:end] for start, end in tagged.words]
     rows = [
-        f"{NUL_REPLACEMENT if token == NUL else token}\t{name}\n"
-        for token, name in zip(tokens, tags.to_names(tagged.tags), strict=True)
+        f"{document.text[start:end]}\t{name}\n"
+        for (start, end), name in zip(tagged.words, tags.to_names(tagged.tags), strict=True)
     ]
-    return SerializedDocument(
-        "".join(rows), tagged.dropped, len(document.masked_ranges), tokens.count(NUL)
-    )
+    return SerializedDocument("".join(rows), tagged.dropped, len(document.masked_ranges))
 
 
 def _is_readable(label: str) -> bool:
@@ -123,9 +119,7 @@ def _is_readable(label: str) -> bool:
 
 
 def _join(documents: Iterable[str]) -> Iterator[str]:
-    for number, rows in enumerate(documents):
-        # At the very start of a file, this character is a byte order mark.
-        yield ("\n" if not number and rows.startswith(BYTE_ORDER_MARK) else "") + rows + "\n"
+    return (f"{rows}\n" for rows in documents)
 
 
 CONLL_FORMAT = FileFormat(

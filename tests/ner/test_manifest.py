@@ -3,7 +3,7 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tagalong.ner.manifest import (
     hash_files,
     manifest_digest,
     read_manifest,
+    read_word_rule,
 )
 from tests.errors import raises
 from tests.versions import DRAFT, edit_manifest, safetensors, write_files
@@ -460,3 +461,16 @@ def test_folders_that_vanish_during_listing_are_no_error(tmp_path: Path) -> None
     finally:
         over.set()
         other.join()
+
+
+@pytest.mark.parametrize(("config", "name"), [({}, "plain"), ({"word_rule": "parts"}, "parts")])
+def test_word_rule(config: Mapping[str, Any], name: str) -> None:
+    """Versions of the first release name none."""
+    metadata = VersionMetadata(tier="encoder", name="x", base="", labels=("x",), config=config)
+    assert read_word_rule(metadata).name == name
+
+
+def test_unknown_word_rule_is_refused() -> None:
+    metadata = VersionMetadata(tier="encoder", name="x", base="", config={"word_rule": "syllables"})
+    with raises(VersionInvalid, "word-rule-unknown"):
+        read_word_rule(metadata)

@@ -91,7 +91,9 @@ def test_only_blanks_format_and_control_characters_are_in_no_word(
     for start, end in rule.find_words(text):
         covered[start:end] = b"\1" * (end - start)
     without = {char for char, inside in zip(text, covered, strict=True) if not inside}
-    assert {char for char in without if not char.isspace() and category(char) not in ("Cc", "Cf")} == set()
+    assert {
+        char for char in without if not char.isspace() and category(char) not in ("Cc", "Cf")
+    } == set()
     for start, end in rule.find_words(text):  # none is at an edge of a prediction
         for edge in (text[start], text[end - 1]):
             assert not edge.isspace()

@@ -124,7 +124,6 @@ def test_word_tags_round_trip(tmp_path_factory: pytest.TempPathFactory, document
     written = write_documents([document], path, "conll")
     assert written.dropped == tagged.dropped
     assert written.document_count == bool(tagged.words)
-    assert written.replaced_characters == document.text.count("\0")
     if not tagged.words:
         return  # nothing to read
     corpus = read_corpus([path])
@@ -132,14 +131,12 @@ def test_word_tags_round_trip(tmp_path_factory: pytest.TempPathFactory, document
     again = tags.encode(back)
     assert again.tags == tuple(max(tag, 0) for tag in tagged.tags)
     assert [back.text[start:end] for start, end in again.words] == [
-        document.text[start:end].replace("\0", "\ufffd") for start, end in tagged.words
+        document.text[start:end] for start, end in tagged.words
     ]
     assert corpus.warnings == ()
 
 
-@pytest.mark.parametrize(
-    "text", ["\ufeff", "\ufeffa", "# a", "[ b", "{ b", '{"a": 1}', "-DOCSTART-"]
-)
+@pytest.mark.parametrize("text", ["\ufeffa", "# a", "[ b", "{ b", '{"a": 1}', "-DOCSTART-"])
 def test_first_word_may_be_anything(tmp_path: Path, text: str) -> None:
     write_documents([Document("1", text)], tmp_path / "x.conll", "conll")
     (back,) = read_corpus([tmp_path / "x.conll"]).documents
