@@ -471,6 +471,8 @@ def test_word_rule(config: Mapping[str, Any], name: str) -> None:
 
 
 def test_unknown_word_rule_is_refused() -> None:
-    metadata = VersionMetadata(tier="encoder", name="x", base="", config={"word_rule": "syllables"})
+    metadata = VersionMetadata(
+        tier="encoder", name="x", base="", labels=("x",), config={"word_rule": "syllables"}
+    )
     with raises(VersionInvalid, "word-rule-unknown"):
         read_word_rule(metadata)

@@ -31,8 +31,9 @@ class ScoreRefiner:
         if not self.consistency_weight or not words:
             return logits
         numbers: dict[object, int] = {}
-        keys = [  # marks and numbers have a key of their own
-            _consistency_key(text[start:end]) or index for index, (start, end) in enumerate(words)
+        keys = [  # marks, numbers and parts of a run of letters have a key of their own
+            (not _touches_letters(text, start, end) and _consistency_key(text[start:end])) or index
+            for index, (start, end) in enumerate(words)
         ]
         groups = [numbers.setdefault(key, len(numbers)) for key in keys]
         totals = np.zeros((len(numbers), logits.shape[1]))
@@ -54,6 +55,11 @@ class ScoreRefiner:
         """Read the calibration of a manifest; older manifests have neither value."""
         rows = calibration.get("transitions", ())
         return cls(float(calibration.get("consistency", 0.0)), tuple(map(tuple, rows)))
+
+
+def _touches_letters(text: str, start: int, end: int) -> bool:
+    """Whether a letter or digit is beside a word: in Chinese, or by a finer word rule."""
+    return text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()
 
 
 def _consistency_key(word: str) -> str | None:

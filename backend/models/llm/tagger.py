@@ -183,8 +183,8 @@ class LLMTagger(DocumentTagger):
     ) -> Iterator[list[int]]:
         """The drafts as tags.
 
-        O is drafted for labels that this tagger lacks, and for entities with an edge inside one of
-        its words, which a drafter with another word rule finds.
+        O is drafted for labels that this tagger lacks. So it is for entities with an edge inside
+        one of its words, where the drafter has another word rule.
         """
         if self.drafter is None or self.decoding_mode != "verified":
             yield from ([OUTSIDE] * len(of_document) for of_document in words)

@@ -12,7 +12,7 @@ from tagalong.backend.models.decoding.predictions import (
     log_softmax,
 )
 from tagalong.ner.tags import TagSet
-from tagalong.ner.words import word_offsets
+from tagalong.ner.words import PARTS, SCRIPTS, word_offsets
 
 TAGS = TagSet(("Chemical", "Disease"))
 LOGITS = arrays.arrays(
@@ -107,3 +107,12 @@ def test_label_consistency_round_trips_through_manifest():
     coupling = ScoreRefiner(0.3, ((0.5, -1.25), (0.0, 2.0)))
     assert ScoreRefiner.from_json({"temperature": 1.2} | coupling.to_json()) == coupling
     assert ScoreRefiner.from_json({"temperature": 1.2}) == ScoreRefiner()
+
+
+def test_characters_of_longer_names_share_no_scores() -> None:
+    """The same character stands in many names."""
+    text = "高血压 高热 p53null p16"
+    for rule in (SCRIPTS, PARTS):
+        words = rule.find_words(text)
+        logits = np.random.default_rng(0).normal(size=(len(words), len(TAGS)))
+        np.testing.assert_array_equal(ScoreRefiner(0.5).smooth(text, words, logits), logits)
