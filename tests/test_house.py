@@ -38,8 +38,15 @@ NAMED_IMPORTS = {
     },
     "tagalong.cli.train.app": {f"tagalong.cli.train.{tier}" for tier in TIERS} & MODULES.keys(),
 }
-# Imported inside functions of `training`, because they take seconds and few trainings need them.
-SLOW_IMPORTS = {"peft", "bitsandbytes.optim", "tagalong.training.llm.train"}
+# Imported inside functions, because they take seconds and few trainings and files need them.
+SLOW_IMPORTS = {
+    "spacy",
+    "spacy.tokens",
+    "spacy.vocab",
+    "peft",
+    "bitsandbytes.optim",
+    "tagalong.training.llm.train",
+}
 
 
 def imported(node: ast.AST) -> list[str]:

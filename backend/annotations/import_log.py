@@ -29,6 +29,7 @@ WARNING_DESCRIPTIONS: Mapping[str, str] = {
     "white space trimmed": "kept: without white space and format characters at its edges",
     "drawn twice": "kept once: the same stretch has the same label twice",
     "I- without B-": "read as B-, as conlleval does: IOB1, or a broken sequence",
+    "span group": "left out: spaCy's groups of spans, but for sc",
     "event": "left out: only the words of an event can be entities",
     "attribute": "left out: attributes of annotations are not kept",
     "concept id": "left out: ids of a terminology are not kept",

@@ -47,7 +47,7 @@ class FormatWriter:
     option: str  # the format's name on the command line
     description: str  # of the file's content, for sentences and journals
     serialize: Callable[[Document, LabelConfig], SerializedDocument]
-    join: Callable[[Iterable[str]], Iterator[str]] = iter  # makes a file of its documents
+    join: Callable[[Iterable[str]], Iterator[str | bytes]] = iter  # makes a file of its documents
     # Relative names and contents of a document's files, from its serialized part, where the format
     # is a folder.
     name_files: Callable[[Document, str], Mapping[str, str]] | None = None

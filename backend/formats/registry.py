@@ -28,6 +28,7 @@ from tagalong.backend.formats.mention_table import MENTION_TABLE_FORMAT
 from tagalong.backend.formats.prodigy import PRODIGY_FORMAT
 from tagalong.backend.formats.pubtator import PUBTATOR_FORMAT
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.formats.spacy_docbin import DOCBIN_FORMAT
 from tagalong.backend.formats.spacy_json import SPACY_JSON_FORMAT
 from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, is_text_table
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
@@ -45,6 +46,7 @@ FORMATS: tuple[FileFormat, ...] = (
     DOCCANO_FORMAT,
     PRODIGY_FORMAT,
     SPACY_JSON_FORMAT,
+    DOCBIN_FORMAT,
     JSON_LINES_FORMAT,
     PREDICTIONS_FORMAT,
     BRAT_FORMAT,
@@ -124,6 +126,11 @@ def detect_format(
             f"the folder {head.path} has no files in a format of folders: name its files one by "
             f"one, or give {describe_formats(content)}",
             code="folder-format-unknown",
+        )
+    if head.structure == "binary":
+        raise FormatError(
+            f"{head.path} is a binary file in no format we know: give {describe_formats(content)}",
+            code="binary-format-unknown",
         )
     tool = _detect_unsupported_tool(head)
     finding = f"looks like {tool}" if tool else f"is in no format we know ({_describe_start(head)})"

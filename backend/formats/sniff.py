@@ -21,6 +21,7 @@ CHUNK_BYTES = 1 << 20  # read at once by the checks of the whole file
 HEAD_BYTES = 1 << 16  # for formats that are recognized by their first lines
 STREAM_BUFFER_BYTES = 1 << 16  # each refill is a call of Python
 UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
+BINARY_STARTS = (b"x\x9c",)  # no UTF-8: zlib, as in spaCy's files
 MIN_LATIN_SHARE = 2  # one in so many characters of a UTF-16 file is Latin
 MISSING = object()  # no item; None can be an item
 # One JSON escape; the group is half of a UTF-16 pair whose other half is missing.
@@ -30,7 +31,7 @@ JSON_ESCAPE_PATTERN = re.compile(
 LINE_END_PATTERN = re.compile(r"\r\n|\n|\r")
 SURROGATE_PAIR_BYTES = 12  # the longest escape: two of \uXXXX
 
-FileStructure = Literal["array", "lines", "object", "text", "folder"]
+FileStructure = Literal["array", "lines", "object", "text", "folder", "binary"]
 
 
 class _Cursor(io.RawIOBase):
@@ -129,8 +130,8 @@ class FileHead:
     """What the start of a file shows, or the names in a folder."""
 
     file: TextFile
-    # "object": one JSON object over several lines; "text": any other text; "folder": no record and
-    # no lines.
+    # "object": one JSON object over several lines; "text": any other text; "folder" and "binary":
+    # no record and no lines.
     structure: FileStructure
     # First item of an array, object of the first line, or the keys of a single object. Empty where
     # there is none, or where it is not an object.
@@ -159,10 +160,12 @@ def split_lines(stream: Iterable[bytes]) -> Iterator[bytes]:
 def sniff_file(file: TextFile) -> FileHead:
     """Look at the start of a file; FormatError if any of it is not UTF-8 text, or it is empty.
 
-    The files of a folder are not opened.
+    The files of a folder are not opened, and a binary file may be in a format of its own.
     """
     if file.is_folder:
         return FileHead(file, "folder", {}, ())
+    if file.open_stream().read(len(BINARY_STARTS[0])).startswith(BINARY_STARTS):
+        return FileHead(file, "binary", {}, ())
     check_utf8(file.open_stream(), file.path)
     head = file.open_stream().read(HEAD_BYTES)
     pieces = LINE_END_PATTERN.split(head.decode(errors="ignore"))

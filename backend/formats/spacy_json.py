@@ -167,7 +167,7 @@ def _parse_triple(entry: object, where: str) -> RawSpan:
 
 
 def _parse_objects(item: Mapping[str, Any], where: str) -> Iterator[RawSpan]:
-    # The entities of `Doc.to_json`, or triples; spans of its group "sc" may overlap.
+    # The entities of ``Doc.to_json``, or triples; spans of its group "sc" may overlap.
     if "ents" not in item:
         yield from (
             _parse_triple(entry, where)

@@ -19,8 +19,8 @@ from tagalong.ner.atomic_io import (
 from tagalong.ner.errors import OutputError
 
 
-def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) -> None:
-    """Write files from the parts of their texts, so that all of them appear whole, or none.
+def write_atomically(files: Mapping[Path, Iterable[str | bytes]], *, overwrite: bool) -> None:
+    """Write files from their parts, texts or bytes, so that all of them appear whole, or none.
 
     They and a new folder are for their owner alone; a replaced file keeps its permissions. Files
     that exist are replaced only with `overwrite`, and a fault may leave some of them replaced.
@@ -37,7 +37,7 @@ def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) ->
             for path, parts in files.items():
                 path.parent.mkdir(PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
                 file = stack.enter_context(open_atomically(path))
-                file.writelines(part.encode() for part in parts)
+                file.writelines(one if isinstance(one, bytes) else one.encode() for one in parts)
                 flush_to_disk(file)
     except OSError as error:
         with suppress(OSError):
