@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from typer.main import get_command
 
-from tagalong.backend.formats.registry import FormatContent, describe_formats
+from tagalong.backend.formats.registry import WRITERS, FormatContent, describe_formats
 from tagalong.cli.main import app
 from tests.prose import (
     BANNED_WORDS,
@@ -52,6 +52,7 @@ def test_sentences_in_code_are_short() -> None:
 
 def test_sentences_of_help_are_short() -> None:
     formats = [describe_formats(content) for content in get_args(FormatContent)]
+    formats.append(", ".join(writer.description for writer in WRITERS.values()))
     texts = [*help_texts(get_command(app))]
     assert len(texts) > 100
     for names in formats:  # a list as long as the registry
