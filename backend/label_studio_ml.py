@@ -23,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tagalong.backend.label_studio.fetch import parse_hosts
 from tagalong.backend.server.prediction.request import parse_control_name, parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
@@ -63,10 +64,9 @@ def process_service(*, with_weights: bool = False) -> Service:
 
 def _read_settings() -> Settings:
     # From the environment, because the framework creates our objects.
-    hosts = os.environ.get("TAGALONG_ALLOWED_HOSTS", "").split(",")
     return Settings(
         models=Path(os.environ.get("TAGALONG_MODELS", "models")),
-        allowed_hosts=frozenset(host.strip() for host in hosts if host.strip()),
+        allowed_hosts=parse_hosts(os.environ.get("TAGALONG_ALLOWED_HOSTS", "")),
         label_studio_url=os.environ.get("LABEL_STUDIO_URL") or None,
         label_studio_key=os.environ.get("LABEL_STUDIO_API_KEY") or None,
     )

@@ -15,7 +15,14 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.jsonl import documents_to_jsonl
 from tagalong.backend.formats.registry import WRITERS, describe_formats
 from tagalong.backend.storage.atomic_files import write_atomically
-from tagalong.cli.terminal.console import console, echo_json, error_console
+from tagalong.cli.curate.options import (
+    AllowedHostsOption,
+    ApiKeyOption,
+    ProjectOption,
+    UrlOption,
+)
+from tagalong.cli.curate.sources import ProjectAccess, open_annotated_corpus
+from tagalong.cli.terminal.console import console, echo_json
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
     EntityLabelOption,
@@ -38,7 +45,6 @@ from tagalong.training.corpus import (
     WriteResult,
     check_corpus,
     count_entities,
-    read_corpus,
     split_documents,
     write_documents,
 )
@@ -51,8 +57,9 @@ SPLIT_NAMES = ("train", "dev", "test")  # in the order of --shares; the last may
 MAX_EXAMPLES = 3  # for each reason
 
 FilesArgument = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
+        metavar="FILES...",
         exists=True,
         help=f"Annotated documents: {describe_formats('annotations')}; the format is detected.",
     ),
@@ -60,14 +67,18 @@ FilesArgument = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
-def _read_corpus(files: list[Path], options: ReadOptions) -> Corpus:
-    with error_console.status(f"Reading {len(files)} file{'s' * (len(files) > 1)} …"):
-        return read_corpus(files, options)
+def _read_corpus(files: list[Path] | None, project: ProjectAccess, options: ReadOptions) -> Corpus:
+    with open_annotated_corpus(files, project, options) as (corpus, _):
+        return corpus
 
 
 @app.command("check")
 def check_cli(
-    files: FilesArgument,
+    files: FilesArgument = None,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    key: ApiKeyOption = None,
+    allowed_hosts: AllowedHostsOption = "",
     label_config: LabelConfigOption = None,
     word_column: WordColumnOption = None,
     tag_column: TagColumnOption = None,
@@ -82,8 +93,10 @@ def check_cli(
 
     Example: tagalong data check export.json --label-config label_config.xml
     """
+    access = ProjectAccess(project, url, key, allowed_hosts)
     columns = ColumnOptions(word_column, tag_column, entity_label)
-    check = check_corpus(_read_corpus(files, build_read_options(annotators, label_config, columns)))
+    options = build_read_options(annotators, label_config, columns)
+    check = check_corpus(_read_corpus(files, access, options))
     if as_json:
         echo_json(check.to_json())
     else:
@@ -136,7 +149,11 @@ def _build_table(*columns: str, title: str) -> Table:
 
 @app.command("stats")
 def stats_cli(
-    files: FilesArgument,
+    files: FilesArgument = None,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    key: ApiKeyOption = None,
+    allowed_hosts: AllowedHostsOption = "",
     label_config: LabelConfigOption = None,
     word_column: WordColumnOption = None,
     tag_column: TagColumnOption = None,
@@ -149,8 +166,9 @@ def stats_cli(
 
     Example: tagalong data stats train.jsonl dev.jsonl
     """
+    access = ProjectAccess(project, url, key, allowed_hosts)
     columns = ColumnOptions(word_column, tag_column, entity_label)
-    corpus = _read_corpus(files, build_read_options(annotators, label_config, columns))
+    corpus = _read_corpus(files, access, build_read_options(annotators, label_config, columns))
     stats = count_entities(corpus.documents, corpus.labels, length_by)
     if as_json:
         echo_json(stats.to_json())
@@ -188,7 +206,8 @@ def parse_output_format(value: str) -> str:
 
 @app.command("convert")
 def convert_cli(
-    files: FilesArgument,
+    files: FilesArgument = None,
+    *,
     out: Annotated[Path, typer.Option(help="Output file, or a new folder for brat.")],
     to: Annotated[
         str,
@@ -198,6 +217,10 @@ def convert_cli(
             help="Output format; docs/formats.md says what each holds.",
         ),
     ] = "jsonl",
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    key: ApiKeyOption = None,
+    allowed_hosts: AllowedHostsOption = "",
     label_config: LabelConfigOption = None,
     word_column: WordColumnOption = None,
     tag_column: TagColumnOption = None,
@@ -210,9 +233,10 @@ def convert_cli(
 
     Example: tagalong data convert export.json --to conll --out corpus.conll
     """
+    access = ProjectAccess(project, url, key, allowed_hosts)
     columns = ColumnOptions(word_column, tag_column, entity_label)
     options = build_read_options(annotators, label_config, columns)
-    corpus = _read_corpus(files, options)
+    corpus = _read_corpus(files, access, options)
     written = write_documents(
         corpus.documents, out, to, config=options.label_config, overwrite=force
     )
@@ -247,7 +271,8 @@ def render_conversion(corpus: Corpus, written: WriteResult, out: Path, replaceme
 
 @app.command("split")
 def split_cli(
-    files: FilesArgument,
+    files: FilesArgument = None,
+    *,
     out: Annotated[
         Path,
         typer.Option(
@@ -257,6 +282,10 @@ def split_cli(
     shares: Annotated[
         str, typer.Option(help="Shares of train, dev and test; their sum is 1.")
     ] = "0.8,0.1,0.1",
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    key: ApiKeyOption = None,
+    allowed_hosts: AllowedHostsOption = "",
     label_config: LabelConfigOption = None,
     word_column: WordColumnOption = None,
     tag_column: TagColumnOption = None,
@@ -270,8 +299,9 @@ def split_cli(
     Example: tagalong data split export.json --out corpus --shares 0.8,0.1,0.1
     """
     share_by_split = parse_shares(shares)
+    access = ProjectAccess(project, url, key, allowed_hosts)
     columns = ColumnOptions(word_column, tag_column, entity_label)
-    corpus = _read_corpus(files, build_read_options(annotators, label_config, columns))
+    corpus = _read_corpus(files, access, build_read_options(annotators, label_config, columns))
     splits = split_documents(corpus.documents, share_by_split)
     if empty := [name for name, documents in splits.items() if not documents]:
         raise InputError(  # no command could use a split without documents

@@ -8,11 +8,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from tagalong.backend.label_studio.fetch import parse_hosts
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.cli import retrain_options
 from tagalong.cli.terminal.console import console, echo_json, error_console, print_warning
 from tagalong.cli.terminal.options import (
+    ALLOWED_HOSTS_OPTION,
     LABEL_STUDIO_KEY_OPTION,
     LABEL_STUDIO_URL_OPTION,
     JsonOption,
@@ -30,6 +32,7 @@ def retrain_cli(
     project: retrain_options.RetrainProjectOption = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
+    allowed_hosts: Annotated[str, ALLOWED_HOSTS_OPTION] = "",
     tier: retrain_options.RetrainTierOption = ENCODER,
     recipe_from: retrain_options.RetrainRecipeFromOption = None,
     promote: retrain_options.RetrainPromoteOption = "auto",
@@ -59,6 +62,7 @@ def retrain_cli(
     how = RetrainOptions(
         label_studio_url=url,
         label_studio_key=key,
+        allowed_hosts=parse_hosts(allowed_hosts),
         promotion_policy=promote,
         held_out_share=holdout_share,
         recipe_from=recipe_from,

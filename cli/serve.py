@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagalong.backend.label_studio.fetch import parse_hosts
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.cli import serve_options
 from tagalong.cli.terminal.console import error_console, print_warning
-from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
+from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption
 from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND, TAGALONG_COMMAND
 from tagalong.ner.errors import InputError
 
@@ -68,7 +69,7 @@ def serve_cli(
             url,
             key,
             *("--models", str(models.absolute()), "--promote", retrain_promote),
-            *("--prelabel", str(retrain_prelabel)),
+            *("--prelabel", str(retrain_prelabel), "--allowed-hosts", allowed_hosts),
             *(["--warm-start"] if retrain_warm_start else ()),
             min_annotations=retrain_after,
         ),

@@ -34,9 +34,9 @@ from tagalong.backend.label_studio.api.objects import Task
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry, is_transient
 from tagalong.backend.label_studio.connected_project import ConnectedProject, connect_project
 from tagalong.backend.label_studio.label_map import LabelMap
+from tagalong.backend.label_studio.plain_texts import make_project_text_reader
 from tagalong.backend.label_studio.results import prediction_to_label_studio
 from tagalong.backend.label_studio.shown_version import show_batch
-from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError, LabelStudioError
 
@@ -111,11 +111,7 @@ class ProjectSource:
     ) -> None:
         self._project, self._options, self._versions = project, options, frozenset(versions)
         client, view_id = project.client, options.view_id
-        self._texts = TaskTextReader(
-            options.allowed_hosts,
-            label_studio_url=client.url,
-            authorization=client.connection.authorization_header,
-        )
+        self._texts = make_project_text_reader(client, options.allowed_hosts)
         # A task is on two pages of a tab if it was moved on by one that was added meanwhile.
         self._view_task_ids = (
             None

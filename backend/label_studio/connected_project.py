@@ -25,6 +25,7 @@ class ConnectedProject:
     id: int
     config: LabelConfig
     retry: RateLimitedRetry
+    allowed_hosts: frozenset[str] = frozenset()  # from which texts may be downloaded
 
     def call(
         self, method: Callable[Concatenate[int, P], T], *args: P.args, **options: P.kwargs
@@ -50,9 +51,14 @@ class ConnectedProject:
 
 @contextmanager
 def connect_project(
-    url: str, key: str, project: int, retry: RateLimitedRetry
+    url: str,
+    key: str,
+    project: int,
+    retry: RateLimitedRetry,
+    *,
+    allowed_hosts: frozenset[str] = frozenset(),
 ) -> Iterator[ConnectedProject]:
     """Connect to a project; LabelStudioError or FormatError if it or its config cannot be used."""
     with connect(url, key) as client:
         config = parse_label_config(client.get_project(project).label_config)
-        yield ConnectedProject(client, project, config, retry)
+        yield ConnectedProject(client, project, config, retry, allowed_hosts)

@@ -64,6 +64,11 @@ def parse_allowed_host(text: str) -> str:
     )
 
 
+def parse_hosts(value: str) -> frozenset[str]:
+    """Split hosts at commas, as options and the environment have them."""
+    return frozenset(filter(None, map(str.strip, value.split(","))))
+
+
 def parse_web_address(text: str) -> WebAddress:
     """Parse a whole address.
 

@@ -53,6 +53,7 @@ def require_plain_text(config: LabelConfig) -> None:
     if config.text_encoding != "text":
         raise FormatError(
             f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "
-            'count: import the plain text, and leave out valueType="url" and encoding',
+            "count: give --project instead of its export, or import the plain text, and leave out "
+            'valueType="url" and encoding',
             code="text-not-in-task",
         )

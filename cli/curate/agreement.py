@@ -8,6 +8,7 @@ from rich.text import Text
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.cli.curate import options
 from tagalong.cli.curate.sources import (
+    ProjectAccess,
     add_address,
     check_new_file,
     open_annotated_corpus,
@@ -36,6 +37,7 @@ def agreement_cli(
     project: options.ProjectOption = None,
     url: options.UrlOption = None,
     key: options.ApiKeyOption = None,
+    allowed_hosts: options.AllowedHostsOption = "",
     tab: options.TabOption = False,
     limit: options.TaskLimitOption = 20,
     out: options.TasksOutOption = None,
@@ -60,7 +62,8 @@ def agreement_cli(
     # "each" keeps one document per annotator; it is no value of the option --annotators.
     columns = ColumnOptions(word_column, tag_column, entity_label)
     read = replace(build_read_options("all", label_config, columns), annotator_policy="each")
-    with open_annotated_corpus(exports, project, url, key, read) as (corpus, curated_project):
+    access = ProjectAccess(project, url, key, allowed_hosts)
+    with open_annotated_corpus(exports, access, read) as (corpus, curated_project):
         agreement, shown = compute_agreement(corpus.documents), ""
         if out is not None:
             write_json_lines((entry.to_json() for entry in agreement.by_task), out)

@@ -7,6 +7,7 @@ import typer
 
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.cli.terminal.options import (
+    ALLOWED_HOSTS_OPTION,
     LABEL_STUDIO_KEY_OPTION,
     LABEL_STUDIO_URL_OPTION,
     MAX_SEED,
@@ -45,6 +46,7 @@ ProjectOption = Annotated[
 ]
 UrlOption = Annotated[str | None, LABEL_STUDIO_URL_OPTION]
 ApiKeyOption = Annotated[str | None, LABEL_STUDIO_KEY_OPTION]
+AllowedHostsOption = Annotated[str, ALLOWED_HOSTS_OPTION]
 
 # What `select` chooses, and with which models.
 SelectionModelOption = Annotated[

@@ -15,6 +15,7 @@ from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.curate import options
 from tagalong.cli.curate.sources import (
+    ProjectAccess,
     add_address,
     check_new_file,
     open_annotated_corpus,
@@ -55,6 +56,7 @@ def review_cli(
     project: options.ProjectOption = None,
     url: options.UrlOption = None,
     key: options.ApiKeyOption = None,
+    allowed_hosts: options.AllowedHostsOption = "",
     tab: options.TabOption = False,
     folds: options.FoldsOption = 5,
     model: options.ReviewModelOption = None,
@@ -89,7 +91,8 @@ def review_cli(
         check_report_dir(report)
     columns = ColumnOptions(word_column, tag_column, entity_label)
     read, shown = build_read_options(annotators, label_config, columns), ""
-    with open_annotated_corpus(exports, project, url, key, read) as (corpus, curated_project):
+    access = ProjectAccess(project, url, key, allowed_hosts)
+    with open_annotated_corpus(exports, access, read) as (corpus, curated_project):
         store = open_store(models)
         config = build_cross_validation_config(folds, base, epochs=epochs, seed=seed)
         # The folds are deleted only if all of the following succeeds.

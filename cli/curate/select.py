@@ -17,6 +17,7 @@ from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, Lab
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.curate import options
 from tagalong.cli.curate.sources import (
+    ProjectAccess,
     add_address,
     check_new_file,
     open_project,
@@ -69,6 +70,7 @@ def select_cli(
     project: options.ProjectOption = None,
     url: options.UrlOption = None,
     key: options.ApiKeyOption = None,
+    allowed_hosts: options.AllowedHostsOption = "",
     queue: options.QueueOption = False,
     model: options.SelectionModelOption = None,
     strategy: options.StrategyOption = DEFAULT_STRATEGY,
@@ -100,7 +102,8 @@ def select_cli(
     settings, shown = SelectionOptions(strategy, count, random_share, seed), ""
     columns = ColumnOptions(word_column, tag_column, entity_label)
     read, store = build_read_options("latest", label_config, columns), open_store(models)
-    with open_selection_source(pool, labeled, project, url, key, read) as source:
+    access = ProjectAccess(project, url, key, allowed_hosts)
+    with open_selection_source(pool, labeled, access, read) as source:
         with error_console.status("Loading"):
             tagger = load_tagger_by_reference(store, model or DEFAULT_TIER)
             other = None if against is None else load_tagger_by_reference(store, against)
@@ -129,13 +132,11 @@ def select_cli(
 def open_selection_source(
     pool: Path | None,
     labeled: Sequence[Path] | None,
-    project: int | None,
-    url: str | None,
-    key: str | None,
+    project: ProjectAccess,
     read: ReadOptions,
 ) -> Iterator[SelectionSource]:
     """Read documents to select from and annotated ones, from files or from a project."""
-    if project is None:
+    if project.id is None:
         if pool is None:
             raise typer.BadParameter("give texts to select from: a file, a folder, or --project")
         with open_source(pool, read.label_config) as texts:
@@ -148,7 +149,7 @@ def open_selection_source(
         return
     if pool is not None or labeled:
         raise typer.BadParameter("give no files with --project: it has its own annotations")
-    with open_project(project, url, key) as curated_project:
+    with open_project(project) as curated_project:
         documents = curated_project.read_unlabeled_documents()
         corpus = curated_project.read_annotated_corpus("latest")
         annotated = corpus.documents if corpus else ()

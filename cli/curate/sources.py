@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -17,6 +17,15 @@ from tagalong.training.corpus import Corpus, read_corpus
 
 if TYPE_CHECKING:  # takes a second to import
     from tagalong.training.curate.curated_project import CuratedProject
+
+
+class ProjectAccess(NamedTuple):
+    """A project, if one is given, and how to reach its texts."""
+
+    id: int | None
+    url: str | None
+    key: str | None
+    allowed_hosts: str  # separated by commas
 
 
 def check_new_file(path: Path | None) -> None:
@@ -43,45 +52,48 @@ def warn(sentence: str) -> None:
 
 @contextmanager
 def open_annotated_corpus(
-    exports: Sequence[Path] | None,
-    project: int | None,
-    url: str | None,
-    key: str | None,
-    options: ReadOptions,
+    exports: Sequence[Path] | None, project: ProjectAccess, options: ReadOptions
 ) -> Iterator[tuple[Corpus, "CuratedProject | None"]]:
     """Read annotated documents from files, or from a project with its own labelling config.
 
     Yields the corpus, and the project if there is one.
     """
-    if (project is None) == (not exports):
+    if (project.id is None) == (not exports):
         raise typer.BadParameter("give either files or --project")
-    if project is None:
+    if project.id is None:
         with error_console.status("Reading"):
             corpus = read_corpus(list(exports or ()), options)
         yield corpus, None
         return
-    with open_project(project, url, key) as curated_project:
+    with open_project(project) as curated_project:
         with error_console.status("Reading"):
             annotated = curated_project.read_annotated_corpus(options.annotator_policy)
         if annotated is None:
             raise InputError(
-                f"project {project} has no annotated tasks: annotate some first",
+                f"project {project.id} has no annotated tasks: annotate some first",
                 code="project-without-annotations",
             )
         yield annotated, curated_project
 
 
 @contextmanager
-def open_project(project: int, url: str | None, key: str | None) -> Iterator["CuratedProject"]:
+def open_project(project: ProjectAccess) -> Iterator["CuratedProject"]:
     """Connect to a project, and read its labelling config."""
     from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
     from tagalong.backend.label_studio.connected_project import connect_project
+    from tagalong.backend.label_studio.fetch import parse_hosts
     from tagalong.training.curate.curated_project import CuratedProject
 
-    if not url or not key:
+    if project.id is None or not project.url or not project.key:
         raise typer.BadParameter(
             "--project needs --label-studio-url and --label-studio-key, or the environment "
             "variables LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
         )
-    with connect_project(url, key, project, RateLimitedRetry(notify=warn)) as connected:
+    with connect_project(
+        project.url,
+        project.key,
+        project.id,
+        RateLimitedRetry(notify=warn),
+        allowed_hosts=parse_hosts(project.allowed_hosts),
+    ) as connected:
         yield CuratedProject(connected, warn)

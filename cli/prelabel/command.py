@@ -22,6 +22,7 @@ from tagalong.backend.batch.prelabel import (
 )
 from tagalong.backend.batch.source_and_sink import ProjectOptions, SourceAndSink
 from tagalong.backend.formats.registry import describe_formats
+from tagalong.backend.label_studio.fetch import parse_hosts
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.prelabel.report import batch_progress_bar, render_estimate, render_summary
 from tagalong.cli.terminal.console import echo_json, error_console, print_warning
@@ -36,7 +37,6 @@ from tagalong.cli.terminal.options import (
     build_read_options,
     load_tagger_by_reference,
     open_store,
-    parse_hosts,
 )
 from tagalong.ner.errors import BatchError
 from tagalong.ner.tiers import ENCODER, LLM, TierName

@@ -92,11 +92,6 @@ LABEL_STUDIO_KEY_OPTION = typer.Option(
 )
 
 
-def parse_hosts(value: str) -> frozenset[str]:
-    """Split the hosts of ``--allowed-hosts``."""
-    return frozenset(filter(None, map(str.strip, value.split(","))))
-
-
 def check_finite(value: float | None) -> float | None:
     """Refuse a number that JSON cannot hold: an infinite one, or NaN."""
     if value is not None and not isfinite(value):

@@ -10,6 +10,7 @@ from tagalong.cli.data import app
 from tagalong.ner.errors import FormatError, InputError, OutputError
 from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.training.corpus import read_corpus
+from tests.backend.url_project import KEY, serve_url_project
 from tests.errors import assert_error
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,19 @@ def test_check_reports_dropped_annotations() -> None:
         "outvoted": 2,
     }
     assert {one["kind"]: one["count"] for one in report["warnings"]}["draft"] == 1
+
+
+def test_project_with_addresses_of_texts_is_read() -> None:
+    with serve_url_project() as (label_studio, other):
+        access = (
+            *("--project", "1", "--label-studio-url", f"http://{label_studio.host}"),
+            *("--label-studio-key", KEY, "--allowed-hosts", f"{label_studio.host}, {other.host}"),
+        )
+        report = run_json("check", *access)
+        assert (report["documents"], report["kept"], report["labels"]) == (5, 5, ["Chemical"])
+        assert run_json("stats", *access)["documents"] == 5
+    assert run("check", EXPORT, *access).exit_code == 2
+    assert run("check").exit_code == 2
 
 
 def test_check_tables_equal_the_json() -> None:

@@ -12,6 +12,11 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.annotation_queue import queue_tasks
 from tagalong.backend.label_studio.api.filters import MAX_FILTER_ITEMS, filter_by_ids
 from tagalong.backend.label_studio.connected_project import ConnectedProject
+from tagalong.backend.label_studio.plain_texts import (
+    make_project_text_reader,
+    plain_text_config,
+    with_plain_texts,
+)
 from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
@@ -35,23 +40,37 @@ class CuratedProject:
 
     def read_annotated_corpus(self, annotators: AnnotatorPolicy) -> Corpus | None:
         """Read the annotated tasks, with task ids as document ids; None if there are none."""
-        project, client = self.project, self.project.client
-        options = ReadOptions(annotator_policy=annotators, label_config=self.project.config)
+        project, client, failures = self.project, self.project.client, list[str]()
+        config = plain_text_config(project.config)
+        options = ReadOptions(annotator_policy=annotators, label_config=config)
         with tempfile.TemporaryDirectory() as folder:  # only its owner has access
-            path = Path(folder) / f"project-{self.project.id}.json"
+            path = Path(folder) / f"project-{project.id}.json"
+            tasks = fetch_annotated_tasks(client, project.id, project.retry)
+            texts = make_project_text_reader(client, project.allowed_hosts)
+            read = with_plain_texts(tasks, project.config, texts, on_unreadable=failures.append)
             try:
-                write_tasks(path, fetch_annotated_tasks(client, project.id, project.retry))
+                write_tasks(path, read)
             except TrainingError:  # no task is annotated
                 return None
+            self._warn_of_unreadable(failures)
             return read_corpus([path], options)
 
     def read_unlabeled_documents(self) -> list[Document]:
         """Read the tasks without annotations, and warn about unreadable ones."""
-        options = ProjectOptions(project=self.project.id, url="", key="", unlabeled_only=True)
+        options = ProjectOptions(
+            project=self.project.id,
+            url="",
+            key="",
+            allowed_hosts=self.project.allowed_hosts,
+            unlabeled_only=True,
+        )
         items = list(ProjectSource(self.project, options))
-        if failures := [item.read_error for item in items if item.document is None]:
-            self.warn(f"{len(failures):,} tasks cannot be read, the first because: {failures[0]}")
+        self._warn_of_unreadable([item.read_error for item in items if item.document is None])
         return [item.document for item in items if item.document is not None]
+
+    def _warn_of_unreadable(self, reasons: Sequence[str]) -> None:
+        if reasons:
+            self.warn(f"{len(reasons):,} tasks cannot be read, the first because: {reasons[0]}")
 
     def queue_documents(self, documents: Sequence[Document], tagger: DocumentTagger) -> str:
         """Make the project hand out tasks in this order, with predictions of `tagger`.

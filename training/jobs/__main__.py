@@ -10,6 +10,7 @@ from typing import get_args
 from transformers.utils.logging import set_verbosity_error
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.label_studio.fetch import parse_hosts
 from tagalong.backend.processes.limited_log import limit_log
 from tagalong.backend.retraining.job import JobState, PromotionPolicy
 from tagalong.backend.retraining.job_store import JobStore
@@ -36,12 +37,14 @@ def main() -> int:
     parser.add_argument("--run", type=int, required=True, help="Id of the job.")
     parser.add_argument("--promote", choices=get_args(PromotionPolicy), default="auto")
     parser.add_argument("--prelabel", type=int, default=0)
+    parser.add_argument("--allowed-hosts", default="")
     parser.add_argument("--warm-start", action="store_true")
     arguments = parser.parse_args()
     options = RetrainOptions(
         # From the environment, so that the list of processes does not show the key.
         label_studio_url=os.environ.get("LABEL_STUDIO_URL"),
         label_studio_key=os.environ.get("LABEL_STUDIO_API_KEY"),
+        allowed_hosts=parse_hosts(arguments.allowed_hosts),
         promotion_policy=arguments.promote,
         prelabel_tasks=arguments.prelabel,
         warm_start=arguments.warm_start,

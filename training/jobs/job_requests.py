@@ -27,6 +27,7 @@ class RetrainOptions:
     recipe_from: str | None = None  # a version; None for the current one
     version_name: str | None = None  # prefix of the version name; None for that of the project
     prelabel_tasks: int = 0  # unannotated tasks that the promoted version predicts
+    allowed_hosts: frozenset[str] = frozenset()  # from which texts may be downloaded
     warm_start: bool = False  # from the weights of the current version instead of its base
 
 

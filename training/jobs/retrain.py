@@ -136,7 +136,9 @@ def _retrain(
         try:
             count = prelabel_next_tasks(
                 choose_models(store, job.tier, load=load),
-                ProjectOptions(project=job.project, url=url, key=key),
+                ProjectOptions(
+                    project=job.project, url=url, key=key, allowed_hosts=options.allowed_hosts
+                ),
                 options.prelabel_tasks,
                 journal=job_store.work_dir(job.id) / "batch.journal",
                 notify=partial(job_store.set_status_message, job.id),

@@ -16,6 +16,11 @@ from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
+from tagalong.backend.label_studio.plain_texts import (
+    make_project_text_reader,
+    plain_text_config,
+    with_plain_texts,
+)
 from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import COMPILED_TIERS
 from tagalong.backend.retraining.job import Job, JobResult
@@ -77,6 +82,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     recipe = read_retraining_recipe(store, job.tier, options.recipe_from)  # fails sooner than below
     config = parse_label_config(run.client.get_project(job.project).label_config)
     data = _read_data(run, config)
+    config = plain_text_config(config)
     if options.warm_start:
         data = _apply_warm_start(data, job.tier, recipe, store)
     trained = _train(run, recipe, data.split)
@@ -127,11 +133,19 @@ def _find_other_projects(run: Retraining, change: VersionChange) -> Sequence[Aff
 
 def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:
     # A job that continues trains on the same annotations, or its training state would not fit.
-    path = run.job_store.work_dir(run.job.id) / "tasks.json"
+    path, failures = run.job_store.work_dir(run.job.id) / "tasks.json", list[str]()
     if not path.is_file():
         run.show("reading the annotations")
-        write_tasks(path, fetch_annotated_tasks(run.client, run.job.project, run.retry))
-    return prepare_training_data(path, config, held_out_share=run.options.held_out_share)
+        tasks = fetch_annotated_tasks(run.client, run.job.project, run.retry)
+        texts = make_project_text_reader(run.client, run.options.allowed_hosts)
+        write_tasks(path, with_plain_texts(tasks, config, texts, on_unreadable=failures.append))
+    data = prepare_training_data(
+        path, plain_text_config(config), held_out_share=run.options.held_out_share
+    )
+    if not failures:
+        return data
+    note = f"{len(failures):,} tasks were left out, the first because: {failures[0]}."
+    return replace(data, notes=(note, *data.notes))
 
 
 def _apply_warm_start(

@@ -3,21 +3,24 @@
 from pathlib import Path
 from unittest.mock import create_autospec
 
-from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
+from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.errors import TrainingError
+from tagalong.ner.errors import InputError, TrainingError
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.project_data import ProjectTrainingData
 from tagalong.training.jobs.retrain_project import (
     Retraining,
     _apply_warm_start,
+    _read_data,
     train_and_evaluate,
 )
 from tagalong.training.recipes.llm_recipe import LLMRecipe
+from tests.backend.url_project import KEY, PREFIX, TEXTS, XML, serve_url_project
 from tests.errors import raises
 
 
@@ -28,6 +31,52 @@ def test_warm_start_without_served_version_is_noted(tmp_path: Path) -> None:
     started = _apply_warm_start(data, "llm", recipe, ModelStore(tmp_path))
     assert started.split == split
     assert len(started.notes) == 1
+
+
+def test_texts_behind_addresses_are_read_once(tmp_path: Path) -> None:
+    jobs = JobStore(tmp_path)
+    job = jobs.read_job(jobs.enqueue(1, "encoder", reason="a test", last_event_id=0))
+    assert job is not None
+    config = parse_label_config(XML)
+    with (
+        serve_url_project() as (label_studio, other),
+        connect(f"http://{label_studio.host}", KEY) as client,
+    ):
+        options = RetrainOptions(
+            label_studio_url=client.url,
+            label_studio_key=KEY,
+            allowed_hosts=frozenset({label_studio.host, other.host}),
+            held_out_share=0.3,
+        )
+        retry = RateLimitedRetry(notify=print)
+        run = Retraining(job, jobs, ModelStore(tmp_path), options, client, retry, print)
+        data, again = _read_data(run, config), _read_data(run, config)
+        headers = [dict(sent) for path, sent in label_studio.requests if path.startswith(PREFIX)]
+    documents = (*data.split.train, *data.split.dev, *data.held_out_documents)
+    assert {document.text for document in documents} == set(TEXTS) - {TEXTS[-2]}
+    assert {document.span_text(*document.spans) for document in documents} == {"Naloxone"}
+    assert {document.meta["year"] for document in documents} == {1999}
+    assert "task 5" in data.notes[0]
+    assert again.split == data.split
+    assert len(headers) == 5
+    assert {sent.get("Authorization") for sent in headers} == {f"Token {KEY}"}
+    assert [sent.get("Authorization") for _, sent in other.requests] == [None]
+
+
+def test_no_readable_text_is_refused(tmp_path: Path) -> None:
+    jobs = JobStore(tmp_path)
+    job = jobs.read_job(jobs.enqueue(1, "encoder", reason="a test", last_event_id=0))
+    assert job is not None
+    with (
+        serve_url_project() as (label_studio, _),
+        connect(f"http://{label_studio.host}", KEY) as client,
+    ):
+        options = RetrainOptions(label_studio_url=client.url, label_studio_key=KEY)
+        retry = RateLimitedRetry(notify=print)
+        run = Retraining(job, jobs, ModelStore(tmp_path), options, client, retry, print)
+        with raises(InputError, "text-host-not-allowed"):
+            _read_data(run, parse_label_config(XML))
+    assert not list(tmp_path.rglob("tasks.json"))
 
 
 def test_tier_without_trainer_fails_before_anything_is_downloaded(tmp_path: Path) -> None:
