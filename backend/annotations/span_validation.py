@@ -79,7 +79,7 @@ def _choose_label(
     """The first known label; the others are recorded as lost."""
     text = region.text or document.text[max(region.start, 0) : max(region.end, 0)]
     chosen = None
-    if not region.labels:
+    if not region.labels and not region.is_part:
         place = f"{document.id}: {region.start} to {region.end}"
         if region.control_type:
             import_log.record_warning("region of another kind", f"{place}, {region.control_type}")

@@ -35,6 +35,7 @@ class RawSpan:
     text: str = ""  # empty if none is stated
     score: float | None = None  # confidence, if a model drew it
     control_type: str = ""  # of a region that is not one of a <Labels>, and so has no label
+    is_part: bool = False  # one stretch of a discontinuous annotation, which is lost as a whole
 
 
 @dataclass(frozen=True, slots=True)

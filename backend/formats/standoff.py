@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
+from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import find_masked_ranges, validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.sniff import FileHead
@@ -21,51 +22,58 @@ class StandoffDocument:
     id: str
     text: str
     raw_spans: list[RawSpan] = field(default_factory=list)
-    discontinuous: list[tuple[RawSpan, ...]] = field(default_factory=list)  # by stretches
+    # Label, stated text and half-open stretches of each.
+    discontinuous: list[tuple[str, str, Sequence[tuple[int, int]]]] = field(default_factory=list)
 
     def add_annotation(
         self, label: str | None, stretches: Sequence[tuple[int, int]], text: str
     ) -> None:
         """Add an annotation by its half-open stretches, at least one, and its stated text."""
-        labels = () if label is None else (label,)
-        if len(stretches) == 1:
-            self.raw_spans.append(RawSpan(*stretches[0], labels, text))
+        if len(stretches) == 1 or label is None:
+            labels = () if label is None else (label,)
+            stated = text if len(stretches) == 1 else ""
+            self.raw_spans += [RawSpan(*one, labels, stated) for one in stretches]
         else:
-            self.discontinuous.append(tuple(RawSpan(*one, labels, text) for one in stretches))
+            self.discontinuous.append((label, text, stretches))
 
 
 def read_standoff(
     read: Callable[[FileHead, ImportLog], Iterator[StandoffDocument]],
 ) -> Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]]:
-    """Make a reader of documents from a reader that states annotations."""
+    """Make a reader of documents from a reader that states annotations.
+
+    The stated texts show how a file counts offsets, as in exports of Label Studio.
+    """
 
     def read_annotations(
         head: FileHead, options: ReadOptions, import_log: ImportLog
     ) -> Iterator[Document]:
-        for standoff in read(head, import_log):
-            yield _validate(standoff, options, import_log)
+        def read_tasks(log: ImportLog) -> Iterator[AnnotatedTask]:
+            return (_to_task(standoff, options, log) for standoff in read(head, log))
+
+        # Each document has one annotation; the policies with several change ids.
+        return adjudicate_export(
+            read_tasks, policy="latest", config=options.label_config, import_log=import_log
+        )
 
     return read_annotations
 
 
-def _validate(standoff: StandoffDocument, options: ReadOptions, import_log: ImportLog) -> Document:
+def _to_task(
+    standoff: StandoffDocument, options: ReadOptions, import_log: ImportLog
+) -> AnnotatedTask:
     # Discontinuous annotations are dropped, and their stretches are masked.
     document = Document(standoff.id, standoff.text)
-    spans = validate_raw_spans(
-        document, standoff.raw_spans, config=options.label_config, import_log=import_log
-    )
-    unlabelled = list(standoff.raw_spans)
+    regions = list(standoff.raw_spans)
     spellings = options.label_config.names_by_spelling if options.label_config else None
-    for stretches in standoff.discontinuous:
-        stated = next(iter(stretches[0].labels), "")
-        name = stated if spellings is None else spellings.get(stated)
-        outer = RawSpan(min(one.start for one in stretches), max(one.end for one in stretches), ())
+    for label, text, stretches in standoff.discontinuous:
+        name = label if spellings is None else spellings.get(label)
+        outer = RawSpan(min(start for start, _ in stretches), max(end for _, end in stretches), ())
         reason: DropReason = "label unknown" if name is None else "discontinuous"
-        import_log.record_dropped(document, outer, reason, name or stated, stretches[0].text)
+        import_log.record_dropped(document, outer, reason, name or label, text)
         if name is not None:
-            unlabelled += [RawSpan(one.start, one.end, ()) for one in stretches]
-    masked = tuple(find_masked_ranges(document, unlabelled))
-    return Document(standoff.id, standoff.text, spans, masked_ranges=masked)
+            regions += [RawSpan(*one, (), is_part=True) for one in stretches]
+    return AnnotatedTask(standoff.id, document, (Annotation("", 0.0, tuple(regions)),))
 
 
 def check_label(label: str, *, is_valid: bool, format_name: str) -> None:

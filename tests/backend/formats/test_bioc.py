@@ -104,10 +104,11 @@ def test_sentences_in_place_of_texts_of_passages(tmp_path: Path, option: str) ->
 def test_offsets_outside_the_text_are_counted(tmp_path: Path, option: str) -> None:
     places = [((99, 5),), ((0, 0),), ((5, -2),), ()]
     annotations = [annotation(*one, text="x", type="Disease") for one in places]
+    annotations.append(annotation((0, 5), text="Acute", type="Disease"))
     value = collection(document(passage(0, TITLE, *annotations)))
     corpus = read_corpus([write(tmp_path, value, option)])
     assert len(corpus.dropped) == 4
-    assert corpus.documents == (Document("7", TITLE),)
+    assert corpus.documents == (Document("7", TITLE, (Span(0, 5, "Disease"),)),)
 
 
 @pytest.mark.parametrize("option", FORMATS)

@@ -71,9 +71,35 @@ def test_offsets_count_code_points(tmp_path: Path, text: str, first: int) -> Non
 
 
 def test_offsets_outside_the_text_are_counted(tmp_path: Path) -> None:
-    lines = "T1\tChemical 40 99\tx\nT2\tDisease 9 5\tx\nT3\tDisease -4 5\tx\n"
+    places = ("40 99", "9 5", "-4 5")
+    lines = "T1\tChemical 37 44\tlithium\n" + "".join(f"T2\tDisease {one}\tx\n" for one in places)
     corpus = read_corpus([write(tmp_path, a__txt=TEXT, a__ann=lines)])
     assert [lost.reason for lost in corpus.dropped] == ["offset outside the text"] * 3
+
+
+def test_contradicted_annotations_are_counted_and_masked(tmp_path: Path) -> None:
+    lines = "T1\tChemical 37 44\tlithium\nT2\tDisease 0 5\tChronic\n"
+    corpus = read_corpus([write(tmp_path, a__txt=TEXT, a__ann=lines)])
+    assert [lost.reason for lost in corpus.dropped] == ["text differs"]
+    assert corpus.documents[0].masked_ranges == ((0, 5),)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "finding"),
+    [
+        ("Acute\r\npain\r\nof lithium", 14, "CRLF counted as one"),
+        ("😀😀 lithium", 5, "UTF-16 offsets"),
+        ("\u00e4\u00e4 lithium", 5, "byte offsets"),
+    ],
+)
+def test_offsets_of_other_tools_are_found(
+    tmp_path: Path, text: str, first: int, finding: str
+) -> None:
+    lines = f"T1\tChemical {first} {first + 7}\tlithium\n"
+    write(tmp_path, a__txt=text, a__ann=lines, b__txt=text, b__ann=lines)
+    corpus = read_corpus([tmp_path])
+    assert [one.span_text(one.spans[0]) for one in corpus.documents] == ["lithium"] * 2
+    assert warned(corpus) == {finding: 2}
 
 
 def test_text_without_annotations_is_a_document_and_said(tmp_path: Path) -> None:
