@@ -14,6 +14,7 @@ from typing import Any
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -24,13 +25,14 @@ from tagalong.backend.formats.records import (
     document_from_record,
     list_from_record,
     name_document,
+    parse_each,
     raw_span_from_record,
     read_records,
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 
 TEXT_KEYS, SPAN_KEYS = ("text", "data"), ("label", "labels", "entities")  # the first counts
 OWN_KEYS = frozenset({"id", "meta", "relations", *TEXT_KEYS, *SPAN_KEYS})
@@ -52,24 +54,42 @@ def is_doccano(head: FileHead) -> bool:
 
 def read_doccano(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
     """Read a document from each record; relations are counted and left out."""
-    for number, (where, record) in enumerate(read_records(head, DOCCANO_SHAPE), start=1):
-        text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
-        meta = {key: value for key, value in record.items() if key not in OWN_KEYS}
-        nested = record.get("meta")
-        document = document_from_record(
-            record.get("id", name_document(head, number)),
-            text,
-            {**nested, **meta} if isinstance(nested, dict) else meta,
-            where,
-            DOCCANO_SHAPE,
-        )
+
+    def parse(number: int, place_and_record: tuple[str, dict[str, Any]]) -> Iterator[Document]:
+        where, record = place_and_record
+        document = _parse_document(record, _record_id(record, head, number), where)
+        raw_spans = _parse_raw_spans(record, where)
         if isinstance(relations := record.get("relations"), list) and relations:
             import_log.record_warning("relation", document.id, count=len(relations))
-        raw_spans = _parse_raw_spans(record, where)
         spans = validate_raw_spans(
             document, raw_spans, config=options.label_config, import_log=import_log
         )
         yield replace(document, spans=spans)
+
+    yield from parse_each(read_records(head, DOCCANO_SHAPE), parse, import_log)
+
+
+def read_doccano_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
+    """Read the text of each record; one that cannot be read has the reason."""
+    for position, (where, record) in enumerate(read_records(head, DOCCANO_SHAPE)):
+        name = _record_id(record, head, position + 1)
+        try:
+            document = _parse_document(record, name, where)
+            yield SourceItem(position, document.id, document)
+        except InputError as error:
+            yield SourceItem(position, str(name), None, str(error))
+
+
+def _record_id(record: Mapping[str, Any], head: FileHead, number: int) -> object:
+    return record.get("id", name_document(head, number))
+
+
+def _parse_document(record: Mapping[str, Any], name: object, where: str) -> Document:
+    text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
+    meta = {key: value for key, value in record.items() if key not in OWN_KEYS}
+    nested = record.get("meta")
+    meta = {**nested, **meta} if isinstance(nested, dict) else meta
+    return document_from_record(name, text, meta, where, DOCCANO_SHAPE)
 
 
 def _is_list(value: object) -> bool:
@@ -109,6 +129,7 @@ DOCCANO_FORMAT = FileFormat(
     name="doccano",
     matches=is_doccano,
     read_annotations=read_doccano,
+    read_texts=read_doccano_texts,
     count=count_records,
     writer=FormatWriter(
         option="doccano",

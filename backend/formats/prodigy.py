@@ -27,6 +27,7 @@ from tagalong.backend.formats.records import (
     document_from_record,
     list_from_record,
     name_document,
+    parse_each,
     raw_span_from_record,
     read_records,
 )
@@ -41,6 +42,10 @@ OWN_KEYS = frozenset(
     {"id", "text", "spans", "tokens", "answer", "meta", "relations", "label", "options", "accept"}
 )
 SPAN_VIEWS = frozenset({None, "ner", "ner_manual", "spans", "spans_manual", "relations", "blocks"})
+
+
+PlaceAndRecord = tuple[str, dict[str, Any]]
+_Accepted = tuple[Document, list[RawSpan], dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -95,31 +100,31 @@ def read_prodigy_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[
 
 def _group_answers(head: FileHead, import_log: ImportLog) -> dict[tuple[str, str], _Answers]:
     # The answers to one text may stand far apart.
-    texts: dict[tuple[str, str], _Answers] = {}
-    for number, (where, record) in enumerate(read_records(head, PRODIGY_SHAPE), start=1):
+    def parse(number: int, place_and_record: PlaceAndRecord) -> Iterator[_Accepted]:
+        where, record = place_and_record
         document = _parse_document(record, _record_id(record, head, number), where)
+        raw_spans = _parse_raw_spans(record, where)
         if record.get("answer", "accept") != "accept":
             import_log.record_warning("not accepted", f"{document.id}: {record['answer']}")
-            continue
-        if record.get("spans") is None and record.get("_view_id") not in SPAN_VIEWS:
+        elif record.get("spans") is None and record.get("_view_id") not in SPAN_VIEWS:
             import_log.record_warning("task without annotation", document.id)
-            continue
+        else:
+            yield document, raw_spans, record
+
+    texts: dict[tuple[str, str], _Answers] = {}
+    for document, raw_spans, record in parse_each(
+        read_records(head, PRODIGY_SHAPE), parse, import_log
+    ):
         if isinstance(relations := record.get("relations"), list) and relations:
             import_log.record_warning("relation", document.id, count=len(relations))
         text = texts.setdefault((document.id, document.text), _Answers(document))
-        raw_spans = _parse_raw_spans(record, where)
         if record.get("_is_binary") is True:
             text.confirmed += raw_spans
         else:
             who = record.get("_annotator_id") or record.get("_session_id") or ""
             when = record.get("_timestamp")
-            text.annotations.append(
-                Annotation(
-                    annotator=str(who),
-                    updated_at=float(when) if isinstance(when, int | float) else 0.0,
-                    regions=tuple(raw_spans),
-                )
-            )
+            updated_at = float(when) if isinstance(when, int | float) else 0.0
+            text.annotations.append(Annotation(str(who), updated_at, tuple(raw_spans)))
     return texts
 
 

@@ -1,15 +1,19 @@
 """Records of other tools' JSON: an object a line, or an array of objects."""
 
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.ner.document import Document, DroppedAnnotation, Span
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
+
+Record = TypeVar("Record")
+Parsed = TypeVar("Parsed")
 
 
 def read_records(head: FileHead, shape: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -73,6 +77,30 @@ def list_from_record(record: Mapping[str, Any], key: str, where: str, shape: str
             code="record-without-list",
         )
     return value
+
+
+def parse_each(
+    records: Iterable[Record],
+    parse: Callable[[int, Record], Iterable[Parsed]],
+    import_log: ImportLog,
+) -> Iterator[Parsed]:
+    """Parse records by their numbers from 1; a wrong one is set aside with a warning.
+
+    Raises:
+        InputError: The first one, if all records are wrong.
+    """
+    first_error, is_any_read = None, False
+    for number, record in enumerate(records, start=1):
+        try:
+            parsed = [*parse(number, record)]
+        except InputError as error:
+            first_error = first_error or error
+            import_log.record_warning("task set aside", str(error))
+            continue
+        is_any_read = True
+        yield from parsed
+    if first_error is not None and not is_any_read:
+        raise first_error
 
 
 def choose_flat_spans(document: Document) -> tuple[list[Span], tuple[DroppedAnnotation, ...]]:

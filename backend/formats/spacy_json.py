@@ -22,6 +22,7 @@ import ijson
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -34,6 +35,7 @@ from tagalong.backend.formats.records import (
     join_array,
     list_from_record,
     name_document,
+    parse_each,
     raw_span_from_record,
 )
 from tagalong.backend.formats.sniff import FileHead, TextFile, stream_array_items
@@ -41,7 +43,7 @@ from tagalong.backend.formats.tagging_schemes import OUTSIDE, Tag, decode_entiti
 from tagalong.backend.formats.token_text import align_tokens
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 
 PARAGRAPH_SHAPE = '{"sentences": [{"tokens": [{"orth", "ner"}]}]}'
 SPACY_SHAPE = '[text, {"entities": [[start, end, label]]}]'
@@ -72,16 +74,34 @@ def read_spacy_json(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
     """Read a document from each item, or from each of its paragraphs."""
-    for number, (where, item) in enumerate(_read_items(head), start=1):
+
+    def parse(number: int, place_and_item: tuple[str, Any]) -> Iterator[Document]:
+        where, item = place_and_item
         name = name_document(head, number)
         if item is None:  # skipped by the annotator
             import_log.record_warning("task without annotation", name)
-            continue
-        for document, raw_spans in _parse_item(item, name, where):
+            return
+        for document, raw_spans in [*_parse_item(item, name, where)]:
             spans = validate_raw_spans(
                 document, raw_spans, config=options.label_config, import_log=import_log
             )
             yield replace(document, spans=spans)
+
+    yield from parse_each(_read_items(head), parse, import_log)
+
+
+def read_spacy_json_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
+    """Read the texts of all items; one that cannot be read has the reason."""
+    position = 0
+    for number, (where, item) in enumerate(_read_items(head), start=1):
+        name = name_document(head, number)
+        try:
+            for document, _ in [*_parse_item(item, name, where)]:
+                yield SourceItem(position, document.id, replace(document, masked_ranges=()))
+                position += 1
+        except InputError as error:
+            yield SourceItem(position, name, None, str(error))
+            position += 1
 
 
 def _read_items(head: FileHead) -> Iterator[tuple[str, Any]]:
@@ -250,6 +270,7 @@ SPACY_JSON_FORMAT = FileFormat(
     name="spaCy JSON",
     matches=is_spacy_json,
     read_annotations=read_spacy_json,
+    read_texts=read_spacy_json_texts,
     writer=FormatWriter(
         option="spacy-json",
         description="spaCy's training data in JSON",

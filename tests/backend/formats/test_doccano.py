@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.batch.files import open_source
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
 from tagalong.training.corpus import Corpus, read_corpus, write_documents
-from tests.errors import raises
+from tests.errors import assert_wording, raises
 from tests.odd_documents import odd_documents
 
 TEXT = "Lithium caused tremor."
@@ -81,13 +82,26 @@ def test_losses_are_counted(read) -> None:
         ({"text": TEXT, "label": "Chemical"}, "record-without-list"),
         ({"text": TEXT}, "record-without-list"),
         ({"label": TRIPLES}, "record-without-text"),
-        ([1], "line-not-an-object"),
     ],
 )
-def test_record_of_another_shape_is_refused(read, second: Any, code: str) -> None:
-    with raises(FormatError, code) as raised:
-        read({"text": TEXT, "label": TRIPLES}, second)
-    assert "all.jsonl, line 2" in str(raised.value)
+def test_record_of_another_shape_is_set_aside(
+    read, tmp_path: Path, second: dict[str, Any], code: str
+) -> None:
+    corpus = read({"text": TEXT, "label": TRIPLES}, second, {"text": TEXT, "label": []})
+    assert [one.id for one in corpus.documents] == ["all#1", "all#3"]
+    (warning,) = corpus.warnings
+    assert (warning.kind, warning.count) == ("task set aside", 1)
+    assert "all.jsonl, line 2" in warning.examples[0]
+    assert_wording(warning.examples[0], code)
+    with open_source(tmp_path / "all.jsonl") as source:
+        assert [item.document is None for item in source] == [False, "text" not in second, False]
+
+
+def test_file_of_wrong_records_is_refused(read) -> None:
+    with raises(FormatError, "record-span-invalid"):
+        read({"text": TEXT, "label": [["0", 7, "Chemical"]]})
+    with raises(FormatError, "line-not-an-object"):
+        read({"text": TEXT, "label": TRIPLES}, [1])
 
 
 def test_truncated_file_is_refused(read) -> None:

@@ -12,7 +12,7 @@ from tagalong.backend.batch.files import open_source
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
 from tagalong.training.corpus import Corpus, read_corpus, write_documents
-from tests.errors import raises
+from tests.errors import assert_wording, raises
 from tests.odd_documents import odd_documents
 
 TEXT = "Lithium caused tremor."
@@ -129,10 +129,18 @@ def test_texts_with_choices_are_counted(read) -> None:
         ({"text": TEXT, "spans": [[0, 7, "Chemical"]]}, "prodigy-span-invalid"),
     ],
 )
-def test_record_of_another_shape_is_refused(read, second: Any, code: str) -> None:
-    with raises(FormatError, code) as raised:
-        read(answer(LITHIUM), second)
-    assert "all.jsonl, line 2" in str(raised.value)
+def test_record_of_another_shape_is_set_aside(read, second: Any, code: str) -> None:
+    corpus = read(answer(LITHIUM), second, answer(TREMOR, _input_hash=9))
+    assert [one.id for one in corpus.documents] == ["5", "9"]
+    (warning,) = corpus.warnings
+    assert (warning.kind, warning.count) == ("task set aside", 1)
+    assert "all.jsonl, line 2" in warning.examples[0]
+    assert_wording(warning.examples[0], code)
+
+
+def test_file_of_wrong_records_is_refused(read) -> None:
+    with raises(FormatError, "record-span-invalid"):
+        read(answer({**LITHIUM, "start": "0"}))
 
 
 @given(st.lists(odd_documents(), min_size=1, max_size=4, unique_by=lambda one: one.id))

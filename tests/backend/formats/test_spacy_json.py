@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.batch.files import open_source
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
 from tagalong.training.corpus import Corpus, read_corpus, write_documents
-from tests.errors import raises
+from tests.errors import assert_wording, raises
 from tests.odd_documents import odd_documents
 
 TEXT = "Lithium caused tremor."
@@ -109,10 +110,20 @@ def test_skipped_texts_and_overlapping_groups(read) -> None:
         ),
     ],
 )
-def test_item_of_another_shape_is_refused(read, second: Any, code: str) -> None:
-    with raises(FormatError, code) as raised:
-        read([PAIR, second])
-    assert "train.json, item 2" in str(raised.value)
+def test_item_of_another_shape_is_set_aside(read, tmp_path: Path, second: Any, code: str) -> None:
+    corpus = read([PAIR, second, PAIR])
+    assert [one.id for one in corpus.documents] == ["train#1", "train#3"]
+    (warning,) = corpus.warnings
+    assert (warning.kind, warning.count) == ("task set aside", 1)
+    assert "train.json, item 2" in warning.examples[0]
+    assert_wording(warning.examples[0], code)
+    with open_source(tmp_path / "train.json") as source:
+        assert [item.document is None for item in source] == [False, True, False]
+
+
+def test_file_of_wrong_items_is_refused(read) -> None:
+    with raises(FormatError, "spacy-annotation-invalid"):
+        read([[TEXT, {"entities": ["Chemical"]}]])
 
 
 @pytest.mark.parametrize(
