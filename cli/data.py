@@ -21,7 +21,7 @@ from tagalong.cli.curate.options import (
     ProjectOption,
     UrlOption,
 )
-from tagalong.cli.curate.sources import ProjectAccess, open_annotated_corpus
+from tagalong.cli.curate.sources import ProjectAccess, open_annotated_corpus, warn
 from tagalong.cli.terminal.console import console, echo_json
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
@@ -45,6 +45,8 @@ from tagalong.training.corpus import (
     WriteResult,
     check_corpus,
     count_entities,
+    describe_losses,
+    describe_warning,
     split_documents,
     write_documents,
 )
@@ -67,8 +69,16 @@ FilesArgument = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
-def _read_corpus(files: list[Path] | None, project: ProjectAccess, options: ReadOptions) -> Corpus:
+def _read_corpus(
+    files: list[Path] | None,
+    project: ProjectAccess,
+    options: ReadOptions,
+    *,
+    show_warnings: bool = True,
+) -> Corpus:
     with open_annotated_corpus(files, project, options) as (corpus, _):
+        for warning in corpus.warnings if show_warnings else ():
+            warn(describe_warning(warning))
         return corpus
 
 
@@ -96,7 +106,7 @@ def check_cli(
     access = ProjectAccess(project, url, key, allowed_hosts)
     columns = ColumnOptions(word_column, tag_column, entity_label)
     options = build_read_options(annotators, label_config, columns)
-    check = check_corpus(_read_corpus(files, access, options))
+    check = check_corpus(_read_corpus(files, access, options, show_warnings=False))
     if as_json:
         echo_json(check.to_json())
     else:
@@ -169,6 +179,8 @@ def stats_cli(
     access = ProjectAccess(project, url, key, allowed_hosts)
     columns = ColumnOptions(word_column, tag_column, entity_label)
     corpus = _read_corpus(files, access, build_read_options(annotators, label_config, columns))
+    for sentence in describe_losses(corpus.dropped):
+        warn(sentence)
     stats = count_entities(corpus.documents, corpus.labels, length_by)
     if as_json:
         echo_json(stats.to_json())
@@ -246,6 +258,7 @@ def convert_cli(
                 "file": str(out),
                 "documents": written.document_count,
                 "lost": _count_reasons((*corpus.dropped, *written.dropped)),
+                "warnings": _count_warnings(corpus),
                 "masked_ranges_lost": written.masked_range_count,
                 "replaced_characters": written.replaced_characters,
             }
@@ -315,7 +328,8 @@ def split_cli(
     )
     if as_json:
         counts = {name: len(documents) for name, documents in splits.items()}
-        echo_json({"documents": counts, "lost": _count_reasons(corpus.dropped)})
+        lost = _count_reasons(corpus.dropped)
+        echo_json({"documents": counts, "lost": lost, "warnings": _count_warnings(corpus)})
         return
     for name, path in paths.items():
         _print_document_count(len(splits[name]), path)
@@ -329,6 +343,10 @@ def _print_document_count(count: int, path: Path) -> None:
 
 def _count_reasons(lost: Iterable[DroppedAnnotation]) -> dict[str, int]:
     return dict(Counter[str](entry.reason for entry in lost).most_common())
+
+
+def _count_warnings(corpus: Corpus) -> dict[str, int]:
+    return {warning.kind: warning.count for warning in corpus.warnings}
 
 
 def _print_reasons(lost: Iterable[DroppedAnnotation]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 from rich.markup import escape
 
-from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
+from tagalong.backend.annotations.import_log import CorpusWarning
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import (
@@ -39,7 +39,7 @@ from tagalong.cli.terminal.tables import print_report
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
-from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.training.corpus import Corpus, describe_warning, read_corpus
 from tagalong.training.evaluation.alignment import (
     AlignedDocuments,
     SystemOutput,
@@ -220,11 +220,7 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
 def build_notes(warnings: Sequence[CorpusWarning], aligned: AlignedDocuments) -> tuple[str, ...]:
     """Describe warnings of reading gold, that of gold made by a model first, and excluded ids."""
     first = sorted(warnings, key=lambda warning: warning.kind != "made by a model")
-    notes = [
-        f"Reading gold: {warning.kind}, {warning.count} time{'s' * (warning.count != 1)}; "
-        f"{WARNING_DESCRIPTIONS[warning.kind]}."
-        for warning in first
-    ]
+    notes = [describe_warning(warning, "gold") for warning in first]
     unknown = Counter(one.label for one in aligned.dropped if one.reason == "label unknown")
     if unknown:
         notes.append(describe_unknown_labels("gold entities", unknown))

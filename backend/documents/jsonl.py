@@ -10,8 +10,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tagalong.backend.documents.offsets import RawSpan
-from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Prediction, Span
+from tagalong.backend.documents.offsets import RawSpan, is_contradicted, is_inside
+from tagalong.ner.document import (
+    DROP_REASONS,
+    Document,
+    DroppedAnnotation,
+    DropReason,
+    Prediction,
+    Span,
+)
 from tagalong.ner.errors import FormatError
 from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
 
@@ -203,12 +210,15 @@ def prediction_from_json(line: Mapping[str, Any], where: str) -> tuple[Document,
     spans: list[Span] = []
     for region in raw_spans_from_json(line, where):
         start, end, (label,), text = region.start, region.end, region.labels, region.text
-        if 0 <= start < end <= len(document.text):
+        reason: DropReason | None = None
+        if not is_inside(region, document.text):
+            reason = "offset outside the text"
+        elif is_contradicted(region, document.text):
+            reason = "text differs"
+        if reason is None:
             spans.append(Span(start, end, label, region.score))
         else:
-            dropped.append(
-                DroppedAnnotation(label, text, "offset outside the text", start, end, document.id)
-            )
+            dropped.append(DroppedAnnotation(label, text, reason, start, end, document.id))
     score = _check_score(line.get("score", DEFAULT_SCORE), where)
     version = reject_lone_surrogates(
         str(line.get("model_version", UNKNOWN_VERSION)), where, field="model_version"

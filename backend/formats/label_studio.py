@@ -16,6 +16,7 @@ from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import prediction_from_json
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -58,6 +59,19 @@ def read_adjudicated(
             config=options.label_config,
             import_log=import_log,
         )
+
+    return read
+
+
+def read_texts_of_tasks(
+    read_tasks: Callable[[FileHead, ReadOptions, ImportLog], Iterator[AnnotatedTask]],
+) -> Callable[[FileHead, LabelConfig | None], Iterator[SourceItem]]:
+    """Make a reader of texts from a reader of tasks; a task without a text has the reason."""
+
+    def read(head: FileHead, config: LabelConfig | None) -> Iterator[SourceItem]:
+        tasks = read_tasks(head, ReadOptions(label_config=config), ImportLog())
+        for position, task in enumerate(tasks):
+            yield SourceItem(position, task.name, task.document, str(task.error or ""))
 
     return read
 

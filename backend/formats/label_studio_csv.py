@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tagalong.backend.formats.file_format import FileFormat
-from tagalong.backend.formats.label_studio import read_adjudicated
+from tagalong.backend.formats.label_studio import read_adjudicated, read_texts_of_tasks
 from tagalong.backend.formats.label_studio_min import read_item_tasks
 from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.tables import DELIMITERS, parse_header, read_rows
@@ -51,4 +51,5 @@ LABEL_STUDIO_CSV_FORMAT = FileFormat(
     name="Label Studio CSV or TSV",
     matches=is_label_studio_csv,
     read_annotations=read_adjudicated(partial(read_item_tasks, read_items=_read_items)),
+    read_texts=read_texts_of_tasks(partial(read_item_tasks, read_items=_read_items)),
 )

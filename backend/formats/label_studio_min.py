@@ -16,6 +16,7 @@ from tagalong.backend.formats.label_studio import (
     make_annotated_task,
     parse_annotation,
     read_adjudicated,
+    read_texts_of_tasks,
 )
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.backend.label_studio.results import (
@@ -147,4 +148,5 @@ LABEL_STUDIO_MIN_FORMAT = FileFormat(
         head.structure == "array" and {"id", "annotator", "lead_time"} <= head.first_record.keys()
     ),
     read_annotations=read_adjudicated(partial(read_item_tasks, read_items=_read_items)),
+    read_texts=read_texts_of_tasks(partial(read_item_tasks, read_items=_read_items)),
 )

@@ -1,15 +1,15 @@
 """Texts without annotations: plain text, and JSON lines or arrays of texts and tasks."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
+from tagalong.backend.documents.offsets import is_address
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import FileFormat
 from tagalong.backend.formats.sniff import FileHead, count_records, stream_array_items
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.backend.label_studio.results import find_text_key
+from tagalong.backend.label_studio.results import find_text_key, to_shown_text
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
@@ -52,12 +52,14 @@ def _parse_document(
         return TaskTextReader().read_document({"id": key, "data": fields["data"]}, config)
     data = fields["data"]
     name = find_text_key(data, where)
-    if not isinstance(data[name], str):
+    text = to_shown_text(data[name]) or ""
+    if is_address(text):
         raise FormatError(
-            f"{where} has {json.dumps(data[name])[:40]} where its text should be",
-            code="task-without-text",
+            f"{where} holds the address of its text: give --label-config with the project's "
+            'labelling config and its valueType="url", or import the plain text',
+            code="text-is-address",
         )
-    return Document(key, data[name])
+    return Document(key, text)
 
 
 JSON_TEXT_FORMAT = FileFormat(

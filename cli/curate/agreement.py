@@ -12,6 +12,7 @@ from tagalong.cli.curate.sources import (
     add_address,
     check_new_file,
     open_annotated_corpus,
+    warn,
     write_json_lines,
 )
 from tagalong.cli.terminal.console import console, echo_json
@@ -27,6 +28,7 @@ from tagalong.cli.terminal.options import (
 from tagalong.cli.terminal.tables import build_rich_table
 from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.ner.text_sanitizing import to_single_line
+from tagalong.training.corpus import describe_reading
 
 if TYPE_CHECKING:  # numpy would make `tagalong --help` slow
     from tagalong.training.curate.inter_annotator import AgreementReport
@@ -64,6 +66,8 @@ def agreement_cli(
     read = replace(build_read_options("all", label_config, columns), annotator_policy="each")
     access = ProjectAccess(project, url, key, allowed_hosts)
     with open_annotated_corpus(exports, access, read) as (corpus, curated_project):
+        for sentence in describe_reading(corpus):
+            warn(sentence)
         agreement, shown = compute_agreement(corpus.documents), ""
         if out is not None:
             write_json_lines((entry.to_json() for entry in agreement.by_task), out)

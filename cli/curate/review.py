@@ -39,7 +39,7 @@ from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
 from tagalong.cli.train.options import BaseOption, EpochsOption, SeedOption
 from tagalong.ner.text_sanitizing import escape_unprintable, to_single_line
-from tagalong.training.corpus import Corpus
+from tagalong.training.corpus import Corpus, describe_reading
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.curate.cross_validation import CrossValidationConfig
@@ -167,13 +167,7 @@ def build_notes(
         reasons = Counter(entry.reason for entry in review_report.dropped)
         listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
         notes.append(f"{len(review_report.dropped)} annotations cannot be reviewed: {listed}.")
-    if corpus.dropped or corpus.warnings:
-        notes.append(
-            f"Reading dropped {len(corpus.dropped)} annotations and gave "
-            f"{sum(warning.count for warning in corpus.warnings)} warnings: `tagalong data check` "
-            "shows them."
-        )
-    return notes
+    return notes + describe_reading(corpus)
 
 
 def render_review(

@@ -41,7 +41,7 @@ from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.document import Document
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.ner.tiers import DEFAULT_TIER
-from tagalong.training.corpus import read_corpus
+from tagalong.training.corpus import Corpus, describe_reading, read_corpus
 from tagalong.training.curate.selection_options import (
     DEFAULT_STRATEGY,
     SelectedDocument,
@@ -144,16 +144,23 @@ def open_selection_source(
         if failures := [item.read_error for item in items if item.document is None]:
             warn(f"{len(failures):,} documents cannot be read, the first because: {failures[0]}")
         documents = [item.document for item in items if item.document is not None]
-        annotated = read_corpus(labeled, read).documents if labeled else ()
-        yield SelectionSource(documents, annotated, read.label_config)
+        corpus = read_corpus(labeled, read) if labeled else None
+        yield SelectionSource(documents, _show_reading(corpus), read.label_config)
         return
     if pool is not None or labeled:
         raise typer.BadParameter("give no files with --project: it has its own annotations")
     with open_project(project) as curated_project:
         documents = curated_project.read_unlabeled_documents()
         corpus = curated_project.read_annotated_corpus("latest")
-        annotated = corpus.documents if corpus else ()
-        yield SelectionSource(documents, annotated, curated_project.project.config, curated_project)
+        config = curated_project.project.config
+        yield SelectionSource(documents, _show_reading(corpus), config, curated_project)
+
+
+def _show_reading(corpus: Corpus | None) -> Sequence[Document]:
+    # Warns of losses; returns the documents.
+    for sentence in describe_reading(corpus) if corpus else ():
+        warn(sentence)
+    return corpus.documents if corpus else ()
 
 
 def warn_of_unknown_labels(tagger: "DocumentTagger", source: SelectionSource) -> None:

@@ -11,7 +11,7 @@ from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import format_score, print_report
 from tagalong.ner.document import DroppedAnnotation
-from tagalong.training.corpus import Corpus
+from tagalong.training.corpus import Corpus, describe_reading
 from tagalong.training.data.silver import SilverData
 from tagalong.training.data.train_dev_split import TrainDevSplit
 
@@ -64,13 +64,9 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
     if split.dev_only_labels:
         named = ", ".join(f"{label} ({count})" for label, count in split.dev_only_labels.items())
         lines.append(f"Train has no entity of these labels, so dev misses them all: {named}.")
-    for name, one in (("", corpus), ("dev ", dev)):
-        if one is not None and (one.dropped or one.warnings):
-            lines.append(
-                f"Reading {name}dropped {len(one.dropped)} annotations, with "
-                f"{sum(warning.count for warning in one.warnings)} warnings: "
-                "'tagalong data check' shows them."
-            )
+    for name, one in (("", corpus), ("dev", dev)):
+        if one is not None:
+            lines += describe_reading(one, name)
     return "\n".join(lines)
 
 

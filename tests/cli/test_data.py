@@ -12,6 +12,7 @@ from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.training.corpus import read_corpus
 from tests.backend.url_project import KEY, serve_url_project
 from tests.errors import assert_error
+from tests.odd_documents import annotation, region, task
 
 ROOT = Path(__file__).parents[2]
 EXPORT = ROOT / "tests" / "samples" / "label_studio.json"
@@ -113,7 +114,7 @@ def test_stats_count_words_or_tokens(tmp_path: Path) -> None:
 def test_convert_keeps_everything(tmp_path: Path, target: str) -> None:
     out = tmp_path / "out"
     report = run_json("convert", CORPUS, "--to", target, "--out", out, "--label-config", CONFIG)
-    counts = {"lost": {}, "masked_ranges_lost": 0, "replaced_characters": 0}
+    counts = {"lost": {}, "warnings": {}, "masked_ranges_lost": 0, "replaced_characters": 0}
     assert report == {"file": str(out), "documents": 5, **counts}
     assert read_corpus([out]).documents == read_corpus([CORPUS]).documents
 
@@ -127,6 +128,38 @@ def test_convert_counts_dropped_content(tmp_path: Path) -> None:
     assert report["masked_ranges_lost"] == 2
     assert "2 unlabelled spans" in shown
     assert len(read_corpus([out]).documents) == 6
+
+
+@pytest.fixture
+def odd_export(tmp_path: Path) -> Path:
+    """An export from Windows with a stale region and an odd task."""
+    text = "Aspirin.\r\nNo fever."
+    fever, stale = region(text, 13, 18, "Disease"), region(text, 0, 7, "Chemical")
+    fever["value"] |= {"start": 12, "end": 17}
+    stale["value"]["text"] = "Lithium"
+    path = tmp_path / "export.json"
+    odd = {"id": 9, "data": {"text": None}, "annotations": [annotation()]}
+    usual = [task(f"{text}{i}", annotation(fever, stale), number=i) for i in range(8)]
+    path.write_text(json.dumps([*usual, odd]), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("command", ["stats", "convert", "split"])
+def test_every_command_shows_what_check_shows(
+    tmp_path: Path, odd_export: Path, command: str
+) -> None:
+    out = {
+        "stats": [],
+        "convert": ["--out", tmp_path / "o.jsonl"],
+        "split": ["--out", tmp_path / "o", "--shares", "0.5,0.5"],
+    }
+    warnings = {one["kind"]: one["count"] for one in run_json("check", odd_export)["warnings"]}
+    assert warnings == {"CRLF counted as one": 8, "task set aside": 1}
+    result = run(command, odd_export, *out[command])
+    assert result.exit_code == 0, result.output
+    for part in ("CRLF counted as one, 8 times", "task set aside, 1 time", "task 9 has"):
+        assert part in " ".join(result.stderr.split())
+    assert "text differs" in result.output
 
 
 def test_convert_counts_replaced_characters(tmp_path: Path) -> None:

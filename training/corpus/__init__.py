@@ -2,6 +2,11 @@
 
 from tagalong.training.corpus.corpus import Corpus, compute_fingerprint, read_corpus
 from tagalong.training.corpus.hash_split import find_shared_texts, split_documents, split_off_dev
+from tagalong.training.corpus.reading_notes import (
+    describe_losses,
+    describe_reading,
+    describe_warning,
+)
 from tagalong.training.corpus.statistics import (
     CorpusCheck,
     CorpusStats,
@@ -18,6 +23,9 @@ __all__ = [
     "check_corpus",
     "compute_fingerprint",
     "count_entities",
+    "describe_losses",
+    "describe_reading",
+    "describe_warning",
     "find_shared_texts",
     "read_corpus",
     "split_documents",

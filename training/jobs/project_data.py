@@ -18,7 +18,7 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE, open_atomically, translate_os_errors
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
-from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.training.corpus import Corpus, describe_losses, describe_warning, read_corpus
 from tagalong.training.corpus.hash_split import split_off_held_out
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
@@ -106,6 +106,9 @@ def _describe_problems(corpus: Corpus, split: TrainDevSplit) -> Iterator[str]:
             f"Annotators disagree: {_format_region_count(outvoted)} left open, because at most "
             "half of the annotators of the task drew it."
         )
+    known = ("label unknown", "outvoted")  # described above
+    yield from describe_losses(one for one in corpus.dropped if one.reason not in known)
+    yield from map(describe_warning, corpus.warnings)
     train_labels = {span.label for document in split.train for span in document.spans}
     for label in split.labels:
         if label not in train_labels:

@@ -187,3 +187,11 @@ def test_line_without_an_object_is_an_error(line: bytes, code: str) -> None:
     with raises(FormatError, code) as raised:
         list(parse_lines([b"{}\n", line], "f"))
     assert str(raised.value).startswith("f, line 2")
+
+
+def test_predicted_entity_with_another_text_is_dropped() -> None:
+    entity = {"start": 0, "end": 8, "label": "Chemical", "text": "aspirin"}
+    line = {"id": "1", "text": "Naloxone.", "entities": [entity]}
+    _, prediction = prediction_from_json(line, "f, line 1")
+    assert prediction.spans == ()
+    assert [lost.reason for lost in prediction.dropped] == ["text differs"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.batch.files import open_source
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
 from tagalong.backend.label_studio.results import place_texts
@@ -508,3 +509,25 @@ def test_several_annotators_may_count_otherwise(read) -> None:
     corpus = read(task(text, {**old, "completed_by": 1}, {**new, "completed_by": 2}))
     assert kept_texts(corpus) == [["Naloxone"]]
     assert judged(corpus) == {"UTF-16 offsets": 1}
+
+
+def test_flat_export_gives_the_reason_for_a_missing_text(tmp_path: Path) -> None:
+    who = {"annotator": "a@example.com", "annotation_id": 1, "lead_time": 1.0, "label": []}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([{"text": TEXT, "id": 1, **who}, {"text": None, "id": 2, **who}]))
+    with open_source(path) as source:
+        first, second = source
+    assert first.document == Document("1", TEXT)
+    assert (second.key, second.document) == ("2", None)
+    assert "task 2 " in second.read_error
+
+
+def test_address_is_no_text_to_predict(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+    texts = {7: "/data/upload/1/a.txt", 8: TEXT}
+    path.write_text(json.dumps([{"id": key, "data": {"text": one}} for key, one in texts.items()]))
+    with open_source(path) as source:
+        first, second = source
+    assert first.document is None
+    assert "address" in first.read_error
+    assert second.document == Document("8", TEXT)

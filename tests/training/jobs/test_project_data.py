@@ -61,6 +61,16 @@ def prepare(
     return prepare_training_data(path, config, **how)
 
 
+def test_odd_task_is_set_aside_and_named(tmp_path: Path) -> None:
+    documents = toy_documents(60)
+    odd = {**task(documents[0]), "id": 9999, "data": {"text": ["x"]}}
+    found = prepare(tmp_path, [*map(task, documents[1:]), odd])
+    assert len(found.split.train) + len(found.split.dev) + len(found.held_out_documents) == 59
+    (note,) = found.notes
+    assert "task set aside, 1 time" in note
+    assert "task 9999 has an array" in note
+
+
 def test_each_document_is_on_one_side(tmp_path: Path) -> None:
     documents = toy_documents(60)
     found = prepare(tmp_path, [task(one) for one in documents])
