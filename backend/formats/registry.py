@@ -78,8 +78,8 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"data", "annotations"}), "a single Label Studio task, not an export"),
     (frozenset({"result", "task"}), "a single Label Studio annotation, not an export"),
     (frozenset({"text", "entities"}), "our JSON lines but for its shape, one document a line"),
-    (frozenset({"text"}), "text without annotations"),
 )
+TEXT_RECORD_KEYS = frozenset({"id", "text", "meta"})
 TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\s*<"), "XML or HTML"),
 )
@@ -149,7 +149,10 @@ def has_folder_format(folder: Path) -> bool:
 def _detect_unsupported_tool(head: FileHead) -> str | None:
     # The tool that wrote a file which we do not read, so that the message can name it.
     first_line = next((line for line in head.head_lines if line.strip()), "")
-    by_keys = (name for keys, name in TOOL_BY_JSON_KEYS if keys <= head.first_record.keys())
+    keys = head.first_record.keys()
+    if "text" in keys and keys <= TEXT_RECORD_KEYS:
+        return "text without annotations"
+    by_keys = (name for named, name in TOOL_BY_JSON_KEYS if named <= keys)
     if is_text_table(head):
         return "a table of texts without annotations"
     by_line = (name for pattern, name in TOOL_BY_FIRST_LINE if pattern.match(first_line))

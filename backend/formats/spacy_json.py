@@ -54,7 +54,8 @@ TOOL_KEYS = frozenset({"classes", "annotations"})  # of an object around the ite
 def is_spacy_json(head: FileHead) -> bool:
     """Whether the first item has a shape of spaCy's."""
     if head.structure == "object":
-        return head.first_record.keys() == TOOL_KEYS
+        keys = head.first_record.keys()  # their values are unknown
+        return keys == TOOL_KEYS or "paragraphs" in keys or {"text", "ents"} <= keys
     if head.structure == "array" and not head.first_record:
         first = next(stream_array_items(head.file))
         return _is_pair(first) or _has_pair_lines(head)
@@ -105,8 +106,9 @@ def read_spacy_json_texts(head: FileHead, _config: LabelConfig | None) -> Iterat
 
 
 def _read_items(head: FileHead) -> Iterator[tuple[str, Any]]:
-    if head.structure == "object" or head.first_record.keys() == TOOL_KEYS:
-        items = _stream_items(head.file, "annotations.item")
+    is_wrapped = head.first_record.keys() == TOOL_KEYS
+    if is_wrapped or head.structure == "object":
+        items = _stream_items(head.file, "annotations.item" if is_wrapped else "")
         yield from ((f"{head.path}, item {n}", item) for n, item in enumerate(items, start=1))
     elif head.structure == "lines" or (not head.first_record and _has_pair_lines(head)):
         for number, line in enumerate(head.file.open_lines(), start=1):

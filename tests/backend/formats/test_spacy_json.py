@@ -55,6 +55,7 @@ def lines(*items: object) -> str:
         lines({"text": TEXT, "entities": TRIPLES}),
         [TO_JSON],
         lines(TO_JSON),
+        json.dumps(TO_JSON, indent=1),
         {"classes": ["Chemical", "Disease"], "annotations": [PAIR]},
         json.dumps({"classes": [], "annotations": [PAIR]}, indent=1),
     ],
@@ -67,9 +68,11 @@ def test_shapes_are_read(read, content: object) -> None:
 
 
 @pytest.mark.parametrize("raw", [{"raw": TEXT}, {"raw": None}, {}])
-def test_tokens_of_spacy_convert_are_read(read, raw: dict[str, Any]) -> None:
+@pytest.mark.parametrize("is_array", [True, False])
+def test_tokens_of_spacy_convert_are_read(read, raw: dict[str, Any], is_array: bool) -> None:
     paragraph = {**raw, "sentences": [{"tokens": WORDS[:2]}, {"tokens": WORDS[2:]}]}
-    (document,) = read([{"id": 4, "paragraphs": [paragraph]}]).documents
+    item = {"id": 4, "paragraphs": [paragraph]}
+    (document,) = read([item] if is_array else json.dumps(item, indent=2)).documents
     assert (document.id, document.text, document.spans) == ("4", TEXT, SPANS)
     assert document.masked_ranges == ((21, 22),)
 
