@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-EXTRAS := bundled,cpu,llm,ray,sentencepiece,dev
+EXTRAS := bundled,cpu,llm,parquet,ray,sentencepiece,dev
 TAGALONG_DATA ?= ../shared/data
 CODE := ner backend training cli
 

@@ -43,6 +43,8 @@ SLOW_IMPORTS = {
     "spacy",
     "spacy.tokens",
     "spacy.vocab",
+    "pyarrow",
+    "pyarrow.parquet",
     "peft",
     "bitsandbytes.optim",
     "tagalong.training.llm.train",

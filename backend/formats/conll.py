@@ -32,10 +32,10 @@ from tagalong.backend.formats.file_format import (
     SerializedDocument,
 )
 from tagalong.backend.formats.sniff import FileHead
+from tagalong.backend.formats.tagged_tokens import choose_entity_label, find_token_spans
 from tagalong.backend.formats.tagging_schemes import (
     OUTSIDE,
     Tag,
-    decode_entities,
     parse_tag,
 )
 from tagalong.backend.formats.token_text import align_tokens, is_character_file, join_tokens
@@ -45,7 +45,6 @@ from tagalong.ner.errors import FormatError, OutputError
 from tagalong.ner.tags import TagSet
 from tagalong.ner.text_sanitizing import escape_unprintable
 
-DEFAULT_ENTITY_LABEL = "Entity"  # of bare B and I
 MAX_SAMPLE_LINES = 200_000  # looked at where the first lines have no entities
 DOCSTART = DOCSTART_LINE.encode()
 NEWDOC_PATTERN = re.compile(rb"#\s*newdoc\b")
@@ -153,9 +152,7 @@ class _ConllReader:
     ) -> None:
         self._head, self._layout, self._log = head, layout, import_log
         self._config = options.label_config
-        labels = self._config.labels if self._config else ()
-        only = labels[0] if len(labels) == 1 else DEFAULT_ENTITY_LABEL
-        self._bare_label = options.columns.entity_label or only
+        self._entity_label = choose_entity_label(options)
         # A row has one of few combinations of tags. A getter of one column returns no tuple.
         self._known_tags: dict[str | tuple[str, ...], tuple[Tag, ...]] = {}
         indices = [column.index for column in layout.tags]
@@ -177,8 +174,9 @@ class _ConllReader:
         for sentence in sentences:
             text, starts = self._place_tokens(sentence, name)
             texts.append(text)
+            starts = [offset + start for start in starts] if offset else starts
             for index, regions in enumerate(columns):
-                regions.extend(self._find_regions(sentence, index, starts, offset, name))
+                regions.extend(self._find_spans(sentence, index, starts, name))
             offset += len(text) + 1
         document = Document(name, "\n".join(texts))
         spans = validate_raw_spans(
@@ -206,21 +204,18 @@ class _ConllReader:
             sentence.tokens, glued=sentence.glued, without_blanks=self._has_characters
         )
 
-    def _find_regions(
-        self, sentence: Sentence, column: int, starts: Sequence[int], offset: int, name: str
-    ) -> Iterator[RawSpan]:
-        entities, orphans = decode_entities(tags[column] for tags in sentence.tags)
-        if orphans:
-            self._log.record_warning("I- without B-", name, count=orphans)
-        scheme = self._layout.tags[column].scheme
-        for entity in entities:
-            if scheme == "label":
-                self._log.record_warning("labels without B-", f"{name}: {entity.label}")
-            elif scheme == "B":
-                self._log.record_warning("tags without a label", f"{name}: {self._bare_label}")
-            end = starts[entity.last] + len(sentence.tokens[entity.last])
-            label = entity.label or self._bare_label
-            yield RawSpan(offset + starts[entity.first], offset + end, (label,))
+    def _find_spans(
+        self, sentence: Sentence, column: int, starts: Sequence[int], name: str
+    ) -> list[RawSpan]:
+        return find_token_spans(
+            sentence.tokens,
+            starts,
+            [tags[column] for tags in sentence.tags],
+            self._layout.tags[column].scheme,
+            self._entity_label,
+            name=name,
+            import_log=self._log,
+        )
 
     def _group_sentences(self) -> Iterator[list[Sentence]]:
         stream = self._head.file.open_lines()

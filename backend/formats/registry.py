@@ -20,6 +20,7 @@ from tagalong.backend.formats.brat import BRAT_FORMAT
 from tagalong.backend.formats.conll import CONLL_FORMAT
 from tagalong.backend.formats.doccano import DOCCANO_FORMAT
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, ReadOptions
+from tagalong.backend.formats.hugging_face import HUGGING_FACE_FORMAT
 from tagalong.backend.formats.jsonl import JSON_LINES_FORMAT, PREDICTIONS_FORMAT
 from tagalong.backend.formats.label_studio import LABEL_STUDIO_FORMAT
 from tagalong.backend.formats.label_studio_csv import LABEL_STUDIO_CSV_FORMAT
@@ -49,6 +50,7 @@ FORMATS: tuple[FileFormat, ...] = (
     DOCBIN_FORMAT,
     JSON_LINES_FORMAT,
     PREDICTIONS_FORMAT,
+    HUGGING_FACE_FORMAT,
     BRAT_FORMAT,
     BIOC_XML_FORMAT,
     BIOC_JSON_FORMAT,
@@ -70,7 +72,6 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"paragraphs"}), "spaCy JSON but for its shape, an array of documents"),
     (frozenset({"text", "ents"}), "spaCy JSON but for its shape, one document a line"),
     (frozenset({"tokenized_text", "ner"}), "GLiNER JSON"),
-    (frozenset({"tokens", "ner_tags"}), "a Hugging Face data set"),
     (frozenset({"text", "spans"}), "Prodigy but for its shape, one object a line"),
     (frozenset({"text", "label"}), "labels of whole texts, or doccano but for its shape"),
     (frozenset({"text", "labels"}), "labels of whole texts, or doccano but for its shape"),

@@ -21,7 +21,8 @@ CHUNK_BYTES = 1 << 20  # read at once by the checks of the whole file
 HEAD_BYTES = 1 << 16  # for formats that are recognized by their first lines
 STREAM_BUFFER_BYTES = 1 << 16  # each refill is a call of Python
 UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
-BINARY_STARTS = (b"x\x9c",)  # no UTF-8: zlib, as in spaCy's files
+# No text begins so: zlib, as in spaCy's files; Parquet; Arrow files; Arrow streams.
+BINARY_STARTS = (b"x\x9c", b"PAR1\x15", b"ARROW1\0\0", b"\xff\xff\xff\xff")
 MIN_LATIN_SHARE = 2  # one in so many characters of a UTF-16 file is Latin
 MISSING = object()  # no item; None can be an item
 # One JSON escape; the group is half of a UTF-16 pair whose other half is missing.
@@ -164,7 +165,7 @@ def sniff_file(file: TextFile) -> FileHead:
     """
     if file.is_folder:
         return FileHead(file, "folder", {}, ())
-    if file.open_stream().read(len(BINARY_STARTS[0])).startswith(BINARY_STARTS):
+    if file.open_stream().read(max(map(len, BINARY_STARTS))).startswith(BINARY_STARTS):
         return FileHead(file, "binary", {}, ())
     check_utf8(file.open_stream(), file.path)
     head = file.open_stream().read(HEAD_BYTES)

@@ -52,7 +52,7 @@ class _Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _TokenRow:
     number: int  # of the line
     begin: int  # as stated
     end: int
@@ -72,7 +72,7 @@ class _NumberedAnnotation:
 @dataclass(slots=True)
 class _SentenceRows:
     lines: list[str] = field(default_factory=list)  # of its text
-    rows: list[_Row] = field(default_factory=list)
+    rows: list[_TokenRow] = field(default_factory=list)
 
 
 def is_webanno(head: FileHead) -> bool:
@@ -184,7 +184,7 @@ class _FileReader:
             )
         )
 
-    def _parse_row(self, line: str, number: int) -> _Row:
+    def _parse_row(self, line: str, number: int) -> _TokenRow:
         found = ROW_PATTERN.match(line)
         cells = line.split("\t")
         if found is None:
@@ -196,7 +196,7 @@ class _FileReader:
             finding = f"has {len(cells)} columns, but the layers have {self._width}"
             raise self._refuse(number, f"{finding}: {line!r:.60}")
         token = _unescape(cells[2])
-        return _Row(number, int(found[4]), int(found[5]), bool(found[3]), token, cells)
+        return _TokenRow(number, int(found[4]), int(found[5]), bool(found[3]), token, cells)
 
     def _add_annotations(
         self, sentence: _SentenceRows, text: str, offset: int, position: int
@@ -222,7 +222,7 @@ class _FileReader:
         if number:
             self._numbered[layer, number] = new
 
-    def _parse_cells(self, layer: _Layer, row: _Row) -> Iterator[tuple[str, str]]:
+    def _parse_cells(self, layer: _Layer, row: _TokenRow) -> Iterator[tuple[str, str]]:
         # Number and label of each annotation; both may be empty.
         stacks = [_split_values(row.cells[column]) for column in layer.columns]
         index = None if layer.label_column is None else layer.columns.index(layer.label_column)

@@ -167,7 +167,6 @@ def test_invalid_byte_is_reported_with_position(read, content: str | bytes, posi
         ({"text": "a", "ents": {}, "tokens": []}, "spaCy"),
         ([{"id": 0, "paragraphs": {}}], "spaCy"),
         ([{"tokenized_text": ["a"], "ner": [[0, 0, "A"]]}], "GLiNER"),
-        ({"tokens": ["a"], "ner_tags": [1]}, "Hugging Face"),
         (EXPORTED[0], "a single Label Studio task"),
         ({"task": {}, "result": []}, "a single Label Studio annotation"),
         ([LINE], "one document a line"),
