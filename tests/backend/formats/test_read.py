@@ -164,7 +164,6 @@ def test_invalid_byte_is_reported_with_position(read, content: str | bytes, posi
         ({"text": "a", "spans": "0-1"}, "Prodigy"),
         ({"tool": "x", "content": "a"}, "'tool', 'content'"),
         ({"text": "a", "tags": [{"from": 0, "to": 1}]}, "'text', 'tags'"),
-        ({"text": "a", "ents": {}, "tokens": []}, "spaCy"),
         ([{"id": 0, "paragraphs": {}}], "spaCy"),
         ([{"tokenized_text": ["a"], "ner": [[0, 0, "A"]]}], "GLiNER"),
         (EXPORTED[0], "a single Label Studio task"),
