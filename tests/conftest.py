@@ -1,5 +1,6 @@
 """Shared settings and fixtures: no network, few threads, tiny base models."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,12 @@ settings.register_profile("deep", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 pytest_plugins = ("tests.versions", "tests.workers")
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the imported modules from collections: each would visit millions of objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

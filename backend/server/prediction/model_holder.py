@@ -57,6 +57,7 @@ class ModelHolder:
         self._model_registry, self._telemetry = model_registry, telemetry
         self._load, self._find_upgrade = load, find_upgrade
         self._retry_at: dict[str, float] = {}  # monotonic seconds, by version
+        self._has_frozen = False  # whether collections leave out a loaded version
         self._first_load_done = threading.Event()  # set after the first attempt, failed or not
         self._stopping = threading.Event()
         self._poll_thread = threading.Thread(
@@ -222,9 +223,11 @@ class ModelHolder:
         )
         self._serve(tagger, state)
         # Libraries and versions stay: collections that visit them hold up all threads for long.
-        gc.unfreeze()
+        if self._has_frozen:  # the replaced tagger too
+            gc.unfreeze()
         gc.collect()
         gc.freeze()
+        self._has_frozen = True
         return True
 
     def _record_failure(

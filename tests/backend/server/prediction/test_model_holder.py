@@ -1,6 +1,7 @@
 """The holder of a tier's model: served version, next version, and failed loads."""
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +63,21 @@ def test_current_version_then_next_version_is_served(store: ModelStore, publish:
     store.rollback("encoder")
     holder.refresh()
     assert holder.serving_version() == first
+
+
+def test_replaced_tagger_is_released(store: ModelStore, publish: Publish) -> None:
+    def load(folder: Path) -> DocumentTagger:
+        tagger = LexiconTagger(folder.name)
+        tagger.itself = tagger  # type: ignore[attr-defined]  # only a collection frees it
+        return tagger
+
+    promoted(store, publish, 1)
+    holder = make_holder(store, load)
+    holder.refresh()
+    replaced = weakref.ref(holder.wait_for_tagger(timeout_seconds=0))
+    promoted(store, publish, 2)
+    holder.refresh()
+    assert replaced() is None
 
 
 def test_promotion_is_detected_by_polling(
