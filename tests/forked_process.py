@@ -137,15 +137,20 @@ def run_ranks(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a Python program as the two processes of a distributed training on CPUs.
 
-    They have torchrun's environment variables. The output is that of both.
+    They have the environment variables that distributed trainings need. The output is that of both.
     """
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "WORLD_SIZE": "2"}
-    ranks = [
-        ForkedProcess(
-            *arguments, env={**(env or os.environ), **shared, "RANK": str(n), "LOCAL_RANK": str(n)}
-        )
-        for n in range(2)
-    ]
+    return run_together(
+        [{**(env or os.environ), **shared, "RANK": str(n), "LOCAL_RANK": str(n)} for n in range(2)],
+        *arguments,
+    )
+
+
+def run_together(
+    environments: Sequence[Mapping[str, str]], *arguments: object
+) -> "subprocess.CompletedProcess[str]":
+    """Run a Python program as two processes, each with its environment; all output is joined."""
+    ranks = [ForkedProcess(*arguments, env=env) for env in environments]
     with ranks[0], ranks[1], ThreadPoolExecutor(2) as readers:
         outputs = list(readers.map(ForkedProcess.communicate, ranks))
     stdout, stderr = ("".join(shown) for shown in zip(*outputs, strict=True))

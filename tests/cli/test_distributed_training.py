@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import read_manifest
-from tests.forked_process import run_ranks
+from tests.forked_process import run_ranks, run_together
 from tests.tiny_llms import save_llm
 from tests.toy_corpus import toy_documents
 
@@ -27,6 +29,27 @@ ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "",  # CPU only
 }
+
+
+@contextmanager
+def torchrun(folder: Path) -> Iterator[list[Mapping[str, str]]]:
+    """Start torchrun, and yield the environments of its two processes, while it waits for them.
+
+    Other processes can take their place, which need not import torch first.
+    """
+    folder.mkdir()
+    program = Path(__file__).with_name("torchrun_rank.py")
+    command = [sys.executable, "-m", *TORCHRUN, str(program), str(folder)]
+    with subprocess.Popen(command, env=ENVIRONMENT, cwd=ROOT) as process:
+        paths = [folder / f"{rank}.json" for rank in range(2)]
+        try:
+            while not all(path.exists() for path in paths):
+                assert process.poll() is None
+                time.sleep(0.05)
+            yield [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        finally:
+            (folder / "ended").touch()
+    assert process.returncode == 0
 
 
 @pytest.mark.slow
@@ -57,15 +80,8 @@ def test_two_processes_publish_one_version(
     command = ("-m", "tagalong", "train", tier, export, "--base", base, *more)
     command += ("--models", store.root, *SETTINGS)
     if launcher == "torchrun":
-        done = subprocess.run(
-            [sys.executable, "-m", *TORCHRUN, *map(str, command)],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=ENVIRONMENT | environment,
-            cwd=ROOT,
-        )
-        assert done.returncode == 0, done.stderr
+        with torchrun(tmp_path / "torchrun") as environments:
+            done = run_together(environments, *command)
     else:
         done = run_ranks(*command, env=ENVIRONMENT | environment)
     [version] = store.version_names(tier)
