@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 EXAMPLE = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 # The default of at least 300 steps takes a minute.
-FEW_STEPS = "from tagalong.training.recipes import encoder_recipe\nencoder_recipe.MIN_STEPS = 12\n"
+FEW_STEPS = "from tagalong.training.recipes import encoder_recipe\nencoder_recipe.MIN_STEPS = 4\n"
 TEXTS = [
     "Naloxone reverses the antihypertensive effect of clonidine.",
     "",

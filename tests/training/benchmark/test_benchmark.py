@@ -133,7 +133,7 @@ def _elsewhere() -> None:
 @pytest.mark.usefixtures("own_cache")
 def test_tiers_are_measured_in_a_child_process(tmp_path: Path) -> None:
     setting = BenchmarkConfig("bundled", FOLDER, "torch")
-    found = benchmark_in_subprocess(setting, TEXTS, seconds=1.0, initializer=_elsewhere)
+    found = benchmark_in_subprocess(setting, TEXTS, seconds=0.1, initializer=_elsewhere)
     assert found.runtime_name.startswith("PyTorch")
     assert found.timed_documents <= 6
     assert measure.MAX_TIMED_DOCUMENTS > 6
