@@ -162,7 +162,7 @@ def evaluate_cli(
         corpus.documents, outputs, only_common_documents=only_common, label_config=config
     )
     aligned = replace(aligned, dropped=(*corpus.dropped, *aligned.dropped))
-    notes = build_notes(corpus.warnings, aligned)
+    notes = build_notes(corpus.warnings, aligned, config)
     model_labels = outputs[0].labels and map_system_labels(outputs[0].labels, config)
     if labels is not None:
         known = {*collect_labels(aligned), *(model_labels or ()), *corpus.labels}
@@ -217,13 +217,15 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
     return SystemOutput(system, list(zip(blank, predictions, strict=True)), tagger.labels)
 
 
-def build_notes(warnings: Sequence[CorpusWarning], aligned: AlignedDocuments) -> tuple[str, ...]:
-    """Describe warnings of reading gold, that of gold made by a model first, and excluded ids."""
+def build_notes(
+    warnings: Sequence[CorpusWarning], aligned: AlignedDocuments, config: LabelConfig | None
+) -> tuple[str, ...]:
+    """Describe reading and alignment, gold made by a model first."""
     first = sorted(warnings, key=lambda warning: warning.kind != "made by a model")
     notes = [describe_warning(warning, "gold") for warning in first]
     unknown = Counter(one.label for one in aligned.dropped if one.reason == "label unknown")
-    if unknown:
-        notes.append(describe_unknown_labels("gold entities", unknown))
+    if config is not None and unknown:
+        notes.append(describe_unknown_labels("gold entities", unknown, config))
     if count := aligned.excluded_documents:
         notes.append(f"{count} documents are excluded: gold or a system lacks them.")
     return (*notes, *aligned.notes)

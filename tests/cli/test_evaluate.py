@@ -257,7 +257,8 @@ def test_labels_that_the_project_lacks_are_counted_and_not_scored(tmp_path, conf
         "1 gold entities",
         f"1 predicted entities of {system}",
     ]
-    assert all("Gene (1)" in warning for warning in told)
+    for part in ("Gene (1)", "Drug, Disorder", "predicted_values"):
+        assert all(part in warning for warning in told)
 
 
 def test_a_model_is_scored_in_the_labels_of_the_project(tmp_path, config, untrained):
@@ -316,7 +317,7 @@ def test_spans_of_gold_and_predictions_are_trimmed_alike(tmp_path):
     path = write(tmp_path / "wide.jsonl", wide, text=TEXT.replace(".", " .", 1))
     evaluation = run_json(path, path)
     assert evaluation["strict"]["f1"] == 1.0
-    assert "0 gold and 1 predicted" in " ".join(evaluation["warnings"])
+    assert any(one.startswith("1 predicted entities are trimmed") for one in evaluation["warnings"])
 
 
 def test_predictions_without_scores_or_version_are_evaluated(tmp_path, gold):

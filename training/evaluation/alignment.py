@@ -100,11 +100,12 @@ def align_predictions(
         if label_config is not None:
             predictions = map_predictions(trimmed_gold, predictions, label_config)
         predicted.append(predictions)
-    if trimmed or trimmed_predictions:
-        notes.append(
-            "White space and other characters outside words are trimmed from the edges of "
-            f"{trimmed} gold and {trimmed_predictions} predicted entities."
-        )
+    for count, kind in ((trimmed, "gold"), (trimmed_predictions, "predicted")):
+        if count:
+            notes.append(
+                f"{count} {kind} entities are trimmed: white space and format characters at their "
+                "edges are left out."
+            )
     others = {(one.id, one.text) for match in matches for one in match.others}
     return AlignedDocuments(
         trimmed_gold,

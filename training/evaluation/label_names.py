@@ -47,15 +47,16 @@ def describe_unmapped(name: str, spans: Iterable[Span], config: LabelConfig) -> 
     counts = Counter(span.label for span in spans)
     unmapped = Counter({label: counts[label] for label in map_labels([*counts], config).unmapped})
     if unmapped:
-        yield describe_unknown_labels(f"predicted entities of {name}", unmapped)
+        yield describe_unknown_labels(f"predicted entities of {name}", unmapped, config)
 
 
-def describe_unknown_labels(entities: str, counts: Counter[str]) -> str:
-    """Say that entities of these labels are not scored."""
+def describe_unknown_labels(entities: str, counts: Counter[str], config: LabelConfig) -> str:
+    """Say that entities of these labels are not scored, and how to map them."""
     listed = ", ".join(f"{label} ({count})" for label, count in counts.most_common())
     return (
         f"{counts.total()} {entities} are not scored, because the project lacks their labels: "
-        f"{listed}."
+        f"{listed}. It has {', '.join(config.labels)}; predicted_values in the labelling config "
+        "maps other names to them."
     )
 
 
