@@ -31,6 +31,7 @@ from tagalong.backend.label_studio.results import (
     CONFIG_ADVICE,
     TEXT_RANGES_KEY,
     find_text_key,
+    find_value,
     is_place,
     is_span_result,
     place_texts,
@@ -132,7 +133,7 @@ def _task_to_line(
             code="task-result-not-a-list",
         )
     spans = [item for item in result if is_span_result(item, where)]
-    hint = str(spans[0].get("to_name")) if spans else None
+    hint = _find_only_object(spans, where)
     entities = [
         {"start": region.start, "end": region.end, "label": label, "text": region.text}
         | {"score": item.get("score")}
@@ -159,17 +160,15 @@ def _read_tasks(
 ) -> Iterator[AnnotatedTask]:
     for number, task in enumerate(stream_array_items(head.file), start=1):
         try:
-            annotated = _read_task(task, number, head, options, import_log)
+            yield from _read_task(task, number, head, options, import_log)
         except InputError as error:
-            annotated = AnnotatedTask(str(number), None, error=error)
-        if annotated is not None:
-            yield annotated
+            yield AnnotatedTask(str(number), None, error=error)
 
 
 def _read_task(
     task: object, number: int, head: FileHead, options: ReadOptions, import_log: ImportLog
-) -> AnnotatedTask | None:
-    # None for a task without annotations.
+) -> list[AnnotatedTask]:
+    # One for each text of the config; none for a task without annotations.
     if not isinstance(task, dict):
         raise FormatError(
             f"{head.path}, item {number} is not a task but {task!r:.40}", code="not-a-task"
@@ -179,19 +178,71 @@ def _read_task(
     raw = _submitted_annotations(task, name, where, import_log)
     if not raw:
         import_log.record_warning("task without annotation", name)
-        return None
+        return []
     results = [_read_result(one, name, where, options, import_log) for one in raw]
+    if (config := options.label_config) is not None and config.other_texts:
+        return _split_texts(
+            name, task.get("data"), list(zip(raw, results, strict=True)), where, config
+        )
     items = [item for result in results for item in result.spans]
     if options.label_config is None and len({str(item.get("from_name")) for item in items}) > 1:
         import_log.record_warning("several controls", name)
     annotations = [
-        parse_annotation(one, [*_parse_spans(result.spans, where), *result.unlabelled])
+        _make_annotation(one, result.spans, result.unlabelled, where)
         for one, result in zip(raw, results, strict=True)
     ]
-    hint = None if options.label_config else _find_only_object(items, where)
-    return make_annotated_task(
-        name, task.get("data"), annotations, where=where, config=options.label_config, hint=hint
-    )
+    hint = None if config else _find_only_object(items, where)
+    return [
+        make_annotated_task(
+            name, task.get("data"), annotations, where=where, config=config, hint=hint
+        )
+    ]
+
+
+def _split_texts(
+    name: str,
+    data: object,
+    annotated: Sequence[tuple[Mapping[str, Any], "_Result"]],
+    where: str,
+    config: LabelConfig,
+) -> list[AnnotatedTask]:
+    # A task of its own for each text: its offsets count from its own start.
+    tasks = []
+    for text in config.texts:
+        annotations = [
+            _make_annotation(
+                raw,
+                [item for item in result.spans if item["to_name"] == text.object],
+                [item for item in result.unlabelled if item.get("to_name") == text.object],
+                where,
+            )
+            for raw, result in annotated
+        ]
+        if (
+            find_value(data, text.data_key)
+            or text.template
+            or any(one.regions for one in annotations)
+        ):
+            own = replace(text, other_texts=())
+            part = make_annotated_task(
+                f"{name}@{text.object}", data, annotations, where=where, config=own
+            )
+            if part.document is not None:
+                meta = without_text(part.data, config)
+                part = replace(part, document=replace(part.document, meta=meta))
+            tasks.append(part)
+    return tasks
+
+
+def _make_annotation(
+    raw: Mapping[str, Any],
+    spans: Sequence[Mapping[str, Any]],
+    unlabelled: Sequence[Mapping[str, Any]],
+    where: str,
+) -> Annotation:
+    others = dict.fromkeys(filter(None, map(unlabelled_span, unlabelled)))
+    regions = [raw_span_from_value(item["value"], where) for item in spans]
+    return parse_annotation(raw, [*regions, *others])
 
 
 def make_annotated_task(
@@ -222,10 +273,6 @@ def make_annotated_task(
     except InputError as error:
         return AnnotatedTask(name, None, annotations, fields, error)
     return AnnotatedTask(name, document, annotations, fields)
-
-
-def _parse_spans(items: Sequence[Mapping[str, Any]], where: str) -> list[RawSpan]:
-    return [raw_span_from_value(item["value"], where) for item in items]
 
 
 def parse_annotation(raw: Mapping[str, Any], raw_spans: Sequence[RawSpan]) -> Annotation:
@@ -275,7 +322,7 @@ def _submitted_annotations(
 @dataclass(frozen=True, slots=True)
 class _Result:
     spans: Sequence[Mapping[str, Any]]  # the regions of the config's control, or of every <Labels>
-    unlabelled: Sequence[RawSpan]  # regions of other kinds of controls
+    unlabelled: Sequence[Mapping[str, Any]]  # regions of other kinds of controls
 
 
 def _read_result(
@@ -296,10 +343,11 @@ def _read_result(
     unlabelled = _read_other_items(others, items, name, import_log)
     if options.label_config is None:
         return _Result(items, unlabelled)
-    named = (options.label_config.control, options.label_config.object)
-    ours = [item for item in items if (item.get("from_name"), item.get("to_name")) == named]
+    control = options.label_config.control
+    named = {(control, text.object) for text in options.label_config.texts}
+    ours = [item for item in items if (item.get("from_name"), item.get("to_name")) in named]
     if len(ours) < len(items):
-        controls = {str(item.get("from_name")) for item in items} - {named[0]}
+        controls = {str(item.get("from_name")) for item in items} - {control}
         example = f"{name}: {', '.join(sorted(controls)) or 'another object'}"
         import_log.record_warning("another control", example, count=len(items) - len(ours))
     return _Result(ours, unlabelled)
@@ -310,18 +358,17 @@ def _read_other_items(
     items: Sequence[Mapping[str, Any]],
     name: str,
     import_log: ImportLog,
-) -> list[RawSpan]:
+) -> list[Mapping[str, Any]]:
     # The items of a region share its id: then they say more about it, and mark nothing new.
     labelled = {str(item.get("id")) for item in items if "id" in item}
-    regions = dict[RawSpan, None]()
+    regions = []
     for item in others:
-        region = unlabelled_span(item)
-        if region is not None and str(item.get("id")) not in labelled:
-            regions[region] = None
+        if unlabelled_span(item) is not None and str(item.get("id")) not in labelled:
+            regions.append(item)
         else:
             kind = "relation" if item.get("type") == "relation" else "other annotation"
             import_log.record_warning(kind, f"{name}: {item.get('type')}")
-    return [*regions]
+    return regions
 
 
 def _find_only_object(items: Sequence[Mapping[str, Any]], where: str) -> str | None:

@@ -39,6 +39,12 @@ def read_item_tasks(
     head: FileHead, options: ReadOptions, import_log: ImportLog, *, read_items: ItemReader
 ) -> Iterator[AnnotatedTask]:
     """Read the tasks of a flat export, of which `read_items` gives an item per annotation."""
+    if options.label_config is not None and options.label_config.other_texts:
+        raise FormatError(
+            f"{head.path} does not say which text each region is in, and the labelling config has "
+            "several: export JSON, which does",
+            code="regions-without-object",
+        )
     # Label Studio writes the annotations of a task one after the other.
     items = enumerate(read_items(head), start=1)
     for name, group in groupby(items, key=lambda pair: _task_name(*pair)):

@@ -43,17 +43,12 @@ DEFAULT_LABEL_CONFIG = LabelConfig(
 
 
 def require_plain_text(config: LabelConfig) -> None:
-    """Raise FormatError unless tasks hold one plain text, which training on exports needs."""
-    if config.other_texts:
-        raise FormatError(
-            f"<Labels name={config.control!r}> labels several texts, and exports are read with a "
-            "config for one: give a config with one <Text>",
-            code="label-config-with-several-texts",
-        )
-    if config.text_encoding != "text":
-        raise FormatError(
-            f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "
-            "count: give --project instead of its export, or import the plain text, and leave out "
-            'valueType="url" and encoding',
-            code="text-not-in-task",
-        )
+    """Raise FormatError if tasks hold the address of a text, which only a project can give."""
+    for text in config.texts:
+        if text.text_encoding == "url":
+            raise FormatError(
+                f"<Text name={text.object!r}> holds the address of a text, and an export has no "
+                "more: give --project instead of the export, or import the plain text, and leave "
+                'out valueType="url"',
+                code="text-not-in-task",
+            )

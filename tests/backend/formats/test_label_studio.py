@@ -1,6 +1,7 @@
 """Label Studio exports, JSON and JSON_MIN: annotators, offsets and dropped content."""
 
 import json
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.batch.files import open_source
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.label_studio.label_config import LabelConfig, TextEncoding
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import place_texts
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, InputError
@@ -343,10 +344,51 @@ def test_json_min_without_annotations_is_refused(read) -> None:
         read(empty, [])
 
 
-@pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
-def test_url_and_base64_texts_are_refused(stored: TextEncoding) -> None:
+def test_addresses_of_texts_are_refused() -> None:
     with raises(FormatError, "text-not-in-task"):
-        ReadOptions(label_config=replace(CONFIG, text_encoding=stored))
+        ReadOptions(label_config=replace(CONFIG, text_encoding="url"))
+
+
+def test_base64_texts_are_decoded(read) -> None:
+    encoded = b64encode(TEXT.encode()).decode()
+    config = replace(CONFIG, text_encoding="base64unicode")
+    (document,) = read(task(encoded, annotation(NALOXONE)), config=config).documents
+    assert document == Document("1", TEXT, (Span(0, 8, "CHEM"),))
+
+
+TITLE_AND_BODY = replace(CONFIG, object="title", data_key="title", other_texts=(CONFIG,))
+
+
+def test_regions_are_read_in_the_text_that_they_name(read) -> None:
+    title = "\U0001f600 Lithium and naloxone"
+    in_title = region(title, 2, 9, "Chemical", to_name="title")
+    unknown = {**region(title, 14, 22, to_name="title"), "type": "choices"}
+    unknown["value"] = {"start": 14, "end": 22, "text": "naloxone", "choices": ["x"]}
+    elsewhere = region(TEXT, 0, 8, "Chemical", to_name="image")
+    both = annotation(in_title, NALOXONE, unknown, elsewhere)
+    item = {"id": 9, "data": {"title": title, "text": TEXT, "year": 1}, "annotations": [both]}
+    single = {"id": 10, "data": {"text": TEXT}, "annotations": [annotation(CLONIDINE)]}
+    corpus = read(item, single, config=TITLE_AND_BODY)
+    assert corpus.documents == (
+        Document("9@title", title, (Span(2, 9, "CHEM"),), masked_ranges=((14, 22),)),
+        Document("9@text", TEXT, (Span(0, 8, "CHEM"),)),
+        Document("10@text", TEXT, (Span(49, 58, "CHEM"),)),
+    )
+    assert [document.meta for document in corpus.documents] == [{"year": 1}, {"year": 1}, {}]
+    assert judged(corpus)["another control"] == 1
+
+
+def test_json_min_does_not_say_the_text_of_a_region(read) -> None:
+    item = {
+        "id": 9,
+        "annotator": 1,
+        "annotation_id": 3,
+        "lead_time": 1.5,
+        "title": "a",
+        "text": "b",
+    }
+    with raises(FormatError, "regions-without-object"):
+        read(item, config=TITLE_AND_BODY)
 
 
 def drawn_at(start: int, end: int, stated: object = "", **more: Any) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.label_studio.label_config import (
     DEFAULT_LABEL_CONFIG,
     LabelConfig,
-    TextEncoding,
     require_plain_text,
 )
 from tagalong.backend.label_studio.label_map import map_labels
@@ -215,16 +214,13 @@ def test_numbers_are_texts(value: object, shown: str | None) -> None:
     assert to_shown_text(value) == shown
 
 
-@pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
-def test_url_and_base64_texts_are_refused(stored: TextEncoding) -> None:
-    require_plain_text(CONFIG)
-    with raises(FormatError, "text-not-in-task"):
-        require_plain_text(replace(CONFIG, text_encoding=stored))
-
-
-def test_exports_of_several_texts_are_refused() -> None:
-    with raises(FormatError, "label-config-with-several-texts"):
-        require_plain_text(TEXTS)
+def test_exports_with_addresses_of_texts_are_refused() -> None:
+    for config in (CONFIG, replace(CONFIG, text_encoding="base64"), TEXTS):
+        require_plain_text(config)
+    url = replace(CONFIG, text_encoding="url")
+    for config in (url, replace(TEXTS, other_texts=(CONFIG, url))):
+        with raises(FormatError, "text-not-in-task"):
+            require_plain_text(config)
 
 
 @pytest.mark.parametrize(
