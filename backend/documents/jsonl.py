@@ -41,8 +41,8 @@ def parse_lines(
             continue
         where = f"{name}, line {number}"
         try:
-            # Windows editors begin a file with a byte order mark.
-            parsed = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            # Windows editors begin a file with a byte order mark, and files may be joined.
+            parsed = json.loads(line.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise FormatError(
                 f"{where} is not UTF-8: save the file as UTF-8", code="line-not-utf-8"

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import category, normalize
 
 from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
 from tagalong.backend.formats.file_format import ReadOptions
@@ -12,6 +14,8 @@ from tagalong.backend.formats.registry import detect_format, read_annotations
 from tagalong.backend.formats.sniff import TextFile, sniff_file
 from tagalong.ner.document import Document, DroppedAnnotation
 from tagalong.ner.errors import FormatError, InputError
+
+INVISIBLE = frozenset({"Cc", "Cf"})  # categories of control and format characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Co
             )
         sources.append(CorpusSource(str(path), form.name, count))
     labels = {span.label for document in documents for span in document.spans}
+    for alike in _find_labels_alike(labels):
+        log.record_warning("labels alike", ", ".join(map(ascii, alike)))
     return Corpus(
         documents=tuple(documents),
         dropped=tuple(log.dropped),
@@ -74,6 +80,16 @@ def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Co
         labels=options.label_config.labels if options.label_config else tuple(sorted(labels)),
         sources=tuple(sources),
     )
+
+
+def _find_labels_alike(labels: Iterable[str]) -> list[list[str]]:
+    # Labels that look the same: they differ in white space or in invisible characters.
+    by_look = defaultdict[str, list[str]](list)
+    for label in sorted(labels):
+        kept = (one for one in label if one.isspace() or category(one) not in INVISIBLE)
+        visible = normalize("NFC", "".join(kept))
+        by_look[" ".join(visible.split())].append(label)
+    return [alike for alike in by_look.values() if len(alike) > 1]
 
 
 def _ensure_unique_id(

@@ -310,6 +310,19 @@ def test_lines_end_at_line_ends_only(read, end: str, inside: str) -> None:
     assert [source.format for source in corpus.sources] == ["JSON lines"]
 
 
+def test_joined_files_with_byte_order_marks_are_read(read) -> None:
+    one, other = (lines(document(number, "a" + number)) for number in "12")
+    assert [each.id for each in read(f"\ufeff{one}\ufeff{other}").documents] == ["1", "2"]
+
+
+def test_labels_that_look_the_same_are_named(read) -> None:
+    labels = ["Drug", "Drug\u200b", "Dru"]
+    corpus = read(lines(*(document(label, label, label) for label in labels)))
+    assert corpus.labels == ("Dru", "Drug", "Drug\u200b")
+    (warning,) = corpus.warnings
+    assert (warning.kind, warning.examples) == ("labels alike", (r"'Drug', 'Drug\u200b'",))
+
+
 def test_rows_of_old_macintosh_files_are_read(read) -> None:
     (one,) = read("Naloxone\tB-Chemical\r.\tO\r").documents
     assert (one.text, one.spans) == ("Naloxone .", (Span(0, 8, "Chemical"),))
