@@ -19,7 +19,7 @@ from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.standoff import StandoffDocument
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError
-from tagalong.ner.text_sanitizing import reject_lone_surrogates
+from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
 
 LABEL_KEY, COMPOSITE_KEY = "type", "CompositeRole"
 # Names of corpora for ids of terminologies, in lower case.
@@ -40,9 +40,19 @@ def parse_bioc_document(
 ) -> StandoffDocument:
     """Make a document of one in the form of BioC JSON; counts what it leaves out.
 
-    Raises:
-        FormatError: If fields are missing or of a wrong type, or passages overlap.
+    It is set aside if fields are missing or of a wrong type, or if passages overlap.
     """
+    try:
+        return _parse_document(value, where, default_id, import_log)
+    except FormatError as error:
+        return StandoffDocument(
+            escape_unprintable(str(value.get("id") or default_id)), "", error=error
+        )
+
+
+def _parse_document(
+    value: Mapping[str, Any], where: str, default_id: str, import_log: ImportLog
+) -> StandoffDocument:
     where = f"{where} (id {value['id']!s:.40})" if value.get("id") else where
     passages = _objects(value, "passages", where)
     sentences = [one for passage in passages for one in _objects(passage, "sentences", where)]

@@ -10,7 +10,12 @@ from tagalong.backend.documents.jsonl import parse_lines
 from tagalong.backend.formats.bioc import document_to_bioc, iterate_documents, parse_bioc_document
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
-from tagalong.backend.formats.standoff import StandoffDocument, check_id, read_standoff
+from tagalong.backend.formats.standoff import (
+    StandoffDocument,
+    check_id,
+    read_standoff,
+    read_standoff_texts,
+)
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 
@@ -66,6 +71,7 @@ BIOC_JSON_FORMAT = FileFormat(
     name="BioC JSON",
     matches=is_bioc_json,
     read_annotations=read_standoff(_read_documents),
+    read_texts=read_standoff_texts(_read_documents),
     writer=FormatWriter(
         option="bioc-json", description="BioC JSON", serialize=_serialize, join=_join
     ),

@@ -21,6 +21,7 @@ from tagalong.backend.formats.standoff import (
     check_id,
     check_label,
     read_standoff,
+    read_standoff_texts,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
@@ -129,6 +130,7 @@ BIOC_XML_FORMAT = FileFormat(
     name="BioC XML",
     matches=is_bioc_xml,
     read_annotations=read_standoff(_read_documents),
+    read_texts=read_standoff_texts(_read_documents),
     writer=FormatWriter(
         option="bioc-xml",
         description="BioC XML",

@@ -10,10 +10,12 @@ Format: https://brat.nlplab.org/standoff.html
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -30,7 +32,7 @@ from tagalong.backend.formats.standoff import (
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
 
 ANNOTATION_SUFFIXES = (".ann", ".a1", ".a2")
@@ -62,57 +64,74 @@ def is_brat(head: FileHead) -> bool:
     return head.structure == "text" and bool(lines) and all(map(_is_brat_line, lines))
 
 
-def _read_texts(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:
+class _Pair(NamedTuple):
+    name: str
+    text: Path | None  # None: there are only annotations
+    annotations: Sequence[Path]
+
+
+def _read_pairs(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:
+    for pair in _list_pairs(head):
+        try:
+            yield _read_pair(pair, import_log)
+        except InputError as error:
+            yield StandoffDocument(pair.name, "", error=error)
+
+
+def _read_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
+    # Annotations do not matter here, so broken ones do no harm.
+    for position, pair in enumerate(_list_pairs(head)):
+        try:
+            document = Document(pair.name, _read_text(pair))
+        except InputError as error:
+            yield SourceItem(position, pair.name, None, str(error))
+        else:
+            yield SourceItem(position, pair.name, document)
+
+
+def _list_pairs(head: FileHead) -> list[_Pair]:
+    # In the order of the names, which may hold bytes that are no characters: an id must be written.
     if head.structure != "folder":
-        text_path = _find_text(head.path)
-        yield _read_pair(head.path.stem, text_path, [head.path], import_log)
-        return
+        # The letter case of the ending may differ.
+        paths = map(head.path.with_suffix, (TEXT_SUFFIX, TEXT_SUFFIX.upper()))
+        found = (path for path in paths if path.is_file() and path != head.path)
+        return [_Pair(escape_unprintable(head.path.stem), next(found, None), [head.path])]
     annotations = defaultdict[Path, list[Path]](list)
     for path in head.file.list_files(*ANNOTATION_SUFFIXES):
         annotations[path.with_suffix("")].append(path)
     texts = {path.with_suffix(""): path for path in head.file.list_files(TEXT_SUFFIX)}
-    if lonely := sorted(annotations.keys() - texts.keys()):
-        raise _missing_text_error(annotations[lonely[0]][0])
-    for stem, text_path in texts.items():
-        name = stem.relative_to(head.path).as_posix()
-        yield _read_pair(name, text_path, annotations.get(stem, []), import_log)
+    return [
+        _Pair(
+            escape_unprintable(stem.relative_to(head.path).as_posix()),
+            texts.get(stem),
+            annotations.get(stem, ()),
+        )
+        for stem in sorted(texts.keys() | annotations.keys())
+    ]
 
 
-def _count_texts(head: FileHead) -> int:
-    return len(head.file.list_files(TEXT_SUFFIX)) if head.structure == "folder" else 1
+def _count_pairs(head: FileHead) -> int:
+    return len(_list_pairs(head))
 
 
-def _find_text(annotations: Path) -> Path:
-    # The letter case of the ending may differ.
-    endings = (TEXT_SUFFIX, TEXT_SUFFIX.upper())
-    paths = map(annotations.with_suffix, endings)
-    found = [path for path in paths if path.is_file() and path != annotations]
-    if not found:
-        raise _missing_text_error(annotations)
-    return found[0]
-
-
-def _missing_text_error(annotations: Path) -> FormatError:
-    return FormatError(
-        f"{annotations} has no text beside it: put {annotations.stem}{TEXT_SUFFIX} into its "
-        "folder, or take the annotations out",
-        code="annotations-without-text",
-    )
-
-
-def _read_pair(
-    name: str,
-    text_path: Path,
-    annotations: list[Path],
-    import_log: ImportLog,
-) -> StandoffDocument:
-    # The name of a file may hold bytes that are no characters; an id must be written again.
-    standoff = StandoffDocument(escape_unprintable(name), read_whole_text(text_path))
-    if not annotations:
+def _read_pair(pair: _Pair, import_log: ImportLog) -> StandoffDocument:
+    standoff = StandoffDocument(pair.name, _read_text(pair))
+    if not pair.annotations:
         import_log.record_warning("text without annotations", standoff.id)
-    for path in annotations:
+    for path in pair.annotations:
         _read_annotations(standoff, path, import_log)
     return standoff
+
+
+def _read_text(pair: _Pair) -> str:
+    if pair.text is None:
+        path = pair.annotations[0]
+        raise FormatError(
+            f"{path} has no text beside it: put {path.stem}{TEXT_SUFFIX} into its folder, or take "
+            "the annotations out",
+            code="annotations-without-text",
+        )
+    return read_whole_text(pair.text)
 
 
 def _read_annotations(standoff: StandoffDocument, path: Path, import_log: ImportLog) -> None:
@@ -172,8 +191,9 @@ def _name_files(document: Document, annotations: str) -> dict[str, str]:
 BRAT_FORMAT = FileFormat(
     name="brat",
     matches=is_brat,
-    read_annotations=read_standoff(_read_texts),
-    count=_count_texts,
+    read_annotations=read_standoff(_read_pairs),
+    read_texts=_read_texts,
+    count=_count_pairs,
     writer=FormatWriter(
         option="brat",
         description="a folder of brat",

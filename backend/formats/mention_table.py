@@ -27,6 +27,7 @@ from tagalong.backend.formats.standoff import (
     check_id,
     check_label,
     read_standoff,
+    read_standoff_texts,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
@@ -48,7 +49,7 @@ QUOTED_PATTERN = re.compile(r'[\t\r\n"]')
 csv.field_size_limit(2**31 - 1)
 
 
-class _Row(NamedTuple):
+class _MentionRow(NamedTuple):
     line: int  # in the file, from 1
     id: str
     place: tuple[int, int] | None  # None: the row has the text of the document
@@ -87,7 +88,7 @@ def _read_documents(head: FileHead, _import_log: ImportLog) -> Iterator[Standoff
         yield standoff
 
 
-def _find_text(path: Path, name: str, rows: Sequence[_Row]) -> tuple[str, list[_Row]]:
+def _find_text(path: Path, name: str, rows: Sequence[_MentionRow]) -> tuple[str, list[_MentionRow]]:
     # Also the rows of mentions, with the text that each states.
     mentions = [row for row in rows if row.place is not None]
     texts = [row for row in rows if row.place is None]
@@ -111,7 +112,7 @@ def _find_text(path: Path, name: str, rows: Sequence[_Row]) -> tuple[str, list[_
     )
 
 
-def _read_rows(head: FileHead) -> Iterator[_Row]:
+def _read_rows(head: FileHead) -> Iterator[_MentionRow]:
     places: Sequence[int] | None = None
     for line, fields in _read_fields(head, _choose_quoting(head)):
         if places is None:
@@ -124,9 +125,9 @@ def _read_rows(head: FileHead) -> Iterator[_Row]:
             [fields[one] for one in places] if len(fields) == width else [""] * len(COLUMNS)
         )
         if name and not start and not end and not label:
-            yield _Row(line, name, None, text, "")
+            yield _MentionRow(line, name, None, text, "")
         elif name and all(map(OFFSET_PATTERN.fullmatch, (start, end))):
-            yield _Row(line, name, (int(start), int(end)), text, label)
+            yield _MentionRow(line, name, (int(start), int(end)), text, label)
         else:
             raise FormatError(
                 f"{head.path}, line {line} is {' TAB '.join(fields)!r:.60}, but should be id, "
@@ -206,6 +207,7 @@ MENTION_TABLE_FORMAT = FileFormat(
     name="TSV of mentions",
     matches=is_mention_table,
     read_annotations=read_standoff(_read_documents),
+    read_texts=read_standoff_texts(_read_documents),
     writer=FormatWriter(
         option="tsv", description="TSV of mentions", serialize=_serialize, join=_join
     ),

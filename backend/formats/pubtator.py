@@ -22,6 +22,7 @@ from tagalong.backend.formats.standoff import (
     check_id,
     check_label,
     read_standoff,
+    read_standoff_texts,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
@@ -143,6 +144,7 @@ PUBTATOR_FORMAT = FileFormat(
     name="PubTator",
     matches=is_pubtator,
     read_annotations=read_standoff(_read_documents),
+    read_texts=read_standoff_texts(_read_documents),
     writer=FormatWriter(
         option="pubtator",
         description="PubTator",

@@ -7,10 +7,12 @@ from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotatio
 from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.sniff import FileHead
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, DropReason
-from tagalong.ner.errors import OutputError
+from tagalong.ner.errors import InputError, OutputError
 
 NUL, REPLACEMENT_CHARACTER = "\0", "\ufffd"  # a text file must not have the first
 
@@ -24,6 +26,7 @@ class StandoffDocument:
     raw_spans: list[RawSpan] = field(default_factory=list)
     # Label, stated text and half-open stretches of each.
     discontinuous: list[tuple[str, str, Sequence[tuple[int, int]]]] = field(default_factory=list)
+    error: InputError | None = None  # the reason why it is set aside
 
     def add_annotation(
         self, label: str | None, stretches: Sequence[tuple[int, int]], text: str
@@ -59,10 +62,27 @@ def read_standoff(
     return read_annotations
 
 
+def read_standoff_texts(
+    read: Callable[[FileHead, ImportLog], Iterator[StandoffDocument]],
+) -> Callable[[FileHead, LabelConfig | None], Iterator[SourceItem]]:
+    """Make a reader of texts from a reader that states annotations."""
+
+    def read_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
+        for position, one in enumerate(read(head, ImportLog())):
+            if one.error is not None:
+                yield SourceItem(position, one.id, None, str(one.error))
+            else:
+                yield SourceItem(position, one.id, Document(one.id, one.text))
+
+    return read_texts
+
+
 def _to_task(
     standoff: StandoffDocument, options: ReadOptions, import_log: ImportLog
 ) -> AnnotatedTask:
     # Discontinuous annotations are dropped, and their stretches are masked.
+    if standoff.error is not None:
+        return AnnotatedTask(standoff.id, None, error=standoff.error)
     document = Document(standoff.id, standoff.text)
     regions = list(standoff.raw_spans)
     spellings = options.label_config.names_by_spelling if options.label_config else None

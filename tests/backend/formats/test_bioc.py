@@ -164,10 +164,15 @@ def test_json_of_every_shape(tmp_path: Path, content: str) -> None:
 )
 def test_broken_json_documents_are_refused_with_their_place(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "x"
-    path.write_text(json.dumps({"id": "7", "passages": []}) + "\n" + json.dumps(value) + "\n")
+    good = json.dumps(VALUE["documents"][0])
+    path.write_text("\n" + json.dumps({"passages": [], **value}) + "\n")
     with raises(FormatError, "bioc-document-unreadable") as raised:
         read_corpus([path])
     assert f"{path}, line 2" in str(raised.value)
+    path.write_text(f"{good}\n{json.dumps(value)}\n")
+    corpus = read_corpus([path])
+    assert [one.id for one in corpus.documents] == ["7"]
+    assert warned(corpus) == {"task set aside": 1}
 
 
 def xml(inner: str, start: str = "") -> str:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagalong.backend.batch.files import open_source
 from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import FormatError, InputError, OutputError
 from tagalong.training.corpus import Corpus, read_corpus, write_documents
@@ -109,13 +110,28 @@ def test_text_without_annotations_is_a_document_and_said(tmp_path: Path) -> None
 
 
 def test_annotations_without_text_are_refused(tmp_path: Path) -> None:
-    write(tmp_path, a__txt=TEXT, a__ann="", b__ann=ANNOTATIONS)
+    write(tmp_path, b__ann=ANNOTATIONS)
     for name in ("", "b.ann"):
         with raises(FormatError, "annotations-without-text") as raised:
             read_corpus([tmp_path / name])
         assert str(tmp_path / "b.ann") in str(raised.value)
     with raises(FormatError, "annotations-without-text"):
         read_corpus([write(tmp_path, only__txt=ANNOTATIONS) / "only.txt"])
+
+
+def test_odd_pairs_are_set_aside_and_their_texts_are_predicted(tmp_path: Path) -> None:
+    write(tmp_path, a__txt=TEXT, a__ann="", b__ann=ANNOTATIONS, c__txt=TEXT, c__ann="?")
+    corpus = read_corpus([tmp_path])
+    assert [one.id for one in corpus.documents] == ["a"]
+    (warning,) = corpus.warnings
+    assert (warning.kind, warning.count) == ("task set aside", 2)
+    assert f"{tmp_path / 'c.ann'}, line 1 is '?'" in warning.examples[1]
+    with open_source(tmp_path) as source:
+        items = list(source)
+    assert source.total_items == 3
+    assert [(one.key, one.document is None) for one in items] == [
+        ("a", False), ("b", True), ("c", False)
+    ]  # fmt: skip
 
 
 def test_file_of_annotations_is_read_with_its_text(tmp_path: Path) -> None:
