@@ -124,6 +124,8 @@ def render_check(check: CorpusCheck) -> None:
         f"{check.kept_entities + check.dropped_count:,} entities of {labels}: "
         f"{check.kept_entities:,} kept, {check.dropped_count:,} lost."
     )
+    if check.word_rule_choice.is_needed:
+        console.print(check.word_rule_choice.describe())
     if check.dropped:
         table = _build_table("Reason", "Entities", "For example", title="Lost")
         for reason, group in check.dropped.items():

@@ -47,6 +47,8 @@ def train_cli(
     precision: options.PrecisionOption = "auto",
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
+    word_rule: options.WordRuleOption = None,
+    allow_losses: options.AllowLossesOption = False,
     word_column: WordColumnOption = None,
     tag_column: TagColumnOption = None,
     entity_label: EntityLabelOption = None,
@@ -80,7 +82,7 @@ def train_cli(
     )
     columns = ColumnOptions(word_column, tag_column, entity_label)
     reading = build_read_options(annotators, label_config, columns)
-    inputs = TrainInputs(exports, dev or (), dev_share, reading)
+    inputs = TrainInputs(exports, dev or (), dev_share, reading, word_rule, allow_losses)
     job = TrainJob(LLM, recipe, store, name, resume=resume, promotion_policy=promote)
     train_and_print(job, inputs, as_json=as_json)
 

@@ -57,6 +57,8 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
         f"Training {', '.join(split.labels)} on {len(split.train)} documents "
         f"({train_spans} entities), with {len(split.dev)} ({dev_spans} entities) for dev."
     ]
+    if split.word_rule_choice is not None and any(split.word_rule_choice.lost.values()):
+        lines.append(split.word_rule_choice.describe())
     if split.overlapping_documents:
         lines.append(
             f"{split.overlapping_documents} documents are left out: dev has the same texts."

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,19 @@ DevOption = Annotated[
 DevShareOption = Annotated[
     float,
     typer.Option(min=0.01, max=0.9, help="Share of the documents used as the development set."),
+]
+WordRuleOption = Annotated[
+    Literal["scripts", "parts", "characters"] | None,
+    typer.Option(
+        help="How words are found; an entity begins and ends with a word.",
+        show_default="by what each would lose",
+    ),
+]
+AllowLossesOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-losses", help="Train even if many entities are lost, as they end inside a word."
+    ),
 ]
 RevisionOption = Annotated[str | None, typer.Option(help="Commit or tag of the base model.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs.")]

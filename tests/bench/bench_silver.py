@@ -31,6 +31,7 @@ from tagalong.backend.documents.jsonl import prediction_to_json
 from tagalong.backend.formats.registry import read_predictions
 from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.ner.document import Document, Prediction
+from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.data.silver import (
     PredictedDocument,
@@ -216,7 +217,7 @@ def main() -> None:
         for weight in options.sure
     ]
     for note, weight, pairs in trials:
-        silver = select_silver(pairs, SilverOptions(weight=weight), reserved, LABELS)
+        silver = select_silver(pairs, SilverOptions(weight=weight), reserved, TagSet(LABELS))
         tagger = train(samples.gold, samples.dev, silver=silver, **settings)
         print(
             evaluate_row(f"gold and silver, weight {weight:g}{note}", tagger, samples, baselines)[

@@ -71,7 +71,8 @@ def test_markup_and_control_characters_are_escaped(tmp_path: Path) -> None:
     path = tmp_path / "odd.jsonl"
     text = "[red]\x1b[31mx"
     entity = {"start": 1, "end": 8, "label": "[b]odd\x1b[/b]"}
-    path.write_text(json.dumps({"id": "[/]", "text": text, "entities": [entity]}))
+    longer = {"start": 0, "end": 8, "label": "x"}  # overlaps it
+    path.write_text(json.dumps({"id": "[/]", "text": text, "entities": [entity, longer]}))
     result = run("check", path)
     assert result.exit_code == 0
     assert "[b]odd\\x1b[/b] 'red]\\x1b[3' at 1 to 8 in [/]" in result.stdout
@@ -163,12 +164,29 @@ def test_every_command_shows_what_check_shows(
 
 
 def test_convert_counts_replaced_characters(tmp_path: Path) -> None:
+    path, out = tmp_path / "nul.jsonl", tmp_path / "out"
+    path.write_text(json.dumps({"id": "1", "text": "a\0 b\0", "entities": []}))
+    assert run_json("convert", path, "--to", "brat", "--out", out)["replaced_characters"] == 2
+    assert read_corpus([out]).documents[0].text == "a\ufffd b\ufffd"
+    shown = run("convert", path, "--to", "brat", "--out", tmp_path / "again").stdout
+    assert "2 NUL characters are in it as U+FFFD" in shown
+
+
+def test_no_word_of_a_conll_file_has_control_characters(tmp_path: Path) -> None:
     path, out = tmp_path / "nul.jsonl", tmp_path / "out.conll"
     path.write_text(json.dumps({"id": "1", "text": "a\0 b\0", "entities": []}))
-    assert run_json("convert", path, "--to", "conll", "--out", out)["replaced_characters"] == 2
-    shown = run("convert", path, "--to", "conll", "--out", out, "--force").stdout
-    assert "2 NUL characters are in it as U+FFFD" in shown
-    assert read_corpus([out]).documents[0].text == "a \ufffd b \ufffd"
+    assert run_json("convert", path, "--to", "conll", "--out", out)["replaced_characters"] == 0
+    assert read_corpus([out]).documents[0].text == "a b"
+
+
+def test_check_tells_what_each_word_rule_loses(tmp_path: Path) -> None:
+    path = tmp_path / "parts.jsonl"
+    entities = [{"start": 0, "end": 3, "label": "Gene"}, {"start": 7, "end": 9, "label": "Gene"}]
+    path.write_text(json.dumps({"id": "1", "text": "p53null KATP x", "entities": entities}))
+    report = run_json("check", path)
+    assert (report["word_rule"], report["kept"]) == ("characters", 2)
+    assert report["lost_by_word_rule"] == {"scripts": 2, "parts": 1, "characters": 0}
+    assert "scripts 2, parts 1, characters 0" in " ".join(run("check", path).stdout.split())
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:

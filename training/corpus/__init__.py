@@ -13,14 +13,17 @@ from tagalong.training.corpus.statistics import (
     check_corpus,
     count_entities,
 )
+from tagalong.training.corpus.word_rules import WordRuleChoice, choose_word_rule
 from tagalong.training.corpus.write import WriteResult, write_documents
 
 __all__ = [
     "Corpus",
     "CorpusCheck",
     "CorpusStats",
+    "WordRuleChoice",
     "WriteResult",
     "check_corpus",
+    "choose_word_rule",
     "compute_fingerprint",
     "count_entities",
     "describe_losses",

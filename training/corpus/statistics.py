@@ -12,6 +12,7 @@ from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus.corpus import Corpus
 from tagalong.training.corpus.hash_split import find_repeated_texts
+from tagalong.training.corpus.word_rules import WordRuleChoice, choose_word_rule
 
 MAX_EXAMPLES_PER_REASON = 5
 
@@ -28,6 +29,7 @@ class CorpusCheck:
     labels: tuple[str, ...]
     repeated_documents: int  # with the text of an earlier one
     fingerprint: str
+    word_rule_choice: WordRuleChoice  # of a training on the corpus
 
     @property
     def dropped_count(self) -> int:
@@ -56,17 +58,23 @@ class CorpusCheck:
                 for entry in self.warnings
             ],
             "fingerprint": self.fingerprint,
+            "word_rule": self.word_rule_choice.rule.name,
+            "lost_by_word_rule": dict(self.word_rule_choice.lost),
         }
 
 
 def check_corpus(corpus: Corpus) -> CorpusCheck:
-    """Find the annotations lost in reading, and those that tags over words cannot hold."""
+    """Find the annotations lost in reading, and those that tags over words cannot hold.
+
+    Words are those of the rule that a training would take.
+    """
     by_reason: defaultdict[DropReason, list[DroppedAnnotation]] = defaultdict(list)
     for entry in corpus.dropped:
         by_reason[entry.reason].append(entry)
     kept = 0
+    choice = choose_word_rule(corpus.documents, corpus.labels)
     if corpus.labels:  # a tag set needs one
-        tags = TagSet(corpus.labels)
+        tags = TagSet(corpus.labels, choice.rule)
         for document in corpus.documents:
             lost = tags.encode(document).dropped
             kept += len(set(document.spans)) - len(lost)  # a repeated span is tagged once
@@ -81,6 +89,7 @@ def check_corpus(corpus: Corpus) -> CorpusCheck:
         labels=corpus.labels,
         repeated_documents=sum(len(group) - 1 for group in find_repeated_texts(corpus.documents)),
         fingerprint=corpus.fingerprint,
+        word_rule_choice=choice,
     )
 
 

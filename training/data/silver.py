@@ -18,7 +18,7 @@ from tagalong.backend.formats.registry import read_predictions
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.ner.tags import TagSet
-from tagalong.ner.words import overlapping_words, word_offsets
+from tagalong.ner.words import WordRule, overlapping_words
 from tagalong.training.corpus import compute_fingerprint
 from tagalong.training.corpus.hash_split import normalize_text
 
@@ -91,19 +91,17 @@ class SilverData:
         }
 
 
-def read_silver(
-    options: SilverOptions, reserved: ReservedDocuments, labels: Sequence[str]
-) -> SilverData:
+def read_silver(options: SilverOptions, reserved: ReservedDocuments, tag_set: TagSet) -> SilverData:
     """Read silver data from files of predictions, as `select_silver` selects it."""
     predicted = [pair for path in options.files for pair in read_predictions(path)]
-    return select_silver(predicted, options, reserved, labels)
+    return select_silver(predicted, options, reserved, tag_set)
 
 
 def select_silver(
     predicted: Sequence[PredictedDocument],
     options: SilverOptions,
     reserved: ReservedDocuments,
-    labels: Sequence[str],
+    tag_set: TagSet,
 ) -> SilverData:
     """Select silver data from predictions; their order does not matter.
 
@@ -129,11 +127,13 @@ def select_silver(
             kept.append((document, prediction))
             taken[key] = "text repeated"
     excluded_counts = dict(sorted(excluded.items()))
-    _check_kept(kept, excluded_counts, labels)
-    silver = tuple(_to_silver_document(*pair, weight=options.weight) for pair in kept)
+    _check_kept(kept, excluded_counts, tag_set.labels)
+    silver = tuple(
+        _to_silver_document(*pair, weight=options.weight, word_rule=tag_set.word_rule)
+        for pair in kept
+    )
     predictions = [prediction for _, prediction in kept]
     dropped = [entry for prediction in predictions for entry in prediction.dropped]
-    tag_set = TagSet(tuple(labels))
     dropped += [entry for one in silver for entry in tag_set.encode(one.document).dropped]
     return SilverData(
         silver,
@@ -159,10 +159,11 @@ def _entity_score(score: float | None, prediction: Prediction) -> float:
 
 
 def _to_silver_document(
-    document: Document, prediction: Prediction, *, weight: float
+    document: Document, prediction: Prediction, *, weight: float, word_rule: WordRule
 ) -> SilverDocument:
-    words = word_offsets(document.text)
-    confidences = list(prediction.tag_confidences) or [prediction.score] * len(words)
+    words = word_rule.find_words(document.text)
+    known = prediction.tag_confidences if prediction.word_rule == word_rule else ()
+    confidences = list(known) or [prediction.score] * len(words)
     # Reverse of the order in `TagSet.encode`, so that the span it keeps of overlapping ones wins.
     for span in sorted(prediction.spans, key=lambda span: (span.start - span.end, span))[::-1]:
         for word in range(*overlapping_words(words, span.start, span.end)):

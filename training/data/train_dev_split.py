@@ -10,7 +10,14 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import LabelError
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import DEFAULT_WORD_RULE, WordRule
-from tagalong.training.corpus import Corpus, compute_fingerprint, find_shared_texts, split_off_dev
+from tagalong.training.corpus import (
+    Corpus,
+    WordRuleChoice,
+    choose_word_rule,
+    compute_fingerprint,
+    find_shared_texts,
+    split_off_dev,
+)
 from tagalong.training.data.silver import SilverData, format_label_counts
 
 
@@ -29,6 +36,7 @@ class TrainDevSplit:
     silver: SilverData | None = None  # to train on as well
     warm_start_version: str = ""  # that training starts from; empty for the base
     word_rule: WordRule = DEFAULT_WORD_RULE  # of the tags
+    word_rule_choice: WordRuleChoice | None = None  # why it was taken; None if it is given
 
     @property
     def fingerprint(self) -> str:
@@ -54,12 +62,17 @@ class TrainDevSplit:
 
 
 def split_train_dev(
-    corpus: Corpus, dev: Corpus | None = None, *, dev_share: float = 0.1
+    corpus: Corpus,
+    dev: Corpus | None = None,
+    *,
+    dev_share: float = 0.1,
+    word_rule: str | None = None,
 ) -> TrainDevSplit:
     """Split a corpus into train and dev, or combine it with a given dev corpus.
 
     The texts of a given dev corpus are removed from train. Without one, dev is a share of `corpus`,
-    by the hash of each text. Raises `LabelError` if no annotation has a label of the label config.
+    by the hash of each text. `word_rule` is a name; None to choose one by `choose_word_rule`.
+    Raises `LabelError` if no annotation has a label of the label config.
     """
     _check_labels_in_config(corpus)
     sources = corpus.sources
@@ -72,6 +85,7 @@ def split_train_dev(
         dropped = {ours.id for _, ours in find_shared_texts(dev.documents, corpus.documents)}
         train = [document for document in corpus.documents if document.id not in dropped]
         held_out = list(dev.documents)
+    choice = choose_word_rule([*train, *held_out], corpus.labels, word_rule)
     return TrainDevSplit(
         train=train,
         dev=held_out,
@@ -79,6 +93,8 @@ def split_train_dev(
         sources=tuple(Path(source.path).name for source in sources),
         overlapping_documents=len(dropped),
         dev_only_labels=_find_dev_only_labels(train, held_out),
+        word_rule=choice.rule,
+        word_rule_choice=choice,
     )
 
 

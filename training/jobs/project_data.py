@@ -109,6 +109,8 @@ def _describe_problems(corpus: Corpus, split: TrainDevSplit) -> Iterator[str]:
     known = ("label unknown", "outvoted")  # described above
     yield from describe_losses(one for one in corpus.dropped if one.reason not in known)
     yield from map(describe_warning, corpus.warnings)
+    if split.word_rule_choice is not None and split.word_rule_choice.is_needed:
+        yield split.word_rule_choice.describe()
     train_labels = {span.label for document in split.train for span in document.spans}
     for label in split.labels:
         if label not in train_labels:

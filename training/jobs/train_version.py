@@ -13,9 +13,12 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import DroppedAnnotation, Prediction
+from tagalong.ner.errors import TrainingError
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.model_registry import validate_name
+from tagalong.ner.words import DEFAULT_WORD_RULE
 from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.training.corpus.word_rules import MAX_SILENT_LOSS
 from tagalong.training.data.silver import ReservedDocuments, SilverOptions, read_silver
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
@@ -39,6 +42,8 @@ class TrainInputs:
     dev_files: Sequence[Path] = ()  # none to take a share of the others
     dev_share: float = 0.1
     read_options: ReadOptions = field(default_factory=ReadOptions)
+    word_rule: str | None = None  # its name; None to choose by what each would lose
+    allow_losses: bool = False  # train where even the chosen word rule loses many entities
     silver: SilverOptions | None = None
 
 
@@ -105,9 +110,14 @@ def read_training_data(job: TrainJob, inputs: TrainInputs) -> TrainingData:
 def build_training_data(
     job: TrainJob, corpus: Corpus, dev: Corpus | None, inputs: TrainInputs | None = None
 ) -> TrainingData:
-    """Split the documents of a training, and read its silver data; see `read_training_data`."""
+    """Split the documents of a training, and read its silver data; see `read_training_data`.
+
+    Raises `TrainingError` if the word rule loses many entities, and `inputs` does not allow that.
+    """
     inputs = inputs or TrainInputs()
-    split = split_train_dev(corpus, dev, dev_share=inputs.dev_share)
+    split = split_train_dev(corpus, dev, dev_share=inputs.dev_share, word_rule=inputs.word_rule)
+    if not inputs.allow_losses:
+        _check_losses(split)
     if inputs.silver is not None:
         # First: without gold spans there are no labels that silver could share.
         check_annotated_splits(split.train, split.dev)
@@ -118,9 +128,21 @@ def build_training_data(
             "text held out": held_out,
             "text in gold": split.train,
         }
-        split = replace(split, silver=read_silver(inputs.silver, reserved, split.labels))
+        split = replace(split, silver=read_silver(inputs.silver, reserved, split.tag_set))
     is_main_process = create_accelerator(job.recipe.schedule).is_main_process
     return TrainingData(split, corpus, dev, is_main_process)
+
+
+def _check_losses(split: TrainDevSplit) -> None:
+    choice = split.word_rule_choice
+    if choice is not None and choice.loss > MAX_SILENT_LOSS:
+        lost = choice.lost[choice.rule.name]
+        raise TrainingError(
+            f"{lost:,} of {choice.entities:,} entities have an edge inside a word, by the word "
+            f"rule {choice.rule.name}, and would be lost: take another --word-rule, or train "
+            "nevertheless with --allow-losses",
+            code="word-rule-loses-entities",
+        )
 
 
 def train_version(
@@ -205,7 +227,8 @@ def training_state_path(store: ModelStore, tier: str, recipe: Recipe, split: Tra
     """The state file of a stopped training, named by its recipe and data."""
     silver = split.silver.fingerprint if split.silver else ""
     # Absent ones are left out, so that trainings that earlier releases stopped are found.
-    optional = filter(None, [silver, split.warm_start_version])
+    rule = "" if split.word_rule is DEFAULT_WORD_RULE else split.word_rule.name
+    optional = filter(None, [silver, split.warm_start_version, rule])
     content = json.dumps(
         [recipe_to_json(recipe), split.labels, split.fingerprint, *optional], sort_keys=True
     )

@@ -27,12 +27,13 @@ def test_check_reports_dropped_spans_with_reasons() -> None:
         1,
         1,
     )
-    assert (check.kept_entities, check.dropped_count) == (2, 3)
+    assert (check.kept_entities, check.dropped_count) == (3, 2)
     assert {reason: [lost.text for lost in group] for reason, group in check.dropped.items()} == {
         "overlap": ["renal failure"],
-        "edge inside a word": ["Ca"],
         "outvoted": ["after"],
     }
+    assert check.word_rule_choice.lost == {"scripts": 1, "parts": 0, "characters": 0}
+    assert check.word_rule_choice.rule.name == "parts"  # by it, "Ca" of "Ca2" is an entity
     report = json.loads(json.dumps(check.to_json()))
     assert report["entities"] == report["kept"] + sum(
         one["count"] for one in report["lost"].values()

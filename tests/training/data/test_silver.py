@@ -39,7 +39,7 @@ def predict(documents, *, score=0.8, of_spans=0.9, version="llm-1"):
 
 
 def select(predicted, **rules):
-    return select_silver(predicted, SilverOptions(**rules), RESERVED, LABELS)
+    return select_silver(predicted, SilverOptions(**rules), RESERVED, TagSet(LABELS))
 
 
 def only(prediction, **rules):
@@ -99,7 +99,7 @@ def test_gold_and_dev_texts_are_excluded_from_silver(data):
     copies = [Document(f"{n}", data.draw(written)(one.text)) for n, one in enumerate(known)]
     reasons = ("text in gold", "text in dev", "text held out")
     reserved = dict(zip(reasons, sides.values(), strict=True))
-    silver = select_silver(predict([*copies, *others]), SilverOptions(), reserved, LABELS)
+    silver = select_silver(predict([*copies, *others]), SilverOptions(), reserved, TagSet(LABELS))
     assert texts(silver) == {normalize_text(one.text) for one in others}
     assert sum(silver.excluded_counts.values()) == len(known)
     assert silver.excluded_counts.keys() <= set(reasons)
@@ -195,7 +195,7 @@ def test_both_file_forms_are_equal_and_scores_are_optional(tmp_path):
     write_documents(made, tasks, "label-studio")
 
     def read(*files, **rules):
-        return read_silver(SilverOptions(files=files, **rules), RESERVED, LABELS)
+        return read_silver(SilverOptions(files=files, **rules), RESERVED, TagSet(LABELS))
 
     silver = read(lines)
     assert silver.to_json()["sources"] == ["a.jsonl"]

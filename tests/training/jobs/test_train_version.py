@@ -8,13 +8,22 @@ import pytest
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import TrainingError
+from tagalong.ner.words import CHARACTERS
+from tagalong.training.corpus import Corpus
 from tagalong.training.curate.cross_validation import CrossValidationConfig
 from tagalong.training.data.train_dev_split import TrainDevSplit
-from tagalong.training.jobs.train_version import training_state_path
+from tagalong.training.jobs.train_version import (
+    TrainInputs,
+    TrainJob,
+    build_training_data,
+    training_state_path,
+)
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.llm_recipe import LLMRecipe
 from tagalong.training.recipes.recipe import AdapterConfig, Recipe, recipe_from_json, recipe_to_json
 from tagalong.training.recipes.schedule import TrainingHistory
+from tests.errors import raises
 
 DOCUMENTS = [
     Document(str(number), f"Naloxone {number}", (Span(0, 8, "Chemical"),)) for number in (1, 2, 3)
@@ -64,3 +73,30 @@ def test_scores_of_an_earlier_state_are_read() -> None:
     history = TrainingHistory.from_json(state)
     assert (history.dev_scores, history.best_epoch) == ([0.1, 0.3], 1)
     assert history.to_json() == state
+
+
+def test_another_word_rule_is_another_training() -> None:
+    store, split = ModelStore(Path("m")), replace(SPLIT, word_rule=CHARACTERS)
+    assert training_state_path(store, "encoder", ENCODER_RECIPE, split) != training_state_path(
+        store, "encoder", ENCODER_RECIPE, SPLIT
+    )
+
+
+def test_training_that_loses_many_entities_is_refused() -> None:
+    compound = Document("4", "Lithiumintoxikation", (Span(0, 7, "Chemical"),))
+    corpus = Corpus((*DOCUMENTS, compound), (), (), ("Chemical",), ())
+    job = TrainJob("encoder", ENCODER_RECIPE, ModelStore(Path("m")), "x")
+    inputs = TrainInputs(dev_share=0.5, word_rule="parts")
+    with raises(TrainingError, "word-rule-loses-entities"):
+        build_training_data(job, corpus, None, inputs)
+    allowed = build_training_data(job, corpus, None, replace(inputs, allow_losses=True))
+    assert allowed.split.word_rule.name == "parts"
+    chosen = build_training_data(job, corpus, None, replace(inputs, word_rule=None))
+    assert chosen.split.word_rule.name == "characters"
+
+
+def test_word_rule_may_be_named() -> None:
+    corpus = Corpus(tuple(DOCUMENTS), (), (), ("Chemical",), ())
+    job = TrainJob("encoder", ENCODER_RECIPE, ModelStore(Path("m")), "x")
+    data = build_training_data(job, corpus, None, TrainInputs(dev_share=0.5, word_rule="parts"))
+    assert data.split.word_rule.name == "parts"
