@@ -17,6 +17,7 @@ from tagalong.backend.formats.registry import (
     has_folder_format,
     read_predictions,
 )
+from tagalong.backend.formats.tagged_tokens import choose_entity_label
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import accept_model_labels
 from tagalong.cli.terminal.console import echo_json, error_console
@@ -155,9 +156,11 @@ def evaluate_cli(
     if report is not None:
         check_report_dir(report)
     columns = ColumnOptions(word_column, tag_column, entity_label)
-    corpus, config = _read_gold(gold, build_read_options(annotators, label_config, columns))
+    read = build_read_options(annotators, label_config, columns)
+    corpus, config = _read_gold(gold, read)
     systems = [system] if against is None else [system, against]
-    outputs = [get_system_output(one, corpus.documents, models) for one in systems]
+    label = choose_entity_label(read)
+    outputs = [get_system_output(one, corpus.documents, models, label) for one in systems]
     aligned = align_predictions(
         corpus.documents, outputs, only_common_documents=only_common, label_config=config
     )
@@ -195,8 +198,12 @@ def _read_gold(gold: Path, options: ReadOptions) -> tuple[Corpus, LabelConfig | 
         return read_corpus([gold], options), config
 
 
-def get_system_output(system: str, documents: Sequence[Document], models: Path) -> SystemOutput:
+def get_system_output(
+    system: str, documents: Sequence[Document], models: Path, entity_label: str
+) -> SystemOutput:
     """Read the predictions of a system from its file, or compute them with its model version.
+
+    The label is that of bare B and I in a file.
 
     Raises:
         InputError: If the file does not exist or cannot be used.
@@ -204,7 +211,7 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
     """
     path = Path(system)
     if path.is_file() or (path.is_dir() and has_folder_format(path)):
-        return SystemOutput(system, read_predictions(path))
+        return SystemOutput(system, read_predictions(path, entity_label))
     if path.suffix.lower() in {".json", ".jsonl"}:
         raise InputError(
             f"the file {system} does not exist: give a file of predictions, or a model version",

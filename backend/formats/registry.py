@@ -17,6 +17,7 @@ from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.bioc_json import BIOC_JSON_FORMAT
 from tagalong.backend.formats.bioc_xml import BIOC_XML_FORMAT
 from tagalong.backend.formats.brat import BRAT_FORMAT
+from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.conll import CONLL_FORMAT
 from tagalong.backend.formats.doccano import DOCCANO_FORMAT
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, ReadOptions
@@ -83,6 +84,7 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
 TEXT_RECORD_KEYS = frozenset({"id", "text", "meta"})
 TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\s*<"), "XML or HTML"),
+    (re.compile(r"#begin document"), "CoNLL-2012, whose brackets are not tags"),
 )
 
 FormatContent = Literal["annotations", "texts"]
@@ -192,10 +194,13 @@ def read_texts(
         yield SourceItem(position, document.id, text)
 
 
-def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
+def read_predictions(
+    path: Path, entity_label: str | None = None
+) -> list[tuple[Document, Prediction]]:
     """Read a file of predictions, ours or any other tool's: documents without spans, and theirs.
 
-    Annotations count as predictions where the format has none of its own.
+    Annotations count as predictions where the format has none of its own. `entity_label` is that of
+    bare B and I.
 
     Raises:
         InputError: If the file cannot be read.
@@ -206,7 +211,8 @@ def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
         if form.read_predictions is not None:
             return list(form.read_predictions(head))
         log = ImportLog()
-        documents = list(read_annotations(form, head, ReadOptions(), log))
+        options = ReadOptions(columns=ColumnOptions(entity_label=entity_label))
+        documents = list(read_annotations(form, head, options, log))
     pairs = []
     for document in documents:
         dropped = tuple(lost for lost in log.dropped if lost.document == document.id)

@@ -22,7 +22,10 @@ OUTSIDE_VALUES = frozenset({"O", "o", "_", "-"})  # the last two: no value, in C
 BEGIN_PREFIXES = frozenset("BSUW")
 END_PREFIXES = frozenset("ESLUW")
 PATTERNS: Mapping[SchemeName, re.Pattern[str]] = {
-    "B-label": re.compile(r"(?P<prefix>[BIESLUMWbieslumw])-(?P<label>\S.*)"),
+    # Of nested entities, B-X|I-Y is no tag of flat ones.
+    "B-label": re.compile(
+        r"(?P<prefix>[BIESLUMWbieslumw])-(?P<label>(?!.*[|+,;/][BIESLUMW]-)\S.*)"
+    ),
     "B": re.compile(r"(?P<prefix>[BIESLUMW]|[bi])(?P<label>)"),
     "B_label": re.compile(r"(?P<prefix>[BIESLUMW])_(?P<label>\S.*)"),
     "label-B": re.compile(r"(?P<label>\S.*)[-_](?P<prefix>[BIESLUMW])"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tagalong.backend.batch.files import open_source
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.formats.registry import read_predictions
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
@@ -281,3 +282,15 @@ def test_a_span_is_where_its_tokens_are(read) -> None:
     (document,) = read("-DOCSTART-\n\nA\tO\n\n-DOCSTART-\n\nb\tB-X\n\nc\tB-X\n").documents[1:]
     assert document.text == "b\nc"
     assert document.spans == (Span(0, 1, "X"), Span(2, 3, "X"))
+
+
+def test_nested_entities_in_one_tag_are_refused(read) -> None:
+    with raises(FormatError, "conll-row-without-tag"):
+        read("Zinc\tB-DIS\nlithium\tB-DIS\nLi\tB-CHEM|B-ION\ncaused\tO\n")
+
+
+def test_bare_predictions_get_the_label_of_gold(tmp_path: Path) -> None:
+    path = tmp_path / "p.tsv"
+    path.write_text(table(WORDS, "B O B I O"))
+    ((_, predicted),) = read_predictions(path, "Disease")
+    assert {span.label for span in predicted.spans} == {"Disease"}
