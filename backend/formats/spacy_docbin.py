@@ -22,6 +22,7 @@ from tagalong.backend.documents.jsonl import (
     raw_spans_from_json,
 )
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -85,6 +86,13 @@ def read_docbin(head: FileHead, options: ReadOptions, import_log: ImportLog) -> 
             document, doc.raw_spans, config=options.label_config, import_log=import_log
         )
         yield replace(document, spans=spans)
+
+
+def read_docbin_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
+    """Read the text of each Doc, with or without annotation."""
+    for position, doc in enumerate(_read_docs(head)):
+        text = replace(doc.document, masked_ranges=())
+        yield SourceItem(position, text.id, text)
 
 
 def _check_spacy() -> None:
@@ -220,6 +228,7 @@ DOCBIN_FORMAT = FileFormat(
     name="spaCy DocBin",
     matches=is_docbin,
     read_annotations=read_docbin,
+    read_texts=read_docbin_texts,
     writer=FormatWriter(
         option="spacy", description="spaCy's DocBin", serialize=_serialize, join=_join
     ),

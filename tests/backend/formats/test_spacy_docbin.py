@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.batch.files import open_source
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.training.corpus import read_corpus, write_documents
@@ -60,6 +61,11 @@ def test_files_of_spacy_are_read(tmp_path: Path) -> None:
     ]
     kinds = {warning.kind: warning.count for warning in corpus.warnings}
     assert kinds == {"task without annotation": 1, "span group": 1}
+    with open_source(path) as source:
+        assert [item.document and item.document.text for item in source] == [
+            annotated.text,
+            bare.text,
+        ]
 
 
 @needs_spacy
