@@ -197,7 +197,9 @@ def _parse_objects(item: Mapping[str, Any], where: str) -> Iterator[RawSpan]:
         )
         return
     groups = item.get("spans")
-    group = groups.get("sc", []) if isinstance(groups, dict) else []
+    group = []
+    if isinstance(groups, dict) and "sc" in groups:
+        group = list_from_record(groups, "sc", where, SPACY_SHAPE)
     seen = set()
     for entry in chain(list_from_record(item, "ents", where, SPACY_SHAPE), group):
         fields = entry if isinstance(entry, dict) else {}

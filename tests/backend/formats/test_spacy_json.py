@@ -101,6 +101,7 @@ def test_skipped_texts_and_overlapping_groups(read) -> None:
         ([7, {"entities": []}], "record-without-text"),
         ([TEXT, {"cats": {}}], "record-not-an-object"),
         ({"text": TEXT}, "record-without-list"),
+        ({**TO_JSON, "spans": {"sc": True}}, "record-without-list"),
         ({"paragraphs": [7]}, "record-not-an-object"),
         ({"paragraphs": [{"sentences": [{"tokens": [{}]}]}]}, "spacy-token-invalid"),
         (
