@@ -30,6 +30,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tests.languages import read_sentences
+
 CORPUS = [
     "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats.",
     "Lithium (Li+) toxicity, e.g. acute renal failure; 5-HT6 antagonists and Ca2+ blockers.",
@@ -39,6 +41,7 @@ CORPUS = [
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 DECODERS = ("mistral", "llama")
 FAMILIES = ("bert-cased", "bert-uncased", "minilm", "biomedbert", "deberta-v3", *DECODERS)
+CHINESE = [document.text for document in read_sentences("zh")]
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -91,12 +94,14 @@ def make_config(family: str, vocabulary: int) -> PretrainedConfig:
     )
 
 
-def _word_pieces(*, lowercase: bool) -> Tokenizer:
+def _word_pieces(
+    *, lowercase: bool, corpus: Sequence[str] = CORPUS, vocabulary: int = 220
+) -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.train_from_iterator(
-        CORPUS, trainers.WordPieceTrainer(vocab_size=220, special_tokens=list(SPECIAL))
+        corpus, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL))
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
@@ -104,9 +109,11 @@ def _word_pieces(*, lowercase: bool) -> Tokenizer:
     return tokenizer
 
 
-def _bert_tokenizer(*, lowercase: bool) -> Callable[[Path], int]:
+def _bert_tokenizer(
+    *, lowercase: bool, corpus: Sequence[str] = CORPUS, vocabulary: int = 220
+) -> Callable[[Path], int]:
     def write(folder: Path) -> int:
-        tokenizer = _word_pieces(lowercase=lowercase)
+        tokenizer = _word_pieces(lowercase=lowercase, corpus=corpus, vocabulary=vocabulary)
         names = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
         _save(tokenizer, folder, {f"{name}_token": token for name, token in names.items()})
         return tokenizer.get_vocab_size()
@@ -219,6 +226,7 @@ def _save(tokenizer: Tokenizer, folder: Path, names: dict[str, str]) -> None:
 
 
 TOKENIZERS: dict[str, Callable[[Path], int]] = {
+    "bert-chinese": _bert_tokenizer(lowercase=False, corpus=CHINESE, vocabulary=900),
     "bert-cased": _bert_tokenizer(lowercase=False),
     "bert-uncased": _bert_tokenizer(lowercase=True),
     "minilm": _minilm_tokenizer,
