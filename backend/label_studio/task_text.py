@@ -98,11 +98,12 @@ class TaskTextReader:
     def _read_texts(self, data: object, config: LabelConfig, where: str) -> list[str]:
         # One for each <Text>. The editor shows a missing one as empty, but one must be there.
         fields = data if isinstance(data, dict) else {}
-        present = [text for text in config.texts if _has_value(fields, text)] or [config]
+        every = (config, *config.other_texts)
+        present = [text for text in every if _has_value(fields, text)] or [config]
         if UNDEFINED_KEY in fields and config not in present:
             present.append(config)
         texts = []
-        for text in config.texts:
+        for text in every:
             if text not in present:
                 texts.append("")
                 continue

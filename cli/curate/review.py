@@ -43,6 +43,7 @@ from tagalong.training.corpus import Corpus, describe_reading
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.curate.cross_validation import CrossValidationConfig
+    from tagalong.training.curate.curated_project import CuratedProject
     from tagalong.training.curate.findings import ReviewFinding, ReviewReport
     from tagalong.training.curate.review_model import ReviewModel
 
@@ -90,20 +91,17 @@ def review_cli(
     if report is not None:
         check_report_dir(report)
     columns = ColumnOptions(word_column, tag_column, entity_label)
-    read, shown = build_read_options(annotators, label_config, columns), ""
+    read = build_read_options(annotators, label_config, columns)
     access = ProjectAccess(project, url, key, allowed_hosts)
     with open_annotated_corpus(exports, access, read) as (corpus, curated_project):
-        store = open_store(models)
         config = build_cross_validation_config(folds, base, epochs=epochs, seed=seed)
         # The folds are deleted only if all of the following succeeds.
-        with _predict(corpus, store, model, config) as review_model:
+        with _predict(corpus, open_store(models), model, config) as review_model:
             review = review_annotations(
                 corpus.documents, review_model.tag_distributions, review_model.tag_set
             )
             # Repeatable steps first: the output file is never overwritten.
-            if tab and curated_project is not None and review.findings:
-                tasks = [finding.document for finding in review.findings[:limit]]
-                shown = curated_project.show_tasks_in_tab(tasks, "Review")
+            shown = _show_in_tab(review, curated_project, limit=limit) if tab else ""
             notes = build_notes(review, review_model, corpus)
             report_json = {"model": review_model.name, **review.to_json(), "notes": notes}
             if report is not None:
@@ -113,9 +111,15 @@ def review_cli(
             if as_json:
                 echo_json(add_address(report_json, shown))
             else:
-                render_review(review, review_model.name, notes, limit=limit)
-                if shown:
-                    console.print(f"Their tasks are in this tab: {shown}", soft_wrap=True)
+                render_review(review, review_model.name, notes, limit=limit, address=shown)
+
+
+def _show_in_tab(review: "ReviewReport", project: "CuratedProject | None", *, limit: int) -> str:
+    # The address of the tab; empty without a project or findings.
+    if project is None or not review.findings:
+        return ""
+    tasks = [finding.document for finding in review.findings[:limit]]
+    return project.show_tasks_in_tab(tasks, "Review")
 
 
 @contextmanager
@@ -171,9 +175,14 @@ def build_notes(
 
 
 def render_review(
-    review_report: "ReviewReport", model_name: str, notes: Sequence[str], *, limit: int
+    review_report: "ReviewReport",
+    model_name: str,
+    notes: Sequence[str],
+    *,
+    limit: int,
+    address: str = "",
 ) -> None:
-    """Print a review, with up to `limit` findings."""
+    """Print a review with up to `limit` findings, and the address of their tab if there is one."""
     print_line(review_report.summarize(to_single_line(model_name)))
     for note in notes:
         console.print(Text(to_single_line(f"Note: {note}"), style="yellow"))
@@ -185,6 +194,8 @@ def render_review(
         for suspect in review_report.suspect_documents[:MAX_LISTED_DOCUMENTS]
     )
     print_line(f"Most suspicious documents, with their number of findings: {worst}.")
+    if address:
+        console.print(f"Their tasks are in this tab: {address}", soft_wrap=True)
 
 
 def _build_table(findings: "Sequence[ReviewFinding]") -> Table:

@@ -117,8 +117,7 @@ def select_cli(
             predict=predict_with_progress,
         )
         if out is not None:
-            config = source.config or DEFAULT_LABEL_CONFIG
-            write_selected_documents(selection.selected_documents, out, config)
+            write_selected_documents(selection.selected_documents, out, source.config)
         if queue and source.project is not None:
             ordered = [choice.document for choice in selection.selected_documents]
             shown = source.project.queue_documents(ordered, tagger)
@@ -178,12 +177,12 @@ def warn_of_unknown_labels(tagger: "DocumentTagger", source: SelectionSource) ->
 
 
 def write_selected_documents(
-    choices: Sequence[SelectedDocument], path: Path, config: LabelConfig
+    choices: Sequence[SelectedDocument], path: Path, config: LabelConfig | None
 ) -> None:
     """Write the selected documents, in order: tasks to import if ``.json``, else JSON lines."""
     ranked = list(enumerate(choices, start=1))
     if path.suffix.lower() == ".json":
-        tasks = [choice.to_task(rank, config) for rank, choice in ranked]
+        tasks = [choice.to_task(rank, config or DEFAULT_LABEL_CONFIG) for rank, choice in ranked]
         parts = [json.dumps(tasks, ensure_ascii=False, indent=1), "\n"]
         write_atomically({path: parts}, overwrite=False)
     else:
