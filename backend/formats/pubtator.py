@@ -33,6 +33,7 @@ TEXT_PATTERN = re.compile(r"([^\t|]+)\|([ta])\|(.*)", re.DOTALL)
 OFFSET_PATTERN = re.compile(r"-?[0-9]{1,15}")
 RELATION_COLUMNS = range(4, 6)  # id, kind, two concept ids, perhaps whether it is new
 ANNOTATION_COLUMNS = range(5, 8)  # id, start, end, text, label, concept id, individual mentions
+SNIFFED_BYTES = 1024
 NO_CONCEPT = frozenset({"", "-", "-1", "None"})
 TITLE_END_PATTERN = re.compile(r"(?<=[.?!]) (?=\S)")
 BYTE_ORDER_MARK = "\ufeff"
@@ -40,8 +41,11 @@ BYTE_ORDER_MARK = "\ufeff"
 
 def is_pubtator(head: FileHead) -> bool:
     """Whether the first line is a title or an abstract."""
-    first = next((line for line in head.head_lines if line.strip()), "")
-    return head.structure == "text" and TEXT_PATTERN.fullmatch(first) is not None
+    if head.structure != "text":
+        return False
+    # The first line may be longer than the head of the file.
+    start = head.file.open_stream().read(SNIFFED_BYTES).decode(errors="ignore")
+    return TEXT_PATTERN.match(start.lstrip()) is not None
 
 
 def _read_documents(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:

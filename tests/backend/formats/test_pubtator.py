@@ -55,6 +55,12 @@ def test_file_is_read_and_what_is_left_out_is_counted(read, end: str, start: str
     assert warned(corpus) == {"relation": 2, "concept id": 2, "individual mention": 2}
 
 
+def test_title_longer_than_the_head_of_a_file(read) -> None:
+    title = "lithium " * 10_000
+    corpus = read(f"7|t|{title}\n7\t79992\t79999\tlithium\tDrug\n")
+    assert corpus.documents == (Document("7", title, (Span(79_992, 79_999, "Drug"),)),)
+
+
 def test_offsets_outside_the_text_are_counted(read) -> None:
     corpus = read(CONTENT + "7\t40\t99\tx\tA\n7\t5\t5\tx\tA\n7\t-1\t5\tx\tA\n")
     assert len(corpus.dropped) == 3
