@@ -9,8 +9,8 @@ a whole file in memory, and resolve the entities of XML, so we read documents ou
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from bioc import BioCAnnotation, BioCDocument, BioCLocation, BioCPassage
@@ -108,22 +108,36 @@ def _parse_passages(passages: Sequence[Mapping[str, Any]], where: str) -> Iterat
                 yield _Passage(_number(part, "offset", where), text)
 
 
-def _join_passages(passages: Iterator[_Passage], where: str) -> tuple[int, str]:
+def _join_passages(passages: Iterable[_Passage], where: str) -> tuple[int, str]:
     # Also the offset of the first passage: a section of a paper need not begin at 0.
-    pieces: list[str] = []
-    start = end = None
-    for passage in sorted(passages, key=lambda one: one.offset):
-        if start is None or end is None:
-            start = end = passage.offset
-        gap = passage.offset - end
+    ordered = sorted(passages, key=lambda one: one.offset)
+    # Offsets of the passages show how a file counts. The texts that its annotations state show it
+    # to the reader of the annotations too.
+    by_counting = ([*_gaps(ordered, width)] for width in (len, _utf16_width, _utf8_width))
+    tight = (gaps for gaps in by_counting if set(gaps) <= {0, 1})
+    gaps = next(tight, [*_gaps(ordered, len)])
+    for gap, before, passage in zip(gaps, ordered, ordered[1:], strict=False):
         if not 0 <= gap <= MAX_GAP:
             raise _unreadable(
                 where,
-                f"a passage begins at {passage.offset}, but the one before it ends at {end}",
+                f"a passage begins at {passage.offset}, but the one before it ends at "
+                f"{before.offset + len(before.text)}",
             )
-        pieces += [" " * gap, passage.text]
-        end = passage.offset + len(passage.text)
-    return start or 0, "".join(pieces)
+    pieces = (" " * gap + one.text for gap, one in zip([0, *gaps], ordered, strict=False))
+    return ordered[0].offset if ordered else 0, "".join(pieces)
+
+
+def _gaps(passages: Sequence[_Passage], width: Callable[[str], int]) -> Iterator[int]:
+    for before, passage in pairwise(passages):
+        yield passage.offset - before.offset - width(before.text)
+
+
+def _utf16_width(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _utf8_width(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _add_annotation(

@@ -87,6 +87,35 @@ def test_passages_stand_at_their_offsets_and_losses_are_counted(
     }
 
 
+@pytest.mark.parametrize(
+    ("encoding", "unit", "finding"),
+    [("utf-8", 1, "byte offsets"), ("utf-16-le", 2, "UTF-16 offsets")],
+)
+def test_other_countings_move_passages_and_annotations(
+    tmp_path: Path, encoding: str, unit: int, finding: str
+) -> None:
+    texts, text = ["😀😀 Fever", "😀 after lithium"], "😀😀 Fever 😀 after lithium"
+
+    def place(word: str) -> tuple[int, int]:
+        before = text[: text.index(word)].encode(encoding)
+        return len(before) // unit, len(word)
+
+    passages = [
+        passage(0, texts[0], annotation(place("Fever"), text="Fever", type="A")),
+        passage(
+            len(f"{texts[0]} ".encode(encoding)) // unit,
+            texts[1],
+            annotation(place("lithium"), text="lithium", type="A"),
+        ),
+    ]
+    corpus = read_corpus([write(tmp_path, collection(document(*passages)), "bioc-json")])
+    spans = tuple(
+        Span(text.index(one), text.index(one) + len(one), "A") for one in ("Fever", "lithium")
+    )
+    assert corpus.documents == (Document("7", text, spans),)
+    assert warned(corpus) == {finding: 1}
+
+
 @pytest.mark.parametrize("option", FORMATS)
 def test_sentences_in_place_of_texts_of_passages(tmp_path: Path, option: str) -> None:
     value = passage(0, None)
