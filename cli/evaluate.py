@@ -156,11 +156,10 @@ def evaluate_cli(
     if report is not None:
         check_report_dir(report)
     columns = ColumnOptions(word_column, tag_column, entity_label)
-    read = build_read_options(annotators, label_config, columns)
-    corpus, config = _read_gold(gold, read)
+    reading = build_read_options(annotators, label_config, columns)
+    corpus, config = _read_gold(gold, reading)
     systems = [system] if against is None else [system, against]
-    label = choose_entity_label(read)
-    outputs = [get_system_output(one, corpus.documents, models, label) for one in systems]
+    outputs = [get_system_output(one, corpus.documents, models, reading) for one in systems]
     aligned = align_predictions(
         corpus.documents, outputs, only_common_documents=only_common, label_config=config
     )
@@ -199,7 +198,7 @@ def _read_gold(gold: Path, options: ReadOptions) -> tuple[Corpus, LabelConfig | 
 
 
 def get_system_output(
-    system: str, documents: Sequence[Document], models: Path, entity_label: str
+    system: str, documents: Sequence[Document], models: Path, reading: ReadOptions
 ) -> SystemOutput:
     """Read the predictions of a system from its file, or compute them with its model version.
 
@@ -211,7 +210,9 @@ def get_system_output(
     """
     path = Path(system)
     if path.is_file() or (path.is_dir() and has_folder_format(path)):
-        return SystemOutput(system, read_predictions(path, entity_label))
+        # A file of predictions may have other columns than gold, but no other entity label.
+        columns = ColumnOptions(entity_label=choose_entity_label(reading))
+        return SystemOutput(system, read_predictions(path, replace(reading, columns=columns)))
     if path.suffix.lower() in {".json", ".jsonl"}:
         raise InputError(
             f"the file {system} does not exist: give a file of predictions, or a model version",

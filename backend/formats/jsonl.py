@@ -77,7 +77,9 @@ def _validate_spans(
     return spans, tuple(find_masked_ranges(document, raw_spans))
 
 
-def read_line_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction]]:
+def read_line_predictions(
+    head: FileHead, _options: ReadOptions
+) -> Iterator[tuple[Document, Prediction]]:
     """Read a prediction of any tool from each line; scores and version may be missing."""
     for where, line in parse_lines(head.file.open_lines(), str(head.path)):
         yield prediction_from_json(line, where)

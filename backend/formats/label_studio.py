@@ -77,7 +77,9 @@ def read_texts_of_tasks(
     return read
 
 
-def read_task_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction]]:
+def read_task_predictions(
+    head: FileHead, options: ReadOptions
+) -> Iterator[tuple[Document, Prediction]]:
     """Read the last prediction of each task, and the document without spans."""
     for number, task in enumerate(stream_array_items(head.file), start=1):
         fields = task if isinstance(task, dict) else {}
@@ -90,7 +92,8 @@ def read_task_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction
                 "only ids: give a file that tagalong prelabel wrote",
                 code="task-without-prediction",
             )
-        yield prediction_from_json(_task_to_line(name, fields, predictions[-1], where), where)
+        line = _task_to_line(name, fields, predictions[-1], where, options.label_config)
+        yield prediction_from_json(line, where)
 
 
 def document_to_task(document: Document, config: LabelConfig) -> dict[str, Any]:
@@ -123,7 +126,11 @@ def _serialize_prediction(document: Document, prediction: Prediction, config: La
 
 
 def _task_to_line(
-    name: str, task: Mapping[str, Any], prediction: Mapping[str, Any], where: str
+    name: str,
+    task: Mapping[str, Any],
+    prediction: Mapping[str, Any],
+    where: str,
+    config: LabelConfig | None,
 ) -> dict[str, Any]:
     # The object of a line of JSON lines, which `prediction_from_json` reads.
     result = prediction.get("result")
@@ -133,6 +140,10 @@ def _task_to_line(
             code="task-result-not-a-list",
         )
     spans = [item for item in result if is_span_result(item, where)]
+    if config is not None:
+        named = (config.control, config.object)
+        ours = [one for one in spans if (one.get("from_name"), one.get("to_name")) == named]
+        spans = ours or spans  # a file of another project has its own names
     hint = _find_only_object(spans, where)
     entities = [
         {"start": region.start, "end": region.end, "label": label, "text": region.text}
@@ -141,14 +152,25 @@ def _task_to_line(
         for region in [raw_span_from_value(item["value"], where)]
         for label in region.labels
     ]
-    data = task.get("data")
-    key = find_text_key(data, where, hint=hint)
-    text = to_shown_text(data[key]) if isinstance(data, dict) else ""
+    text = _read_predicted_text(task, where, config, hint)
     line = {"id": name, "text": text, "entities": entities}
     stated = {key: prediction[key] for key in PREDICTION_META_KEYS if prediction.get(key)}
     if is_place(stated.get("score")):  # a place in the annotation queue is no confidence
         del stated["score"]
     return line | stated
+
+
+def _read_predicted_text(
+    task: Mapping[str, Any], where: str, config: LabelConfig | None, hint: str | None
+) -> str:
+    if config is not None:
+        try:
+            return TaskTextReader().read_document(task, config, where=where).text
+        except InputError:
+            pass  # a file of another project has its own key
+    data = task.get("data")
+    key = find_text_key(data, where, hint=hint)
+    return to_shown_text(data[key]) or "" if isinstance(data, dict) else ""
 
 
 def _is_list_of_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:

@@ -7,6 +7,7 @@ predictions or texts then supports it.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,6 @@ from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.bioc_json import BIOC_JSON_FORMAT
 from tagalong.backend.formats.bioc_xml import BIOC_XML_FORMAT
 from tagalong.backend.formats.brat import BRAT_FORMAT
-from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.conll import CONLL_FORMAT
 from tagalong.backend.formats.doccano import DOCCANO_FORMAT
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, ReadOptions
@@ -36,6 +36,7 @@ from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, is_text_tabl
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
 from tagalong.backend.formats.webanno import WEBANNO_FORMAT
 from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_map import accept_any_label
 from tagalong.backend.label_studio.results import format_names
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError
@@ -195,23 +196,25 @@ def read_texts(
 
 
 def read_predictions(
-    path: Path, entity_label: str | None = None
+    path: Path, options: ReadOptions | None = None
 ) -> list[tuple[Document, Prediction]]:
     """Read a file of predictions, ours or any other tool's: documents without spans, and theirs.
 
-    Annotations count as predictions where the format has none of its own. `entity_label` is that of
-    bare B and I.
+    Annotations count as predictions where the format has none of its own. A labelling config names
+    text and control; labels stay as they are in the file.
 
     Raises:
         InputError: If the file cannot be read.
     """
+    options = options or ReadOptions()
+    if options.label_config is not None:
+        options = replace(options, label_config=accept_any_label(options.label_config))
     with TextFile(path) as file:
         head = sniff_file(file)
         form = detect_format(head)
         if form.read_predictions is not None:
-            return list(form.read_predictions(head))
+            return list(form.read_predictions(head, options))
         log = ImportLog()
-        options = ReadOptions(columns=ColumnOptions(entity_label=entity_label))
         documents = list(read_annotations(form, head, options, log))
     pairs = []
     for document in documents:

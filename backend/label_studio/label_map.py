@@ -59,6 +59,24 @@ def _find_claim(label: str, config: LabelConfig) -> str | None:
     return parts.pop() if len(parts) == 1 else None
 
 
+def accept_any_label(config: LabelConfig) -> LabelConfig:
+    """The config with every spelling as a label of its own, for reading predictions."""
+    return replace(config, names_by_spelling=_AnySpelling())
+
+
+class _AnySpelling(Mapping[str, str]):
+    """Every text by itself; iteration has none."""
+
+    def __getitem__(self, spelling: str) -> str:
+        return spelling
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
 def accept_model_labels(config: LabelConfig) -> LabelConfig:
     """The config with spellings that include the labels of a model, for reading gold.
 

@@ -131,15 +131,16 @@ def evaluate(
         InputError: If a file cannot be read, or the documents differ from those of gold.
     """
     config = None if label_config is None else read_label_config(Path(label_config))
-    options = None if config is None else ReadOptions(label_config=accept_model_labels(config))
-    corpus = _as_corpus(gold, options)
+    reading = ReadOptions(label_config=config)
+    accepted = None if config is None else accept_model_labels(config)
+    corpus = _as_corpus(gold, replace(reading, label_config=accepted))
     documents = corpus.documents
     if isinstance(predictions, Tagger):
         name, labels = predictions.version, labels or predictions.labels
         pairs = list(zip(documents, predictions.predict_documents(documents), strict=True))
     elif isinstance(predictions, str | os.PathLike):
         name = os.fspath(predictions)
-        pairs = read_predictions(Path(predictions))
+        pairs = read_predictions(Path(predictions), reading)
     else:
         if len(predictions) != len(documents):
             raise InputError(

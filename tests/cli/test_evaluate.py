@@ -283,6 +283,36 @@ def test_without_a_common_label_it_says_how_to_map_them(tmp_path, config):
     assert not any("in common" in one for one in run_json(gold, gold)["warnings"])
 
 
+def test_label_config_names_the_text_of_predicted_tasks(tmp_path, config):
+    def region(name, label):
+        value = {"start": 0, "end": 10, "text": TEXT[:10], "labels": [label]}
+        return {"from_name": name, "to_name": "t", "type": "labels", "value": value}
+
+    predicted = {"result": [region("l", "Chemical"), region("other", "Disease")], "score": 0.5}
+    task = {
+        "id": 0,
+        "data": {"text": TEXT, "t": "something else"},
+        "annotations": [{"result": [region("l", "Drug")]}],
+        "predictions": [{"model_version": "v", **predicted}],
+    }
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([task]), encoding="utf-8")
+    evaluation = run_json(str(path), str(path), "--label-config", config)
+    assert [evaluation["strict"][key] for key in ("tp", "fp", "fn")] == [1, 0, 0]
+    evaluation = run_json(
+        str(path), write(tmp_path / "gold.jsonl", [CHEMICAL]), "--label-config", config
+    )
+    assert evaluation["strict"]["tp"] == 1
+
+
+def test_entity_label_is_that_of_predictions_too(tmp_path):
+    path = tmp_path / "bare.tsv"
+    path.write_text("Lithium\tB\ncaused\tO\nfever\tB\n", encoding="utf-8")
+    evaluation = run_json(str(path), str(path), "--entity-label", "Thing")
+    assert evaluation["strict"]["f1"] == 1.0
+    assert list(evaluation["by_label"]) == ["Thing"]
+
+
 def test_common_only_option(tmp_path, gold):
     fewer = write(tmp_path / "fewer.jsonl", [CHEMICAL], [], version="v")
     assert_error(refusal(fewer, gold), "documents-differ")
