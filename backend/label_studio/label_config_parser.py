@@ -167,10 +167,10 @@ def _span_controls(interface: Any, repeated: frozenset[str]) -> list[Any]:
         control
         for control in labels
         if any(_is_tag(obj, "text") for obj in control.objects)
-        and repeated.isdisjoint((control.name, *(obj.name for obj in control.objects)))
+        and repeated.isdisjoint((control.name, *control.to_name))
     ]:
         return found
-    if any(control.name in repeated for control in controls):
+    if any(not repeated.isdisjoint((control.name, *control.to_name)) for control in controls):
         raise FormatError(
             "the labelling config labels texts in a <Repeater>, which are as many as each task "
             "has: import each text as a task, with a <Labels> and a <Text> outside of <Repeater>",

@@ -267,6 +267,7 @@ REPEATED = (LABELS + TEXT).replace('"text"', '"text_{{idx}}"').replace('"label"'
         (f'<View><Repeater on="$u">{REPEATED}</Repeater></View>', REPEATER, ""),
         (f'<View><Repeater on="$u"><View>{REPEATED}</View></Repeater></View>', REPEATER, ""),
         (view(TEXT, f'<repeater on="$u">{LABELS}</repeater>'), REPEATER, ""),
+        (view(LABELS, f'<Repeater on="$u">{TEXT}</Repeater>'), REPEATER, ""),
         (view(LABELS, TEXT.replace("$abstract", "abc")), "text-without-data-key", "'abc'"),
         (
             view(LABELS, TEXT.replace("value=", 'valueType="URL" value=')),
