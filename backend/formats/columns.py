@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from tagalong.backend.formats.tagging_schemes import (
     CHUNK_LABELS,
@@ -33,6 +33,7 @@ FEATURE_KEYS = frozenset({"ner", "ne", "entity", "name", "iob", "bio"})  # of ta
 NUMBERING_PATTERN = re.compile(r"(?:[^\W\d]{0,9}[-_.]?)?\d+(?:[-.:]\d+)*")
 FIRST_NUMBER = re.compile(r"\d+")
 MIN_ROWS_OF_REPETITION = 3  # fewer rows repeat a word by chance
+MIN_ROWS_WITH_IDS = 10
 MIN_WORD_VARIETY = 0.8  # of the most varied column; parts of speech and phrases vary less
 MIN_WIDTH = 2  # a word and a tag
 MIN_USUAL_ROWS = 0.5  # share of rows as wide as the first one
@@ -73,6 +74,7 @@ class ColumnLayout:
     tags: tuple[TagColumn, ...]  # the first is read, the others are counted; there may be none
     numbering: int | None  # index of the column of CoNLL-U's token ids
     has_features: bool  # whether the last column is CoNLL-U's MISC
+    sentence_ids: int | None  # index of the column that sets sentences apart, without blank lines
 
 
 def split_row(line: str, *, has_tabs: bool) -> list[str]:
@@ -193,6 +195,7 @@ def _describe(
         tags=tuple(tag for tag in tags if tag.index != word),
         numbering=0 if is_conllu else None,
         has_features=is_conllu,
+        sentence_ids=_find_sentence_ids(sample, width, {word, *(tag.index for tag in tags)}),
     )
 
 
@@ -299,3 +302,16 @@ def _repeats(cells: Sequence[str]) -> bool:
     if len(cells) < MIN_ROWS_OF_REPETITION:
         return False
     return 2 * sum(before == after for before, after in pairwise(cells)) > len(cells) - 1
+
+
+def _find_sentence_ids(sample: _Sample, width: int, used: set[int]) -> int | None:
+    # The rows of a sentence have its id, or only its first one does.
+    if len(sample.sentence_starts) > 1 or len(sample.same) < MIN_ROWS_WITH_IDS:
+        return None
+    for index in set(range(width)) - used:
+        cells = list(filter(None, sample.column(index)))
+        groups = len(list(groupby(cells)))
+        is_numbered = all(FIRST_NUMBER.search(cell) for cell in cells)
+        if is_numbered and 1 < groups == len(set(cells)) <= len(sample.same) / 2:
+            return index
+    return None

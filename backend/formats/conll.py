@@ -152,6 +152,7 @@ class _ConllReader:
     ) -> None:
         self._head, self._layout, self._log = head, layout, import_log
         self._config = options.label_config
+        self._sentence_id = ""
         self._entity_label = choose_entity_label(options)
         # A row has one of few combinations of tags. A getter of one column returns no tuple.
         self._known_tags: dict[str | tuple[str, ...], tuple[Tag, ...]] = {}
@@ -250,10 +251,19 @@ class _ConllReader:
                 if match := TEXT_PATTERN.match(line):
                     sentence.text = match[1]
             elif not (layout.has_header and number == layout.first_line):
+                if layout.sentence_ids is not None and self._has_new_id(line) and sentence.tokens:
+                    yield sentence
+                    sentence = Sentence()
                 self._add_row(sentence, line, number)
         if sentence.tokens:
             yield sentence
         yield None
+
+    def _has_new_id(self, line: str) -> bool:
+        cells = split_row(line, has_tabs=self._layout.has_tabs)
+        found = cells[self._layout.sentence_ids or 0] if len(cells) == self._layout.width else ""
+        before, self._sentence_id = self._sentence_id, found or self._sentence_id
+        return self._sentence_id != before
 
     def _add_row(self, sentence: Sentence, line: str, number: int) -> None:
         layout = self._layout

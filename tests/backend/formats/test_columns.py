@@ -294,3 +294,15 @@ def test_bare_predictions_get_the_label_of_gold(tmp_path: Path) -> None:
     path.write_text(table(WORDS, "B O B I O"))
     ((_, predicted),) = read_predictions(path, "Disease")
     assert {span.label for span in predicted.spans} == {"Disease"}
+
+
+@pytest.mark.parametrize("ids", ["s1 s1 s1 s1 s1 s2 s2 s2 s2 s2", "Sentence:1 Sentence:2"])
+def test_ids_set_sentences_apart_where_no_blank_lines_do(read, ids: str) -> None:
+    given = ids.split()
+    if len(given) == 2:  # as in a table that was filled in only where a sentence begins
+        given = [given[0], "", "", "", "", given[1], "", "", "", ""]
+    rows = table(given, WORDS * 2, "B-CHEM O B-DIS I-DIS O B-CHEM O B-DIS I-DIS O")
+    for content in (rows, f"id\tword\ttag\n{rows}"):
+        documents = read(content).documents
+        assert [document.text for document in documents] == [" ".join(WORDS)] * 2
+        assert [covered(document) for document in documents] == [ENTITIES] * 2
