@@ -197,7 +197,7 @@ def adjudicate_task(
         spans = validate_raw_spans(draft, regions, config=config, import_log=import_log)
         masked = tuple(find_masked_ranges(draft, regions))
         adjudicated.append(replace(draft, spans=spans, masked_ranges=masked))
-    if policy in ("all", "each"):
+    if policy in ("all", "each") or len(adjudicated) == 1:
         return adjudicated
     kept, outvoted = majority_vote([one.spans for one in adjudicated])
     masked = tuple(stretch for one in adjudicated for stretch in one.masked_ranges)

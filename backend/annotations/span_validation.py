@@ -10,6 +10,7 @@ from tagalong.backend.documents.offsets import (
     RawSpan,
     is_contradicted,
     is_inside,
+    is_same_text,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, DropReason, Span
@@ -65,11 +66,13 @@ def find_masked_ranges(document: Document, raw_spans: Sequence[RawSpan]) -> list
     # Other dropped regions are not masked. A label outside the config is not annotated in this
     # project, so O is right there. Of two labels the first one stays. An offset outside the text
     # has no words.
+    text = document.text
     return [
         (region.start, region.end)
         for region in raw_spans
-        if is_inside(region, document.text)
-        and (not region.labels or is_contradicted(region, document.text))
+        if not (region.labels and region.text == text[region.start : region.end])  # few are left
+        and is_inside(region, text)
+        and (not region.labels or is_contradicted(region, text))
     ]
 
 
@@ -105,10 +108,13 @@ def _span_from_raw(
         reason: DropReason = "empty" if is_empty else "offset outside the text"
         import_log.record_dropped(document, region, reason, label, region.text)
         return None
-    if is_contradicted(region, document.text):
+    covered = document.text[region.start : region.end]
+    if region.text and region.text != covered and not is_same_text(region.text, covered):
         import_log.record_dropped(document, region, "text differs", label, region.text)
         return None
-    covered = document.text[region.start : region.end]
+    edges = covered[0] + covered[-1]
+    if edges.isascii() and edges.isalnum():  # nearly all
+        return Span(region.start, region.end, label, region.score)
     trimmed = trim_to_words(document.text, region.start, region.end)
     if trimmed is None:
         import_log.record_dropped(document, region, "no words", label, covered)

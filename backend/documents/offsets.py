@@ -193,7 +193,8 @@ def is_counted_alike(regions: Sequence[RawSpan], text: str) -> bool:
     for region in regions:
         last = max(last, region.end)
         if region.text:
-            if not stands_as_stated(region, text):
+            is_exact = region.text == text[region.start : region.end]
+            if not (is_exact and is_inside(region, text)) and not stands_as_stated(region, text):
                 return False
             if last_stated is None or region.start >= last_stated.start:
                 last_stated = region

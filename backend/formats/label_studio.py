@@ -361,8 +361,10 @@ def _read_result(
             code="task-result-not-a-list",
         )
     items = [item for item in result if is_span_result(item, where)]
-    others = [item for item in result if item not in items] if len(items) < len(result) else []
-    unlabelled = _read_other_items(others, items, name, import_log)
+    unlabelled = list[Mapping[str, Any]]()
+    if len(items) < len(result):
+        others = [item for item in result if item not in items]
+        unlabelled = _read_other_items(others, items, name, import_log)
     if options.label_config is None:
         return _Result(items, unlabelled)
     control = options.label_config.control

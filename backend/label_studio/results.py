@@ -208,12 +208,13 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
             "numbers",
             code="region-offsets-not-integers",
         )
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, list) or set(map(type, labels)) - {str}:
         raise FormatError(
             f"{where} has a region with the labels {labels!r}: they must be text",
             code="region-labels-not-text",
         )
-    return RawSpan(start, end, tuple(labels), _stated_text(value.get("text")))
+    text = value.get("text")
+    return RawSpan(start, end, tuple(labels), text if type(text) is str else _join_texts(text))
 
 
 def unlabelled_span(item: Mapping[str, Any]) -> RawSpan | None:
@@ -228,10 +229,9 @@ def unlabelled_span(item: Mapping[str, Any]) -> RawSpan | None:
     return RawSpan(start, end, (), text if isinstance(text, str) else "", control_type=kind)
 
 
-def _stated_text(text: object) -> str:
-    if isinstance(text, list) and all(isinstance(part, str) for part in text):
-        return " ".join(text)
-    return text if isinstance(text, str) else ""
+def _join_texts(parts: object) -> str:
+    is_texts = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+    return " ".join(parts) if is_texts else ""  # type: ignore[arg-type]
 
 
 def result_from_spans(document: Document, spans: Sequence[Span], config: LabelConfig) -> list[Any]:
