@@ -69,6 +69,14 @@ def test_bundled_version_finds_both_drugs(folder: Path) -> None:
     assert prediction.version == tagger.version == folder.name
 
 
+def test_bundled_version_reads_names_between_other_scripts(folder: Path) -> None:
+    """It has the default word rule, which finds the words of earlier releases in English."""
+    text = "患者服用aspirin后出现gastric ulcer。"
+    [prediction] = load_tagger(folder, device=torch.device("cpu")).predict([Document("d", text)])
+    found = [(text[span.start : span.end], span.label) for span in prediction.spans]
+    assert found == [("aspirin", "Chemical"), ("gastric ulcer", "Disease")]
+
+
 @pytest.mark.slow
 def test_bundled_version_uses_its_label_consistency(folder: Path, manifest: Manifest) -> None:
     tagger = load_tagger(folder, device=torch.device("cpu"))
