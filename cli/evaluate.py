@@ -93,10 +93,20 @@ ProtocolOption = Annotated[
     EvaluationProtocol,
     typer.Option(help="Scoring protocol; paper: that of arXiv 2504.00664, including its flaws."),
 ]
+
+
+def check_labels(values: list[str] | None) -> list[str] | None:
+    """Refuse ``--labels`` without a name."""
+    if values and not any(value.strip(" ,") for value in values):
+        raise typer.BadParameter("give labels separated by commas")
+    return values
+
+
 LabelsOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="A,B",
+        callback=check_labels,
         help="Score only these labels, in gold and predictions; the option may be repeated.",
     ),
 ]
@@ -151,18 +161,14 @@ def evaluate_cli(
 
     if protocol == "paper" and (against is not None or length_by != "words"):
         raise typer.BadParameter("--against and --length-by blanks need the exact protocol")
-    if labels is not None and not any(value.strip(" ,") for value in labels):
-        raise typer.BadParameter("--labels is empty: give labels separated by commas")
     if report is not None:
         check_report_dir(report)
     columns = ColumnOptions(word_column, tag_column, entity_label)
     reading = build_read_options(annotators, label_config, columns)
     corpus, config = _read_gold(gold, reading)
-    systems = [system] if against is None else [system, against]
-    outputs = [get_system_output(one, corpus.documents, models, reading) for one in systems]
-    aligned = align_predictions(
-        corpus.documents, outputs, only_common_documents=only_common, label_config=config
-    )
+    read, systems = corpus.documents, (system, *filter(None, [against]))
+    outputs = [get_system_output(one, read, models, reading) for one in systems]
+    aligned = align_predictions(read, outputs, only_common_documents=only_common, config=config)
     aligned = replace(aligned, dropped=(*corpus.dropped, *aligned.dropped))
     notes = build_notes(corpus.warnings, aligned, config)
     model_labels = outputs[0].labels and map_system_labels(outputs[0].labels, config)
@@ -179,14 +185,13 @@ def evaluate_cli(
         notes=notes,
         with_html=report is not None,
     )
+    report_json, tables, markdown, html = rendered
     if as_json:
-        echo_json(rendered.report_json)
+        echo_json(report_json)
     else:
-        print_report(rendered.report_json, rendered.tables)
+        print_report(report_json, tables)
     if report is not None:
-        write_report(
-            report, report_json=rendered.report_json, markdown=rendered.markdown, html=rendered.html
-        )
+        write_report(report, report_json=report_json, markdown=markdown, html=html)
 
 
 def _read_gold(gold: Path, options: ReadOptions) -> tuple[Corpus, LabelConfig | None]:

@@ -150,9 +150,7 @@ def evaluate(
             )
         name, pairs = "predictions", list(zip(documents, predictions, strict=True))
     output = SystemOutput(name, pairs, tuple(labels) if labels else None)
-    aligned = align_predictions(
-        documents, [output], only_common_documents=False, label_config=config
-    )
+    aligned = align_predictions(documents, [output], only_common_documents=False, config=config)
     known = output.labels and map_system_labels(output.labels, config)
     report = evaluate_aligned(
         aligned.gold,

@@ -57,13 +57,13 @@ def align_predictions(
     outputs: Sequence[SystemOutput],
     *,
     only_common_documents: bool,
-    label_config: LabelConfig | None = None,
+    config: LabelConfig | None = None,
 ) -> AlignedDocuments:
     """Find each system's prediction for every gold document.
 
     Documents have the same text, and the same id where ids agree; the others are matched by text.
     Characters outside words are trimmed from the edges of all spans, gold and predicted. With
-    `only_common_documents`, documents that gold or a system lacks are excluded. `label_config` maps
+    `only_common_documents`, documents that gold or a system lacks are excluded. `config` maps
     labels to those of the project, as in serving; spans of other labels are dropped.
 
     Raises:
@@ -86,26 +86,20 @@ def align_predictions(
                 code="documents-differ",
             )
     trimmed_gold, dropped, trimmed = _trim_gold(common)
-    if label_config is not None:
-        trimmed_gold, unknown = map_gold(trimmed_gold, label_config)
+    if config is not None:
+        trimmed_gold, unknown = map_gold(trimmed_gold, config)
         dropped += unknown
-    predicted = []
+    predicted, trimmed_predictions = [], 0
     notes = [match.note for match in matches if match.note]
-    trimmed_predictions = 0
     for output, match in zip(outputs, matches, strict=True):
         pairs = [match.predictions_by_gold_id[document.id] for document in common]
         predictions, count = _trim_predictions(pairs)
         trimmed_predictions += count
-        notes += _describe_labels(output, trimmed_gold, predictions, label_config)
-        if label_config is not None:
-            predictions = map_predictions(trimmed_gold, predictions, label_config)
+        notes += _describe_labels(output, trimmed_gold, predictions, config)
+        if config is not None:
+            predictions = map_predictions(trimmed_gold, predictions, config)
         predicted.append(predictions)
-    for count, kind in ((trimmed, "gold"), (trimmed_predictions, "predicted")):
-        if count:
-            notes.append(
-                f"{count} {kind} entities are trimmed: white space and format characters at their "
-                "edges are left out."
-            )
+    notes += _describe_trimming(trimmed, trimmed_predictions)
     others = {(one.id, one.text) for match in matches for one in match.others}
     return AlignedDocuments(
         trimmed_gold,
@@ -114,6 +108,15 @@ def align_predictions(
         excluded_documents=len(gold) - len(common) + len(others),
         notes=tuple(notes),
     )
+
+
+def _describe_trimming(gold: int, predicted: int) -> Iterator[str]:
+    for count, kind in ((gold, "gold"), (predicted, "predicted")):
+        if count:
+            yield (
+                f"{count} {kind} entities are trimmed: white space and format characters at their "
+                "edges are left out."
+            )
 
 
 def _describe_labels(

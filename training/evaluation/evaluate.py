@@ -90,9 +90,7 @@ def evaluate(
         calibration=compute_calibration(gold, predicted),
         comparison=None
         if against is None
-        else compare_systems(
-            first, count(against, labels), sum(_compute_efforts(gold, against), EditEffort())
-        ),
+        else compare_systems(first, count(against, labels), _sum_efforts(gold, against)),
         unknown_labels=unknown,
         warnings=tuple(_warnings(gold, predicted, gold_labels, unknown, len(flat))),
         resamples=options.resamples,
@@ -126,6 +124,10 @@ def _compute_efforts(gold: Sequence[Document], predicted: Sequence[Prediction]) 
         compute_edit_effort(document.spans, prediction.spans)
         for document, prediction in zip(gold, predicted, strict=True)
     ]
+
+
+def _sum_efforts(gold: Sequence[Document], predicted: Sequence[Prediction]) -> EditEffort:
+    return sum(_compute_efforts(gold, predicted), EditEffort())
 
 
 def _worst_documents(
