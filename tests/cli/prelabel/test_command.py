@@ -151,7 +151,7 @@ def test_folder_of_texts(tmp_path: Path, capsys) -> None:
     assert "windows.txt is UTF-16" in stderr
 
 
-@pytest.mark.parametrize("text", [None, 7, ["x"], {}])
+@pytest.mark.parametrize("text", [None, True, ["x"], {}])
 def test_task_without_text_fails_alone(tmp_path: Path, capsys, text: object) -> None:
     source, out = tmp_path / "tasks.json", tmp_path / "out.jsonl"
     good = {"id": 1, "data": {"text": "Naloxone."}}
