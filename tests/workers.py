@@ -25,6 +25,9 @@ LONG_GROUPS = (
     "tests/training/llm/test_train.py",
     "tests/training/encoder/test_train.py",
     "tests/backend/models/llm/test_slot_decoder.py",
+    "tests/backend/batch/test_ray_engine.py",
+    "tests/cli/test_distributed_training.py",
+    "tests/backend/storage/test_killed_publishers.py",
 )
 
 
