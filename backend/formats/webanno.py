@@ -122,7 +122,9 @@ class _FileReader:
             offset += len(text) + 1
         self._document.text = "\n".join(texts)
         for one in self._annotations:
-            self._document.add_annotation(one.label or None, [(one.start, one.end)], "")
+            # The text shows that offsets are code points by now.
+            covered = self._document.text[one.start : one.end]
+            self._document.add_annotation(one.label or None, [(one.start, one.end)], covered)
         for kind, count in (+self._counts).items():
             self._log.record_warning(kind, self._document.id, count=count)
         return self._document

@@ -292,7 +292,9 @@ def test_nested_entities_in_one_tag_are_refused(read) -> None:
 def test_bare_predictions_get_the_label_of_gold(tmp_path: Path) -> None:
     path = tmp_path / "p.tsv"
     path.write_text(table(WORDS, "B O B I O"))
-    ((_, predicted),) = read_predictions(path, "Disease")
+    ((_, predicted),) = read_predictions(
+        path, ReadOptions(columns=ColumnOptions(entity_label="Disease"))
+    )
     assert {span.label for span in predicted.spans} == {"Disease"}
 
 
