@@ -112,10 +112,9 @@ def compile_version(
             code="openvino-four-bit",
         )
     quantization_documents = quantization_documents or read_sample_documents()
-    check_documents = check_documents or read_sample_documents()
     find_words = read_word_rule(manifest).find_words
-    check_documents = [one for one in check_documents if find_words(one.text)]
-    check_documents = check_documents[:MAX_CHECK_DOCUMENTS]
+    with_words = (one for one in check_documents or read_sample_documents() if find_words(one.text))
+    check_documents = [*islice(with_words, MAX_CHECK_DOCUMENTS)]
     if not check_documents:
         raise OpenVINOError(
             "there is no text to check the compiled model on: give some documents",

@@ -101,13 +101,9 @@ class PredictHandler:
                 prediction = self._suggest_regions(shown, prediction, task, request, config)
                 shown = with_unique_region_ids(shown, request.context)
             results.append(prediction_to_label_studio(shown, prediction, config))
-        stats = RequestStats(
-            tasks=len(results),
-            regions=sum(len(result["result"]) for result in results),
-            labels={label: label_map.project_labels.get(label) for label in tagger.labels},
-            dropped_annotations=dropped,
-            unreadable_tasks=unreadable,
-        )
+        regions = sum(len(result["result"]) for result in results)
+        labels = {label: label_map.project_labels.get(label) for label in tagger.labels}
+        stats = RequestStats(len(results), regions, labels, dropped, unreadable)
         self._telemetry.record_predictions(request.project, model_holder.name, stats)
         return results
 
