@@ -34,7 +34,7 @@ DevShareOption = Annotated[
 WordRuleOption = Annotated[
     Literal["scripts", "parts", "characters"] | None,
     typer.Option(
-        help="How words are found; an entity begins and ends with a word.",
+        help="Rule of words; entities begin and end with a word.",
         show_default="by what each would lose",
     ),
 ]
