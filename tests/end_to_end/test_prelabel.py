@@ -156,12 +156,9 @@ def test_view_option_predicts_tasks_of_a_tab(prelabel: PrelabelProject) -> None:
 
 
 def test_unreadable_task_is_named_and_others_are_predicted(prelabel: PrelabelProject) -> None:
-    [bad] = prelabel.client.tasks.add(prelabel.project, [{"data": {"text": "to be a number"}}])
-    prelabel.client.connection.request_json(
-        "PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}}
-    )
+    bad = add_unreadable_task(prelabel)
     result = prelabel.run("--json")
-    assert f"task {bad} has a number under" in result.stdout
+    assert f"task {bad} has nothing under" in result.stdout
     assert {len(prelabel.stored()[task]) for task in prelabel.texts} == {1}
 
 
@@ -239,11 +236,9 @@ def test_errors_are_one_sentence(
 
 
 def test_journal_of_another_project_is_refused(prelabel: PrelabelProject, tmp_path: Path) -> None:
-    other = create_project_with_tasks(prelabel.client, ["Naloxone.", "to be a number"])
+    other = create_project_with_tasks(prelabel.client, ["Naloxone.", "to be nothing"])
     bad = max(task.id for task in prelabel.client.tasks.iterate_for_project(other))
-    prelabel.client.connection.request_json(
-        "PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}}
-    )
+    remove_text(prelabel, bad)
     journal = str(tmp_path / "j")
     assert (
         prelabel.run("--project", str(other), "--journal", journal).code == 0
@@ -254,10 +249,15 @@ def test_journal_of_another_project_is_refused(prelabel: PrelabelProject, tmp_pa
     prelabel.client.connection.request_json("DELETE", f"api/projects/{other}/")
 
 
-def add_unreadable_task(prelabel: PrelabelProject) -> None:
-    [bad] = prelabel.client.tasks.add(prelabel.project, [{"data": {"text": "to be a number"}}])
+def add_unreadable_task(prelabel: PrelabelProject) -> int:
+    [bad] = prelabel.client.tasks.add(prelabel.project, [{"data": {"text": "to be nothing"}}])
+    remove_text(prelabel, bad)
+    return bad
+
+
+def remove_text(prelabel: PrelabelProject, task: int) -> None:
     prelabel.client.connection.request_json(
-        "PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}}
+        "PATCH", f"api/tasks/{task}/", body={"data": {"text": None}}
     )
 
 

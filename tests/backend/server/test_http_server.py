@@ -5,7 +5,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import httpx
@@ -14,7 +14,7 @@ from flask import Flask, request
 from waitress.adjustments import Adjustments
 
 from tagalong.backend.server import http_server
-from tagalong.backend.server.http_server import RequestParser
+from tagalong.backend.server.http_server import HTTPServer, RequestParser
 from tests.backend.server.wsgi_server import serve_wsgi
 from tests.errors import assert_wording
 
@@ -103,10 +103,11 @@ started, released, noticed = threading.Event(), threading.Event(), threading.Eve
 
 
 @contextmanager
-def serve_http() -> Iterator[int]:
+def serve_http(on_start: Callable[[HTTPServer], None] = lambda _: None) -> Iterator[int]:
     """Serve the app in a thread; yields the port."""
     with serve_wsgi(
         make_app(),
+        on_start=on_start,
         threads=THREADS,
         find_body_limit=lambda path: MAX_BODY_BYTES,
         max_received_bytes=MAX_RECEIVED_BYTES,
@@ -124,6 +125,14 @@ def read_all(connection: socket.socket) -> bytes:
     """All bytes until the server closes."""
     with connection:
         return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def wait_for_bodies(server: HTTPServer, size: int) -> None:
+    """Wait until the server holds bodies of at least this size."""
+    deadline = time.monotonic() + 30
+    while sum(one.received_bytes for one in [*server.active_channels.values()]) < size:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, str]]:
@@ -229,11 +238,12 @@ def test_clients_that_have_gone_are_noticed() -> None:
 def test_slow_bodies_cannot_keep_the_memory_from_others() -> None:
     slow = POST + b"Content-Length: 3000000\r\n\r\n" + bytes(2_400_000)
     whole = POST + b"Connection: close\r\nContent-Length: 2900000\r\n\r\n" + bytes(2_900_000)
-    with serve_http() as port, ExitStack() as stack:
+    servers: list[HTTPServer] = []
+    with serve_http(servers.append) as port, ExitStack() as stack:
         connections = []
-        for _ in range(2):
+        for number in range(1, 3):
             connections.append(stack.enter_context(send(port, slow)))
-            time.sleep(0.5)  # until it is received
+            wait_for_bodies(servers[0], number * 2_400_000)
         assert read_all(send(port, whole)).startswith(b"HTTP/1.1 200")
         status, body = answer(connections[0])
         assert (status, body["code"]) == (503, "too-much-data")
@@ -244,15 +254,17 @@ def test_body_behind_a_request_in_work_is_not_refused() -> None:
     released.clear()
     waiting = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
     slow = POST + b"Connection: close\r\nContent-Length: 3000000\r\n\r\n" + bytes(2_400_000)
-    with serve_http() as port, ExitStack() as stack:
+    servers: list[HTTPServer] = []
+    with serve_http(servers.append) as port, ExitStack() as stack:
         first = stack.enter_context(send(port, waiting + slow))
         assert started.wait(30)
-        time.sleep(0.5)  # until the body is received
+        wait_for_bodies(servers[0], 2_400_000)
         second = stack.enter_context(send(port, slow))
-        time.sleep(0.5)
+        wait_for_bodies(servers[0], 4_800_000)
         third = stack.enter_context(send(port, slow))
         status, body = answer(second)  # the older one of those that may be refused
         assert (status, body["code"]) == (503, "too-much-data")
+        wait_for_bodies(servers[0], 4_800_000)
         released.set()
         for connection in first, third:
             connection.sendall(bytes(600_000))

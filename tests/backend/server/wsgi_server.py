@@ -1,7 +1,7 @@
 """The HTTP server in a thread of the test."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,10 +11,13 @@ from tagalong.backend.server.http_server import HTTPServer, listen
 
 
 @contextmanager
-def serve_wsgi(app: Any, **options: Any) -> Iterator[int]:
+def serve_wsgi(
+    app: Any, *, on_start: Callable[[HTTPServer], None] = lambda _: None, **options: Any
+) -> Iterator[int]:
     """Serve an app with options of `HTTPServer`; yields the port."""
     listening = listen("127.0.0.1", 0)
     server = HTTPServer(app, listening, **options)
+    on_start(server)
     port: int = listening.getsockname()[1]
     stopped = threading.Event()
 

@@ -201,7 +201,8 @@ def test_introduction_reports_dropped_dev_annotations_and_unlearnable_labels(exp
     corpus, dev = read_corpus([export]), read_corpus([path])
     shown = describe_split(split_train_dev(corpus, dev), corpus, dev)
     assert "[Gene]" in shown
-    assert len(shown.splitlines()) == 3  # no annotation of the export was dropped
+    assert "white space trimmed" in shown
+    assert len(shown.splitlines()) == 4  # no annotation of the export was dropped
 
 
 def test_summary_distinguishes_missing_entities_from_zero_scores():
