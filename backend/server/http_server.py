@@ -175,7 +175,7 @@ class Channel(HTTPChannel):
         super().__init__(*args, **options)
         self.parser_class = partial(RequestParser, server=self.server)
         self._request_started = self.creation_time
-        self._has_refused = False
+        self._has_refused = self._is_sending = False
         self._drain_deadline: float | None = None
 
     def received(self, data: bytes) -> bool:
@@ -197,8 +197,17 @@ class Channel(HTTPChannel):
 
     def writable(self) -> bool:
         """Whether to wait until the client takes more of an answer."""
-        # While a thread answers, it sends. Waiting too would keep the receiving thread busy.
-        return self.will_close if self.requests else bool(super().writable())
+        # While a thread sends, waiting too would keep the receiving thread busy. At the end of the
+        # answer the thread wakes it.
+        return self.will_close if self._is_sending else bool(super().writable())
+
+    def write_soon(self, data: bytes) -> int:
+        """Send a part of an answer, on the thread that answers; keeps what is not taken yet."""
+        self._is_sending = True
+        try:
+            return int(super().write_soon(data))
+        finally:
+            self._is_sending = False
 
     def handle_read(self) -> None:
         """Receive bytes; after a refusal, drop them."""

@@ -20,6 +20,7 @@ from tests.errors import assert_wording
 
 MAX_BODY_BYTES, MAX_RECEIVED_BYTES = 3_000_000, 5_000_000
 THREADS = 2
+LARGE_ANSWER = b"x" * 30_000_000  # more than sockets hold
 SECRET = "PATIENT-John-Doe"
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
 UNFINISHED = {
@@ -82,6 +83,10 @@ def make_app() -> Flask:
     @app.post("/echo")
     def echo() -> bytes:
         return request.get_data()
+
+    @app.get("/large")
+    def answer_much() -> bytes:
+        return LARGE_ANSWER
 
     @app.get("/wait")
     def wait_for_release() -> str:
@@ -282,6 +287,19 @@ def test_late_reader_gets_all_answers() -> None:
         content = read_all(connection)
         assert content.count(b"HTTP/1.1 200") == 2
         assert content.count(b"x" * size) == 1
+
+
+def test_answer_is_sent_while_the_next_request_is_in_work() -> None:
+    started.clear()
+    released.clear()
+    requests = [f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in ("large", "wait")]
+    with serve_http() as port, send(port, b"".join(requests)) as connection:
+        assert started.wait(30)  # the first answer is sent in part only
+        connection.settimeout(10)
+        received = 0
+        while received < len(LARGE_ANSWER):
+            received += len(connection.recv(2**20))
+        released.set()
 
 
 def test_idle_connections_are_closed_before_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
