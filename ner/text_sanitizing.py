@@ -30,6 +30,8 @@ def reject_lone_surrogates(text: str, where: str, *, field: str = "text") -> str
 
     JSON allows one: the escape ``\\ud83d`` alone. Place and field are for the message.
     """
+    if text.isascii():  # most labels; known without a look at the characters
+        return text
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -70,7 +70,8 @@ def find_masked_ranges(document: Document, raw_spans: Sequence[RawSpan]) -> list
     return [
         (region.start, region.end)
         for region in raw_spans
-        if not (region.labels and region.text == text[region.start : region.end])  # few are left
+        # Few are left.
+        if not (region.labels and region.text in ("", text[region.start : region.end]))
         and is_inside(region, text)
         and (not region.labels or is_contradicted(region, text))
     ]
@@ -80,7 +81,6 @@ def _choose_label(
     document: Document, region: RawSpan, spellings: Mapping[str, str] | None, import_log: ImportLog
 ) -> str | None:
     """The first known label; the others are recorded as lost."""
-    text = region.text or document.text[max(region.start, 0) : max(region.end, 0)]
     chosen = None
     if not region.labels and not region.is_part:
         place = f"{document.id}: {region.start} to {region.end}"
@@ -92,12 +92,18 @@ def _choose_label(
         # Interned: an export repeats few labels in very many spans.
         name = intern(stated) if spellings is None else spellings.get(stated)
         if name is None:
+            text = _stated_text(document, region)
             import_log.record_dropped(document, region, "label unknown", stated, text)
         elif chosen is None:
             chosen = name
         elif name != chosen:
+            text = _stated_text(document, region)
             import_log.record_dropped(document, region, "second label", name, text)
     return chosen
+
+
+def _stated_text(document: Document, region: RawSpan) -> str:
+    return region.text or document.text[max(region.start, 0) : max(region.end, 0)]
 
 
 def _span_from_raw(
