@@ -1,7 +1,7 @@
 """Columns of token files: the content of many rows shows which has the words, and which the tags.
 
-Columns are set apart by tabs, or by blanks in a file without tabs. Comments begin with ``#``. A
-first row of names is a header, as is ``# global.columns`` of CoNLL-U Plus.
+Columns are set apart by tabs, else by commas or semicolons, else by blanks. Comments begin with
+``#``. A first row of names is a header, as is ``# global.columns`` of CoNLL-U Plus.
 """
 
 import re
@@ -17,6 +17,12 @@ from tagalong.backend.formats.tagging_schemes import (
     detect_scheme,
     parse_tag,
 )
+from tagalong.backend.formats.token_rows import (
+    QUOTED_DELIMITERS,
+    list_delimiters,
+    split_features,
+    split_row,
+)
 from tagalong.ner.errors import FormatError
 
 DOCSTART_LINE = "-DOCSTART-"
@@ -29,7 +35,6 @@ TAG_NAMES = frozenset(
     {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "entity", "ne", "iob", "bio"}
 )
 CONLLU_WIDTH = 10  # ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC
-FEATURE_KEYS = frozenset({"ner", "ne", "entity", "name", "iob", "bio"})  # of tags in MISC
 NUMBERING_PATTERN = re.compile(r"(?:[^\W\d]{0,9}[-_.]?)?\d+(?:[-.:]\d+)*")
 FIRST_NUMBER = re.compile(r"\d+")
 MIN_ROWS_OF_REPETITION = 3  # fewer rows repeat a word by chance
@@ -66,7 +71,7 @@ class TagColumn:
 class ColumnLayout:
     """The columns of a file."""
 
-    has_tabs: bool
+    delimiter: str  # a blank for runs of blanks
     width: int  # number of columns
     first_line: int  # number of the first row's line, from 1
     has_header: bool
@@ -75,29 +80,6 @@ class ColumnLayout:
     numbering: int | None  # index of the column of CoNLL-U's token ids
     has_features: bool  # whether the last column is CoNLL-U's MISC
     sentence_ids: int | None  # index of the column that sets sentences apart, without blank lines
-
-
-def split_row(line: str, *, has_tabs: bool) -> list[str]:
-    """Split a row into columns."""
-    if has_tabs:
-        return line.split("\t")
-    if "  " in line or "\t" in line or line[:1] == " " or line[-1:] == " ":
-        return [cell for cell in re.split("[ \t]+", line) if cell]
-    return line.split(" ")
-
-
-def split_features(cell: str) -> tuple[str, bool]:
-    """The tag in a cell of CoNLL-U's MISC, ``_`` if none, and whether a blank follows the token."""
-    tag, has_blank = "_", True
-    for feature in cell.split("|"):
-        key, sign, value = feature.partition("=")
-        if feature == "SpaceAfter=No":
-            has_blank = False
-        elif sign and key.lower() in FEATURE_KEYS:
-            tag = value or "O"
-        elif not sign and tag == "_":
-            tag = feature
-    return tag, has_blank
 
 
 def find_layout(
@@ -117,21 +99,32 @@ def find_layout(
     ]
     if not numbered:
         return None
-    tabbed = sum("\t" in line for _, line in numbered)
-    has_tabs = 2 * tabbed >= len(numbered)
-    rows = [(number, split_row(line, has_tabs=has_tabs)) for number, line in numbered]
+    found = (
+        _split_and_describe(lines, numbered, delimiter, options or ColumnOptions(), path)
+        for delimiter in list_delimiters([line for _, line in numbered])
+    )
+    return next(filter(None, found), None)
+
+
+def _split_and_describe(
+    lines: Sequence[str],
+    numbered: Sequence[tuple[int, str]],
+    delimiter: str,
+    options: ColumnOptions,
+    path: object,
+) -> ColumnLayout | None:
+    rows = [(number, split_row(line, delimiter)) for number, line in numbered]
     body = [row for row in rows if not row[1][0].startswith("#")] or rows
     first_line, first = body[0]
     # A comment may be as wide as a row, so that rows of the word "#" stay.
     rows = [row for row in rows if len(row[1]) == len(first) or not row[1][0].startswith("#")]
-    options = options or ColumnOptions()
     names = _find_names(lines, first, options)
     has_header = names == first
     same = [row for row in rows if len(row[1]) == len(first)][has_header:]
     starts = _find_sentence_starts(lines)
     return _describe(
         _Sample(path, rows[has_header:], same, starts, names, options),
-        has_tabs=has_tabs,
+        delimiter=delimiter,
         first_line=first_line,
         has_header=has_header,
     )
@@ -168,7 +161,7 @@ class _Sample:
 
 
 def _describe(
-    sample: _Sample, *, has_tabs: bool, first_line: int, has_header: bool
+    sample: _Sample, *, delimiter: str, first_line: int, has_header: bool
 ) -> ColumnLayout | None:
     width = len(sample.same[0][1]) if sample.same else 0
     options = sample.options
@@ -176,7 +169,7 @@ def _describe(
     if not options.is_given and (width < MIN_WIDTH or not is_usual):
         return None
     numberings = [index for index in range(width) if _is_numbering(sample, index)]
-    is_conllu = width == CONLLU_WIDTH and has_tabs and numberings[:1] == [0]
+    is_conllu = width == CONLLU_WIDTH and delimiter == "\t" and numberings[:1] == [0]
     if is_conllu:
         for _, cells in sample.same:
             cells[-1], _ = split_features(cells[-1])
@@ -186,8 +179,10 @@ def _describe(
     word = _find_word_column(sample, width, {tag.index for tag in tags}, numberings, is_conllu)
     if word is None:
         return None
+    if delimiter in QUOTED_DELIMITERS and not (options.is_given or _is_clear(sample, word, tags)):
+        return None
     return ColumnLayout(
-        has_tabs=has_tabs,
+        delimiter=delimiter,
         width=width,
         first_line=first_line,
         has_header=has_header,
@@ -251,6 +246,13 @@ def _find_tag_columns(sample: _Sample, width: int) -> list[TagColumn]:
     names = [name.lower() in TAG_NAMES for name in sample.names]
     first = [one for one in chosen if one.index < len(names) and names[one.index]]
     return list(dict.fromkeys([*first, *chosen, *others]))
+
+
+def _is_clear(sample: _Sample, word: int, tags: Sequence[TagColumn]) -> bool:
+    # A column of a table of texts may look like tags: "L-4" is a vertebra. Blanks may set apart the
+    # columns of commas and tags.
+    has_outside = any({"O", "o"}.intersection(sample.column(tag.index)) for tag in tags)
+    return has_outside and all(sample.column(word))
 
 
 def _has_phrases(sample: _Sample, column: TagColumn) -> bool:

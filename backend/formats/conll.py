@@ -22,8 +22,6 @@ from tagalong.backend.formats.columns import (
     DOCSTART_LINE,
     ColumnLayout,
     find_layout,
-    split_features,
-    split_row,
 )
 from tagalong.backend.formats.file_format import (
     FileFormat,
@@ -38,6 +36,7 @@ from tagalong.backend.formats.tagging_schemes import (
     Tag,
     parse_tag,
 )
+from tagalong.backend.formats.token_rows import split_features, split_row
 from tagalong.backend.formats.token_text import align_tokens, is_character_file, join_tokens
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
@@ -158,7 +157,7 @@ class _ConllReader:
         self._known_tags: dict[str | tuple[str, ...], tuple[Tag, ...]] = {}
         indices = [column.index for column in layout.tags]
         self._get_tag_cells = itemgetter(*indices) if indices else lambda _: ()
-        rows = (split_row(line, has_tabs=layout.has_tabs) for line in head.head_lines)
+        rows = (split_row(line, layout.delimiter) for line in head.head_lines)
         words = [row[layout.word] for row in rows if len(row) == layout.width]
         self._has_characters = is_character_file(words[layout.has_header :])
 
@@ -260,21 +259,24 @@ class _ConllReader:
         yield None
 
     def _has_new_id(self, line: str) -> bool:
-        cells = split_row(line, has_tabs=self._layout.has_tabs)
+        cells = split_row(line, self._layout.delimiter)
         found = cells[self._layout.sentence_ids or 0] if len(cells) == self._layout.width else ""
         before, self._sentence_id = self._sentence_id, found or self._sentence_id
         return self._sentence_id != before
 
     def _add_row(self, sentence: Sentence, line: str, number: int) -> None:
         layout = self._layout
-        cells = split_row(line, has_tabs=layout.has_tabs)
+        cells = split_row(line, layout.delimiter)
         if len(cells) != layout.width:
             if line.startswith("#"):
                 return  # a comment
+            token_rule = {"\t": "a token has no tab in it", " ": "a token has no blank in it"}.get(
+                layout.delimiter, "a token with a comma or quotation mark is in quotation marks"
+            )
             raise FormatError(
                 f"{self._head.path}, line {number} has {len(cells)} columns, but line "
                 f"{layout.first_line} has {layout.width}: {line!r:.60}; each row needs all "
-                f"columns, and a token has no {'tab' if layout.has_tabs else 'blank'} in it",
+                f"columns, and {token_rule}",
                 code="conll-columns-differ",
             )
         is_glued = False

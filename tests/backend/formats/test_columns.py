@@ -1,5 +1,6 @@
 """Token files of any column layout and tagging scheme."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -308,3 +309,76 @@ def test_ids_set_sentences_apart_where_no_blank_lines_do(read, ids: str) -> None
         documents = read(content).documents
         assert [document.text for document in documents] == [" ".join(WORDS)] * 2
         assert [covered(document) for document in documents] == [ENTITIES] * 2
+
+
+KAGGLE = (
+    "Sentence #,Word,POS,Tag\n"
+    "Sentence: 1,Lithium,NNP,B-CHEM\n,caused,VBD,O\n,acute,JJ,B-DIS\n,tremor,NN,I-DIS\n"
+    ',",",",",O\n,"""",``,O\nSentence: 2,"1,2-DCE",NN,B-CHEM\n,again,RB,O\n,.,.,O\n,.,.,O\n'
+)
+
+
+def test_table_of_sentences_with_commas(read, tmp_path: Path) -> None:
+    documents = read(KAGGLE).documents
+    assert [document.text for document in documents] == [
+        'Lithium caused acute tremor , "',
+        "1,2-DCE again . .",
+    ]
+    assert [covered(document) for document in documents] == [ENTITIES, [("1,2-DCE", "CHEM")]]
+    path = tmp_path / "texts.csv"
+    path.write_text(KAGGLE)
+    with open_source(path) as source:
+        assert [item.document and item.document.text for item in source] == [
+            document.text for document in documents
+        ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ", ", ";", " ,"])
+@pytest.mark.parametrize("header", ["", "sentence_id{0}words{0}labels\n"])
+def test_columns_set_apart_by_commas_or_semicolons(read, delimiter: str, header: str) -> None:
+    rows = table("1 1 1 1 1", WORDS, "B-CHEM O B-DIS I-DIS O").replace("\t", delimiter)
+    (document,) = read(header.format(delimiter) + rows).documents
+    assert document.text == " ".join(WORDS)
+    assert covered(document) == ENTITIES
+
+
+@pytest.mark.parametrize("content", ["1,2 B-CHEM\n3,4 O\n", ", B-CHEM\n, O\n"])
+def test_commas_in_words_of_other_files_are_kept(read, content: str) -> None:
+    (document,) = read(content).documents
+    assert covered(document) == [(content.split(maxsplit=1)[0], "CHEM")]
+
+
+@pytest.mark.parametrize("row", [",,O", '",O', '"Li"x,O', "tremor", "tremor,NN,O"])
+def test_row_without_its_quotation_marks_is_refused(read, row: str) -> None:
+    rows = "Lithium,B-CHEM\ncaused,O\n" * 5
+    with raises(FormatError, "conll-columns-differ") as raised:
+        read(f"{rows}{row}\n")
+    assert "line 11 " in str(raised.value)
+    assert "quotation marks" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'text,level\n"Pain, and fever.",L-4\nTremor.,S-1\n',  # vertebrae
+        'text,label\n"Pain, and fever.",B\nTremor.,A\n',
+        "Pain, fever and tremor\nLithium, given again\n",
+    ],
+)
+def test_tables_of_texts_are_no_token_files(read, content: str) -> None:
+    with raises(FormatError, "format-unknown"):
+        read(content)
+
+
+CELLS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=4)
+
+
+@given(st.lists(st.tuples(CELLS, st.sampled_from(("O", "B-A"))), min_size=1, max_size=6))
+def test_quoted_words_come_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "x.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("Word", "Tag"), ("Sign", "O"), *rows])
+    (document,) = read_corpus([path]).documents
+    assert covered(document) == [(token, "A") for token, tag in rows if tag == "B-A"]
