@@ -1,21 +1,29 @@
 """Label Studio's CSV and TSV exports: JSON_MIN as a table, with one row per annotation.
 
 A control's column has its regions as JSON. Cancelled annotations, drafts and ground truth marks are
-not in it; JSON has more.
+not in it; JSON has more. A file that we write has a column for each key of the documents' meta.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tagalong.backend.formats.file_format import FileFormat
+from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
 from tagalong.backend.formats.label_studio import read_adjudicated, read_texts_of_tasks
 from tagalong.backend.formats.label_studio_min import read_item_tasks
 from tagalong.backend.formats.sniff import FileHead
-from tagalong.backend.formats.tables import DELIMITERS, parse_header, read_rows
+from tagalong.backend.formats.standoff import NUL, REPLACEMENT_CHARACTER, check_id
+from tagalong.backend.formats.tables import DELIMITERS, format_row, parse_header, read_rows
+from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.results import place_texts, result_from_spans
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
 
 EXPORT_COLUMNS = frozenset({"annotator", "annotation_id", "lead_time"})  # of every release
+LAST_COLUMNS = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+TEXT_COLUMN = "text"  # of the text, unless a labelling config names another one
 
 
 def is_label_studio_csv(head: FileHead) -> bool:
@@ -29,7 +37,7 @@ def _find_delimiter(head: FileHead) -> str | None:
 
 def _read_items(head: FileHead) -> Iterator[dict[str, Any]]:
     for number, (_, row) in enumerate(read_rows(head, _find_delimiter(head) or ","), start=1):
-        item: dict[str, Any] = {name: _parse_cell(cell) for name, cell in row.items()}
+        item: dict[str, Any] = {name: _parse_cell(name, cell) for name, cell in row.items()}
         yield {
             **item,
             "id": row.get("id") or number,
@@ -37,14 +45,61 @@ def _read_items(head: FileHead) -> Iterator[dict[str, Any]]:
         }
 
 
-def _parse_cell(cell: str) -> object:
-    # Regions, and numbers, which are no texts; any other cell is text.
+def _parse_cell(column: str, cell: str) -> object:
+    # Regions, and numbers, which are no texts but in the column of texts; any other cell is text.
     try:
         value = json.loads(cell)
     except (ValueError, RecursionError):
         return cell
     is_regions = isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
-    return value if is_regions or isinstance(value, int | float) else cell
+    is_number = isinstance(value, int | float) and column != TEXT_COLUMN
+    return value if is_regions or is_number else cell
+
+
+def _serialize(document: Document, config: LabelConfig) -> SerializedDocument:
+    # The cells of the row as JSON.
+    if config.other_texts:
+        raise FormatError(
+            "Label Studio's CSV does not say which text each region is in, and the labelling "
+            "config has several: export JSON, which does",
+            code="regions-without-object",
+        )
+    if config.control in (config.data_key, "id", *LAST_COLUMNS):
+        raise FormatError(
+            f"the labelling config's control {config.control!r:.60} has the name of another column "
+            "of Label Studio's CSV: rename it, or choose another format",
+            code="control-like-a-column",
+        )
+    place_texts(document, config)  # refuses a text of several values
+    check_id(document.id, is_valid=bool(document.id) and NUL not in document.id, format_name="CSV")
+    held = replace(document, text=document.text.replace(NUL, REPLACEMENT_CHARACTER))
+    regions = [item["value"] for item in result_from_spans(held, held.spans, config)]
+    meta = {" ".join(name.split()): _format_value(value) for name, value in document.meta.items()}
+    row = {
+        **{name: cell for name, cell in meta.items() if name and name not in LAST_COLUMNS},
+        config.data_key: held.text,
+        "id": document.id,
+        config.control: json.dumps(regions, ensure_ascii=False) if regions else "",
+    }
+    return SerializedDocument(
+        json.dumps(row),
+        masked_range_count=len(document.masked_ranges),
+        replaced_characters=document.text.count(NUL),
+    )
+
+
+def _format_value(value: object) -> str:
+    cell = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return cell.replace(NUL, REPLACEMENT_CHARACTER)
+
+
+def _join(documents: Iterable[str]) -> Iterator[str]:
+    rows = [json.loads(document) for document in documents]
+    columns = list(dict.fromkeys([*(name for row in rows for name in row), *LAST_COLUMNS]))
+    yield format_row(columns, ",")
+    for number, row in enumerate(rows, start=1):
+        cells = {**row, "annotator": "1", "annotation_id": str(number)}
+        yield format_row((cells.get(name, "") for name in columns), ",")
 
 
 LABEL_STUDIO_CSV_FORMAT = FileFormat(
@@ -52,4 +107,10 @@ LABEL_STUDIO_CSV_FORMAT = FileFormat(
     matches=is_label_studio_csv,
     read_annotations=read_adjudicated(partial(read_item_tasks, read_items=_read_items)),
     read_texts=read_texts_of_tasks(partial(read_item_tasks, read_items=_read_items)),
+    writer=FormatWriter(
+        option="label-studio-csv",
+        description="Label Studio's CSV",
+        serialize=_serialize,
+        join=_join,
+    ),
 )

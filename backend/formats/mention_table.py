@@ -29,6 +29,7 @@ from tagalong.backend.formats.standoff import (
     read_standoff,
     read_standoff_texts,
 )
+from tagalong.backend.formats.tables import format_row
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError
@@ -44,7 +45,6 @@ NAMES_BY_COLUMN: Mapping[str, tuple[str, ...]] = {  # of headers, in lower case
 # No number longer than this: the limit of Python is 4,300 digits, and no text is that long.
 OFFSET_PATTERN = re.compile(r"-?[0-9]{1,15}")
 TAG_PATTERN = re.compile(r"O|[BIESLUM]-.*", re.DOTALL)  # of tokens, in a file of another format
-QUOTED_PATTERN = re.compile(r'[\t\r\n"]')
 # A field may be a whole text. The limit of the module is 131,072 characters, for all its readers.
 csv.field_size_limit(2**31 - 1)
 
@@ -191,15 +191,11 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
 
 
 def _join_fields(*fields: str) -> str:
-    quoted = (
-        '"{}"'.format(field.replace('"', '""')) if QUOTED_PATTERN.search(field) else field
-        for field in fields
-    )
-    return "\t".join(quoted).replace(NUL, REPLACEMENT_CHARACTER) + "\n"
+    return format_row(fields, "\t").replace(NUL, REPLACEMENT_CHARACTER)
 
 
 def _join(documents: Iterable[str]) -> Iterator[str]:
-    yield "\t".join(COLUMNS) + "\n"
+    yield format_row(COLUMNS, "\t")
     yield from documents
 
 

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from tagalong.backend.formats.sniff import FileHead
 from tagalong.ner.errors import FormatError
@@ -10,6 +11,7 @@ from tagalong.ner.errors import FormatError
 DELIMITERS = (",", ";", "\t")  # Excel's CSV has semicolons where the comma is a decimal mark
 MAX_FIELD_CHARACTERS = 2**31 - 1  # the module's own limit is 131,072
 csv.field_size_limit(MAX_FIELD_CHARACTERS)
+QUOTED_PATTERN = re.compile(r'[\r\n"]')  # and delimiters; the module leaves some CR unquoted
 
 
 def parse_header(head: FileHead, delimiter: str) -> tuple[str, ...]:
@@ -55,3 +57,14 @@ def read_rows(head: FileHead, delimiter: str) -> Iterator[tuple[str, dict[str, s
             "again, with quotation marks in texts doubled",
             code="table-broken",
         ) from error
+
+
+def format_row(fields: Iterable[str], delimiter: str) -> str:
+    """Write a row with its line end, and quotation marks where they are needed."""
+    quoted = (
+        '"{}"'.format(field.replace('"', '""'))
+        if delimiter in field or QUOTED_PATTERN.search(field)
+        else field
+        for field in fields
+    )
+    return delimiter.join(quoted) + "\n"

@@ -3,18 +3,22 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from label_studio_sdk.converter.exports import csv2
 
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.ner.document import Span
-from tagalong.ner.errors import FormatError
-from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, OutputError
+from tagalong.training.corpus import Corpus, read_corpus, write_documents
 from tests.errors import raises
+from tests.odd_documents import odd_documents
 
 TEXT = 'Lithium, "given"\r\ncaused tremor 😀; fever.'
 FEVER = TEXT.index("fever")
@@ -123,3 +127,57 @@ def test_long_cells_are_read(read) -> None:
     header = OLD_EXPORT.split("\n", maxsplit=1)[0].split(",")
     csv.writer(made).writerows([header, [text, 1, regions, 1, 1, 2025, 2025, 1.0]])
     assert read(made.getvalue()).documents[0].spans == (Span(0, 7, "Chemical"),)
+
+
+@settings(max_examples=40)
+@given(st.lists(odd_documents(), min_size=1, max_size=3, unique_by=lambda one: one.id))
+def test_documents_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[Document]
+) -> None:
+    out = tmp_path_factory.mktemp("odd") / "x"
+    written = write_documents(documents, out, "label-studio-csv")
+    assert written.replaced_characters == sum(one.text.count("\0") for one in documents)
+    corpus = read_corpus([out])
+    assert corpus.documents == tuple(
+        Document(one.id, one.text.replace("\0", "\ufffd"), one.spans) for one in documents
+    )
+    assert (corpus.warnings, corpus.dropped, written.dropped) == ((), (), ())
+
+
+def test_meta_and_the_names_of_a_config_are_written(tmp_path: Path) -> None:
+    config = LabelConfig("ner", "body", "abstract", ("CHEM",), {"Chemical": "CHEM", "CHEM": "CHEM"})
+    documents = [
+        Document("1", TEXT, SPANS[:1], {"pmid": 7, "title": "A, b", "ner": "x"}),
+        Document("2", "Tremor.", meta={"authors": ["A", "B"]}, masked_ranges=((0, 1),)),
+    ]
+    out = tmp_path / "out.csv"
+    written = write_documents(documents, out, "label-studio-csv", config=config)
+    assert written.masked_range_count == 1
+    first, second = csv.DictReader(io.StringIO(out.read_bytes().decode(), newline=""))
+    assert (first["abstract"], first["pmid"], first["title"]) == (TEXT, "7", "A, b")
+    assert json.loads(first["ner"])[0]["labels"] == ["CHEM"]
+    assert (second["id"], second["ner"], second["authors"]) == ("2", "", '["A", "B"]')
+    back = read_corpus([out], ReadOptions(label_config=config)).documents
+    assert [(one.text, one.spans) for one in back] == [
+        (TEXT, (Span(0, 7, "CHEM"),)),
+        ("Tremor.", ()),
+    ]
+
+
+def test_a_text_that_is_a_number_stays(tmp_path: Path) -> None:
+    write_documents([Document("1", "1.50")], tmp_path / "x", "label-studio-csv")
+    assert read_corpus([tmp_path / "x"]).documents == (Document("1", "1.50"),)
+
+
+def test_what_cannot_be_held_is_refused(tmp_path: Path) -> None:
+    def write(name: str, config: LabelConfig | None = None) -> None:
+        write_documents([Document(name, TEXT)], tmp_path / "x", "label-studio-csv", config=config)
+
+    with raises(OutputError, "id-not-for-format"):
+        write("")
+    with raises(FormatError, "control-like-a-column"):
+        write("1", LabelConfig("text", "text", "text", ("CHEM",), {}))
+    several = LabelConfig("ner", "a", "a", ("CHEM",), {})
+    several = replace(several, other_texts=(replace(several, object="b", data_key="b"),))
+    with raises(FormatError, "regions-without-object"):
+        write("1", several)
