@@ -126,6 +126,8 @@ def render_check(check: CorpusCheck) -> None:
     )
     if check.word_rule_choice.is_needed:
         console.print(check.word_rule_choice.describe())
+    if check.flat_losses.is_high:
+        console.print(f"{check.flat_losses.describe()}. A training needs --allow-losses.")
     if check.dropped:
         table = _build_table("Reason", "Entities", "For example", title="Lost")
         for reason, group in check.dropped.items():

@@ -59,6 +59,8 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
     ]
     if split.word_rule_choice is not None and any(split.word_rule_choice.lost.values()):
         lines.append(split.word_rule_choice.describe())
+    if split.flat_losses is not None and split.flat_losses.lost:
+        lines.append(f"{split.flat_losses.describe()}. The training ignores their words.")
     if split.overlapping_documents:
         lines.append(
             f"{split.overlapping_documents} documents are left out: dev has the same texts."
@@ -113,10 +115,6 @@ def describe_version(version: "TrainedVersion") -> str:
         lines.append(
             f"Silver lowers strict F1 on dev by {-gain:.3f}, so the version is not promoted: try a "
             "lower --silver-weight, or train without --silver."
-        )
-    if version.dropped:
-        lines.append(
-            f"Masked, because flat BIO cannot represent them: {_reasons(version.dropped)}."
         )
     lines.append(f"Try it: tagalong predict --model {name} 'some text'")
     return "\n".join(lines)

@@ -41,7 +41,7 @@ WordRuleOption = Annotated[
 AllowLossesOption = Annotated[
     bool,
     typer.Option(
-        "--allow-losses", help="Train even if many entities are lost, as they end inside a word."
+        "--allow-losses", help="Train even if flat tags cannot hold more than 5 % of the entities."
     ),
 ]
 RevisionOption = Annotated[str | None, typer.Option(help="Commit or tag of the base model.")]

@@ -1,6 +1,7 @@
 """Annotated files -> a corpus; its checks, counts, splits and conversions."""
 
 from tagalong.training.corpus.corpus import Corpus, compute_fingerprint, read_corpus
+from tagalong.training.corpus.flat_losses import FlatLosses, count_flat_losses
 from tagalong.training.corpus.hash_split import find_shared_texts, split_documents, split_off_dev
 from tagalong.training.corpus.reading_notes import (
     describe_losses,
@@ -20,12 +21,14 @@ __all__ = [
     "Corpus",
     "CorpusCheck",
     "CorpusStats",
+    "FlatLosses",
     "WordRuleChoice",
     "WriteResult",
     "check_corpus",
     "choose_word_rule",
     "compute_fingerprint",
     "count_entities",
+    "count_flat_losses",
     "describe_losses",
     "describe_reading",
     "describe_warning",

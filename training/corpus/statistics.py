@@ -11,6 +11,7 @@ from tagalong.ner.length_buckets import LENGTH_BUCKETS, LengthBucket, LengthUnit
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus.corpus import Corpus
+from tagalong.training.corpus.flat_losses import FlatLosses, summarize_flat_losses
 from tagalong.training.corpus.hash_split import find_repeated_texts
 from tagalong.training.corpus.word_rules import WordRuleChoice, choose_word_rule
 
@@ -35,6 +36,12 @@ class CorpusCheck:
     def dropped_count(self) -> int:
         """Number of lost entities."""
         return sum(len(group) for group in self.dropped.values())
+
+    @property
+    def flat_losses(self) -> FlatLosses:
+        """The entities that flat tags cannot hold."""
+        counts = Counter({reason: len(group) for reason, group in self.dropped.items()})
+        return summarize_flat_losses(counts, self.kept_entities)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, with a few examples of each loss and warning."""

@@ -10,7 +10,7 @@ from tagalong.ner.words import CHARACTERS, DEFAULT_WORD_RULE, PARTS, WORD_RULES,
 CANDIDATE_RULES = (DEFAULT_WORD_RULE, PARTS, CHARACTERS)  # each divides the words of the one before
 # Shares of all entities. Some annotations are slips, and a model that tags characters is worse.
 MAX_NEGLIGIBLE_LOSS = 0.02  # by the default rule
-MAX_SILENT_LOSS = 0.05  # by the chosen rule; more must be allowed
+MAX_SILENT_LOSS = 0.05  # in training; more must be allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,6 @@ class WordRuleChoice:
     rule: WordRule
     lost: Mapping[str, int]  # by the name of the rule
     entities: int  # with a known label
-
-    @property
-    def loss(self) -> float:
-        """Share of the entities that the chosen rule loses, from 0 to 1."""
-        return self.lost[self.rule.name] / max(1, self.entities)
 
     @property
     def is_needed(self) -> bool:

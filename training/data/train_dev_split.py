@@ -12,9 +12,11 @@ from tagalong.ner.tags import TagSet
 from tagalong.ner.words import DEFAULT_WORD_RULE, WordRule
 from tagalong.training.corpus import (
     Corpus,
+    FlatLosses,
     WordRuleChoice,
     choose_word_rule,
     compute_fingerprint,
+    count_flat_losses,
     find_shared_texts,
     split_off_dev,
 )
@@ -37,6 +39,7 @@ class TrainDevSplit:
     warm_start_version: str = ""  # that training starts from; empty for the base
     word_rule: WordRule = DEFAULT_WORD_RULE  # of the tags
     word_rule_choice: WordRuleChoice | None = None  # why it was taken; None if it is given
+    flat_losses: FlatLosses | None = None  # by the word rule; None if they were not counted
 
     @property
     def fingerprint(self) -> str:
@@ -76,25 +79,32 @@ def split_train_dev(
     """
     _check_labels_in_config(corpus)
     sources = corpus.sources
-    dropped: set[str] = set()
+    overlapping: set[str] = set()
+    dropped = list(corpus.dropped)
     if dev is None:
         train, held_out = split_off_dev(corpus.documents, dev_share)
     else:
         _check_labels_in_config(dev)
         sources += dev.sources
-        dropped = {ours.id for _, ours in find_shared_texts(dev.documents, corpus.documents)}
-        train = [document for document in corpus.documents if document.id not in dropped]
+        dropped += dev.dropped
+        overlapping = {ours.id for _, ours in find_shared_texts(dev.documents, corpus.documents)}
+        train = [document for document in corpus.documents if document.id not in overlapping]
         held_out = list(dev.documents)
-    choice = choose_word_rule([*train, *held_out], corpus.labels, word_rule)
+    documents = [*train, *held_out]
+    choice = choose_word_rule(documents, corpus.labels, word_rule)
+    losses = None
+    if corpus.labels:  # a tag set needs one
+        losses = count_flat_losses(documents, TagSet(corpus.labels, choice.rule), dropped)
     return TrainDevSplit(
         train=train,
         dev=held_out,
         labels=corpus.labels,
         sources=tuple(Path(source.path).name for source in sources),
-        overlapping_documents=len(dropped),
+        overlapping_documents=len(overlapping),
         dev_only_labels=_find_dev_only_labels(train, held_out),
         word_rule=choice.rule,
         word_rule_choice=choice,
+        flat_losses=losses,
     )
 
 

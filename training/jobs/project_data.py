@@ -111,6 +111,8 @@ def _describe_problems(corpus: Corpus, split: TrainDevSplit) -> Iterator[str]:
     yield from map(describe_warning, corpus.warnings)
     if split.word_rule_choice is not None and split.word_rule_choice.is_needed:
         yield split.word_rule_choice.describe()
+    if split.flat_losses is not None and split.flat_losses.lost:
+        yield f"{split.flat_losses.describe()}. The training ignores their words."
     train_labels = {span.label for document in split.train for span in document.spans}
     for label in split.labels:
         if label not in train_labels:

@@ -12,13 +12,12 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.document import DroppedAnnotation, Prediction
+from tagalong.ner.document import Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.model_registry import validate_name
 from tagalong.ner.words import DEFAULT_WORD_RULE
 from tagalong.training.corpus import Corpus, read_corpus
-from tagalong.training.corpus.word_rules import MAX_SILENT_LOSS
 from tagalong.training.data.silver import ReservedDocuments, SilverOptions, read_silver
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
@@ -43,7 +42,7 @@ class TrainInputs:
     dev_share: float = 0.1
     read_options: ReadOptions = field(default_factory=ReadOptions)
     word_rule: str | None = None  # its name; None to choose by what each would lose
-    allow_losses: bool = False  # train where even the chosen word rule loses many entities
+    allow_losses: bool = False  # train where flat tags cannot hold many entities
     silver: SilverOptions | None = None
 
 
@@ -85,7 +84,6 @@ class TrainedVersion:
     """A published version."""
 
     manifest: Manifest
-    dropped: tuple[DroppedAnnotation, ...]  # training annotations that flat BIO cannot represent
     promoted: bool
     comparison: EvaluationReport | None  # on dev, against gold alone; None without a baseline
 
@@ -112,7 +110,7 @@ def build_training_data(
 ) -> TrainingData:
     """Split the documents of a training, and read its silver data; see `read_training_data`.
 
-    Raises `TrainingError` if the word rule loses many entities, and `inputs` does not allow that.
+    Raises `TrainingError` if flat tags cannot hold many entities, and `inputs` does not allow that.
     """
     inputs = inputs or TrainInputs()
     split = split_train_dev(corpus, dev, dev_share=inputs.dev_share, word_rule=inputs.word_rule)
@@ -134,15 +132,17 @@ def build_training_data(
 
 
 def _check_losses(split: TrainDevSplit) -> None:
-    choice = split.word_rule_choice
-    if choice is not None and choice.loss > MAX_SILENT_LOSS:
-        lost = choice.lost[choice.rule.name]
-        raise TrainingError(
-            f"{lost:,} of {choice.entities:,} entities have an edge inside a word, by the word "
-            f"rule {choice.rule.name}, and would be lost: take another --word-rule, or train "
-            "nevertheless with --allow-losses",
-            code="word-rule-loses-entities",
-        )
+    losses, choice = split.flat_losses, split.word_rule_choice
+    if losses is None or choice is None or not losses.is_high:
+        return
+    is_worse = choice.lost[choice.rule.name] > min(choice.lost.values())
+    is_edge = next(iter(losses.counts)) == "edge inside a word"
+    advice = "take another --word-rule, " if is_worse and is_edge else ""
+    raise TrainingError(
+        f"{losses.describe()}; correct what `tagalong data check` lists, "
+        f"{advice}or give --allow-losses to train without them",
+        code="flat-tags-lose-entities",
+    )
 
 
 def train_version(
@@ -211,7 +211,7 @@ def _publish(
         comparison = evaluate(
             split.dev, predictions, source="dev", against=baseline, options=options
         )
-    version = TrainedVersion(manifest, trained.dropped, False, comparison)
+    version = TrainedVersion(manifest, False, comparison)
     dev_f1 = manifest.scores["dev"]["strict_f1"]
     if not should_promote_by_dev(job.promotion_policy, dev_f1, version.f1_gain):
         return version

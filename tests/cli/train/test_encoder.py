@@ -211,7 +211,7 @@ def test_summary_distinguishes_missing_entities_from_zero_scores():
     def show(dev):
         draft = DRAFT | {"scores": {"dev": dev}}
         manifest = Manifest(**draft, version="toy-1", created="2026", files={})
-        return describe_version(TrainedVersion(manifest, (), True, None))
+        return describe_version(TrainedVersion(manifest, True, None))
 
     shown = show(dev | {"support": {"1": 3, "2": 0}})
     assert "1 0.000 (3 in gold), 2 - (0 in gold)." in shown

@@ -45,9 +45,9 @@ def test_choice(marked: tuple[str, ...], rule: str, lost: list[int]) -> None:
 
 def test_named_rule_is_taken() -> None:
     choice = choose_word_rule(documents_of(*LETTERS), LABELS, "parts")
-    assert (choice.rule.name, choice.loss) == ("parts", 1.0)
+    assert (choice.rule.name, choice.lost["parts"], choice.entities) == ("parts", 2, 2)
 
 
 def test_labels_outside_the_set_do_not_count() -> None:
     choice = choose_word_rule(documents_of(*LETTERS), ("Chemical",))
-    assert (choice.rule.name, choice.loss, choice.entities) == ("scripts", 0.0, 0)
+    assert (choice.rule.name, choice.lost["scripts"], choice.entities) == ("scripts", 0, 0)

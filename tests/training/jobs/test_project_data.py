@@ -1,8 +1,10 @@
 """A project's annotations as train and held-out documents."""
 
+import re
 import stat
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,20 @@ def test_outvoted_spans_are_masked_and_reported(tmp_path: Path) -> None:
     assert "20" in note
     sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
     assert all(one.masked_ranges for one in sides)
+
+
+def test_nested_spans_are_reported_and_do_not_stop_a_retraining(tmp_path: Path) -> None:
+    documents = toy_documents(20)
+    nested = [
+        replace(one, spans=(*one.spans, *(replace(span, end=span.start + 3) for span in one.spans)))
+        for one in documents
+    ]
+    found = prepare(tmp_path, [task(one) for one in nested])
+    assert found.split.train
+    assert any(
+        re.fullmatch(r"(\d+) of \d+ entities .*: \1 overlap .* ignores their words\.", note)
+        for note in found.notes
+    )
 
 
 def test_one_annotator_is_enough(tmp_path: Path) -> None:

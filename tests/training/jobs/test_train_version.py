@@ -1,5 +1,6 @@
 """Names of training states and keys of manifests are stable between releases."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.document import Document, Span
+from tagalong.cli.train.messages import describe_split
+from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.words import CHARACTERS
-from tagalong.training.corpus import Corpus
+from tagalong.training.corpus import Corpus, check_corpus
 from tagalong.training.curate.cross_validation import CrossValidationConfig
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs.train_version import (
@@ -82,21 +84,62 @@ def test_another_word_rule_is_another_training() -> None:
     )
 
 
-def test_training_that_loses_many_entities_is_refused() -> None:
-    compound = Document("4", "Lithiumintoxikation", (Span(0, 7, "Chemical"),))
-    corpus = Corpus((*DOCUMENTS, compound), (), (), ("Chemical",), ())
-    job = TrainJob("encoder", ENCODER_RECIPE, ModelStore(Path("m")), "x")
-    inputs = TrainInputs(dev_share=0.5, word_rule="parts")
-    with raises(TrainingError, "word-rule-loses-entities"):
-        build_training_data(job, corpus, None, inputs)
-    allowed = build_training_data(job, corpus, None, replace(inputs, allow_losses=True))
-    assert allowed.split.word_rule.name == "parts"
-    chosen = build_training_data(job, corpus, None, replace(inputs, word_rule=None))
+COMPOUND = Document("4", "Lithiumintoxikation", (Span(0, 7, "Chemical"),))
+NESTED = Document("5", "sodium chloride", (Span(0, 15, "Chemical"), Span(0, 6, "Chemical")))
+APART = Document("6", "left and right cancer", (Span(15, 21, "Chemical"),))
+TWO_STRETCHES = DroppedAnnotation("Chemical", "left cancer", "discontinuous", 0, 21, "6")
+JOB = TrainJob("encoder", ENCODER_RECIPE, ModelStore(Path("m")), "x")
+
+
+@pytest.mark.parametrize(
+    ("extra", "dropped", "rule", "reason"),
+    [
+        (COMPOUND, (), "parts", "1 of 4 .*: 1 edge inside a word .25.0 %.; .* another --word-rule"),
+        (NESTED, (), None, "1 of 5 .*: 1 overlap .20.0 %.; .* lists, or give"),
+        (APART, (TWO_STRETCHES,), None, "1 of 5 .*: 1 discontinuous .20.0 %.;"),
+    ],
+)
+def test_training_that_loses_many_entities_is_refused(
+    extra: Document, dropped: tuple[DroppedAnnotation, ...], rule: str | None, reason: str
+) -> None:
+    corpus = Corpus((*DOCUMENTS, extra), dropped, (), ("Chemical",), ())
+    inputs = TrainInputs(dev_share=0.5, word_rule=rule)
+    with raises(TrainingError, "flat-tags-lose-entities") as caught:
+        build_training_data(JOB, corpus, None, inputs)
+    assert re.match(reason, str(caught.value))
+    assert check_corpus(corpus).flat_losses.is_high == (rule is None)
+    allowed = build_training_data(JOB, corpus, None, replace(inputs, allow_losses=True))
+    assert "The training ignores their words." in describe_split(allowed.split, corpus)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "expected"),
+    [
+        ((replace(TWO_STRETCHES, label="Other"),), 1),  # not trained
+        ((replace(TWO_STRETCHES, document="7"),), 1),  # held out
+        ((replace(TWO_STRETCHES, reason="outvoted"),), 1),
+        ((TWO_STRETCHES,), 2),
+    ],
+)
+def test_only_flat_tags_of_the_documents_count(
+    dropped: tuple[DroppedAnnotation, ...], expected: int
+) -> None:
+    texts = [f"Naloxone {number}" for number in range(40)]
+    others = [Document(text, text, (Span(0, 8, "Chemical"),)) for text in texts]
+    corpus = Corpus((*others, NESTED, APART), dropped, (), ("Chemical",), ())
+    data = build_training_data(JOB, corpus, None, TrainInputs(dev_share=0.5))  # not refused
+    losses = data.split.flat_losses
+    assert losses is not None
+    assert (losses.lost, losses.entities) == (expected, 42 + expected)
+
+
+def test_default_word_rule_may_be_finer() -> None:
+    corpus = Corpus((*DOCUMENTS, COMPOUND), (), (), ("Chemical",), ())
+    chosen = build_training_data(JOB, corpus, None, TrainInputs(dev_share=0.5))
     assert chosen.split.word_rule.name == "characters"
 
 
 def test_word_rule_may_be_named() -> None:
     corpus = Corpus(tuple(DOCUMENTS), (), (), ("Chemical",), ())
-    job = TrainJob("encoder", ENCODER_RECIPE, ModelStore(Path("m")), "x")
-    data = build_training_data(job, corpus, None, TrainInputs(dev_share=0.5, word_rule="parts"))
+    data = build_training_data(JOB, corpus, None, TrainInputs(dev_share=0.5, word_rule="parts"))
     assert data.split.word_rule.name == "parts"
