@@ -224,10 +224,14 @@ def main() -> None:
         config = replace(config, recipe=replace(config.recipe, schedule=schedule))
     spans = sum(len(document.spans) for document in clean)
     with tempfile.TemporaryDirectory() as name:
-        folder = (options.folder or Path(name)) / config.key(documents, LABELS)
+        folder = (options.folder or Path(name)) / config.key(documents, TagSet(LABELS))
         start = time.monotonic()
         cross_validated = cross_validate(
-            documents, labels=LABELS, config=config, cache_dir=folder, on_progress=print_epoch
+            documents,
+            tag_set=TagSet(LABELS),
+            config=config,
+            cache_dir=folder,
+            on_progress=print_epoch,
         )
         minutes = (time.monotonic() - start) / 60
     report = review_annotations(documents, cross_validated, TagSet(LABELS))

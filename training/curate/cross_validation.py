@@ -18,7 +18,8 @@ import torch
 from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, TrainingError
-from tagalong.ner.words import word_offsets
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import DEFAULT_WORD_RULE, WordRule
 from tagalong.training.corpus import compute_fingerprint, split_off_dev
 from tagalong.training.corpus.hash_split import normalize_text
 from tagalong.training.curate.encoder_outputs import TagDistribution, predict_tag_distributions
@@ -50,12 +51,14 @@ class CrossValidationConfig:
     n_folds: int = 5
     dev_share: float = 0.1  # share of the training documents used for early stopping
 
-    def key(self, documents: Sequence[Document], labels: Sequence[str]) -> str:
+    def key(self, documents: Sequence[Document], tag_set: TagSet) -> str:
         """Hash everything that determines the result: sixteen characters for a file name."""
-        content = json.dumps(
-            [recipe_to_json(self), list(labels), compute_fingerprint(documents)], sort_keys=True
-        )
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        content = [recipe_to_json(self), list(tag_set.labels), compute_fingerprint(documents)]
+        # The default is left out, so that folds of earlier releases are found.
+        if tag_set.word_rule is not DEFAULT_WORD_RULE:
+            content.append(tag_set.word_rule.name)
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def assign_folds(documents: Sequence[Document], n_folds: int) -> list[int]:
@@ -86,7 +89,7 @@ def _fold_digest(key: str) -> bytes:
 def cross_validate(
     documents: Sequence[Document],
     *,
-    labels: Sequence[str],
+    tag_set: TagSet,
     config: CrossValidationConfig,
     cache_dir: Path,
     on_progress: ProgressCallback = lambda _: None,
@@ -112,7 +115,7 @@ def cross_validate(
         predicted = _cross_validate_fold(
             [documents[index] for index in held],
             other_documents,
-            labels=labels,
+            tag_set=tag_set,
             config=config,
             path=cache_dir / f"fold-{fold + 1}",
             on_progress=partial(_report_fold, on_progress, fold + 1, config.n_folds),
@@ -131,18 +134,18 @@ def _cross_validate_fold(
     held: Sequence[Document],
     other_documents: Sequence[Document],
     *,
-    labels: Sequence[str],
+    tag_set: TagSet,
     config: CrossValidationConfig,
     path: Path,
     on_progress: ProgressCallback,
 ) -> list[TagDistribution]:
     """Train on the other folds and predict this one, unless it is cached."""
-    if cached := _read_cached_fold(path, held):
+    if cached := _read_cached_fold(path, held, tag_set.word_rule):
         return cached
     train, dev = split_off_dev(other_documents, config.dev_share)
     state_path = path.with_name(f"{path.name}-training")
     trained = train_encoder(
-        TrainDevSplit(train, dev, tuple(labels)),
+        TrainDevSplit(train, dev, tag_set.labels, word_rule=tag_set.word_rule),
         recipe=config.recipe,
         state_path=state_path,
         resume=True,
@@ -156,13 +159,15 @@ def _cross_validate_fold(
     return distributions
 
 
-def _read_cached_fold(path: Path, held: Sequence[Document]) -> list[TagDistribution] | None:
+def _read_cached_fold(
+    path: Path, held: Sequence[Document], word_rule: WordRule
+) -> list[TagDistribution] | None:
     if not path.is_file():
         return None
     try:
         state = read_state(path, device=torch.device("cpu"))
     except TrainingError:  # damaged: the fold is trained again
         return None
-    lengths = [len(word_offsets(document.text)) for document in held]
+    lengths = [len(word_rule.find_words(document.text)) for document in held]
     parts = zip(state["log_probs"].split(lengths), state["tags"].split(lengths), strict=True)
     return [TagDistribution(log_probs.numpy(), tags.numpy()) for log_probs, tags in parts]

@@ -50,7 +50,7 @@ def review_annotations(
         InputError: If there is no annotation, or no word of known truth.
         LabelError: If the model knows none of the annotated labels.
     """
-    check_annotated(documents, tag_set.labels)
+    check_annotated(documents, tag_set.labels, tag_set.word_rule)
     tagged = [tag_set.encode(document) for document in documents]
     mismatches_by_document = [
         find_differences(document, entry, distribution.predicted_tags.tolist(), tag_set)
@@ -82,7 +82,9 @@ def review_annotations(
     )
 
 
-def check_annotated(documents: Sequence[Document], labels: Sequence[str]) -> None:
+def check_annotated(
+    documents: Sequence[Document], labels: Sequence[str], word_rule: WordRule
+) -> None:
     """Refuse documents without anything to review.
 
     Raises:
@@ -105,7 +107,7 @@ def check_annotated(documents: Sequence[Document], labels: Sequence[str]) -> Non
             "version trained on these labels, or leave out --model",
             code="labels-unknown-to-model",
         )
-    tag_set = TagSet(tuple(labels))
+    tag_set = TagSet(tuple(labels), word_rule)
     if all(tag == IGNORE_INDEX for document in documents for tag in tag_set.encode(document).tags):
         raise InputError(
             f"{len(documents)} documents have no word of known truth: `tagalong data check` shows "

@@ -12,7 +12,7 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
 from tagalong.ner.tags import TagSet
 from tagalong.ner.tiers import ENCODER
-from tagalong.training.corpus import Corpus
+from tagalong.training.corpus import Corpus, choose_word_rule
 from tagalong.training.curate.cross_validation import CrossValidationConfig, cross_validate
 from tagalong.training.curate.encoder_outputs import (
     TagDistribution,
@@ -71,18 +71,21 @@ def predict_with_cross_validation(
         TrainingError: If a fold has no training documents, or the same run is in progress.
         BaseModelError: If the base model is missing.
     """
-    check_annotated(corpus.documents, corpus.labels)
+    choice = choose_word_rule(corpus.documents, corpus.labels)
+    check_annotated(corpus.documents, corpus.labels, choice.rule)
+    tag_set = TagSet(corpus.labels, choice.rule)
     # Hidden, because it is there only until the review succeeds.
-    folder = store.tier_folder(ENCODER) / f".review-{config.key(corpus.documents, corpus.labels)}"
+    folder = store.tier_folder(ENCODER) / f".review-{config.key(corpus.documents, tag_set)}"
     with lock_training(folder):
         distributions = cross_validate(
             corpus.documents,
-            labels=corpus.labels,
+            tag_set=tag_set,
             config=config,
             cache_dir=folder,
             on_progress=on_progress,
         )
-        yield ReviewModel(f"models of {config.n_folds} folds", distributions, TagSet(corpus.labels))
+        note = choice.describe() if choice.is_needed else ""
+        yield ReviewModel(f"models of {config.n_folds} folds", distributions, tag_set, note)
         # Not reached if the caller fails: the next run then finds the finished folds.
         shutil.rmtree(folder, ignore_errors=True)  # the outputs are complete
 

@@ -210,7 +210,6 @@ def test_invalid_reviews_are_refused(export, models, tmp_path):
         ([bare], InputError, "no-annotations"),
         ([single], InputError, "too-few-texts-for-folds"),
         ([drugs, "--model", "encoder"], LabelError, "labels-unknown-to-model"),
-        ([lost], InputError, "no-known-words"),
         ([lost, "--model", "encoder"], InputError, "no-known-words"),
         ([export, "--model", "absent"], VersionNotFound, "version-not-found"),
         ([export, *taken], OutputError, "file-exists"),

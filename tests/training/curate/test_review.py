@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.text.windows import WindowConfig
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import InputError, LabelError, TrainingError
 from tagalong.ner.tags import IGNORE_INDEX, TagSet
-from tagalong.ner.words import word_offsets
+from tagalong.ner.words import PARTS, word_offsets
+from tagalong.training.corpus import Corpus
 from tagalong.training.corpus.hash_split import normalize_text
 from tagalong.training.curate.cross_validation import (
     CrossValidationConfig,
@@ -25,6 +27,7 @@ from tagalong.training.curate.encoder_outputs import TagDistribution
 from tagalong.training.curate.findings import find_differences
 from tagalong.training.curate.phrase_counts import count_phrases, phrase_from_text
 from tagalong.training.curate.review import rate_word_labels, review_annotations
+from tagalong.training.curate.review_model import predict_with_cross_validation
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
 from tests.errors import raises
@@ -302,7 +305,7 @@ def test_planted_errors_are_found_by_cross_validation(crossing, tmp_path) -> Non
     documents[11] = replace(mistyped, spans=(retyped, *mistyped.spans[1:]))
     seen = []
     predictions = cross_validate(
-        documents, labels=LABELS, config=crossing, cache_dir=tmp_path, on_progress=seen.append
+        documents, tag_set=TAGS, config=crossing, cache_dir=tmp_path, on_progress=seen.append
     )
     top = review_annotations(documents, predictions, TAGS).findings[:2]
     assert {(finding.document, finding.kind) for finding in top} == {
@@ -319,7 +322,7 @@ def test_planted_errors_are_found_by_cross_validation(crossing, tmp_path) -> Non
     order = list(range(len(documents)))[::-1]  # finished folds are found again in any order
     again = cross_validate(
         [documents[place] for place in order],
-        labels=LABELS,
+        tag_set=TAGS,
         config=crossing,
         cache_dir=tmp_path,
         on_progress=never,
@@ -352,7 +355,7 @@ def test_folds_train_on_other_documents_only(monkeypatch, tmp_path) -> None:
         "tagalong.training.curate.cross_validation.predict_tag_distributions", judge
     )
     crossing = replace(CROSSING, n_folds=3)
-    cross_validate(documents, labels=LABELS, config=crossing, cache_dir=tmp_path)
+    cross_validate(documents, tag_set=TAGS, config=crossing, cache_dir=tmp_path)
     every = {normalize_text(one.text) for one in documents}
     assert len(judged) == 3
     for others, held in zip(learnt, judged, strict=True):
@@ -362,16 +365,50 @@ def test_folds_train_on_other_documents_only(monkeypatch, tmp_path) -> None:
     )
 
 
+def test_cross_validation_takes_the_word_rule_that_the_data_needs(monkeypatch, tmp_path) -> None:
+    texts = [f"p53null mouse {number}" for number in range(6)]
+    documents = tuple(Document(text, text, (Span(0, 3, LABELS[0]),)) for text in texts)
+    rules = []
+
+    def train(split, **_):
+        rules.append(split.word_rule)
+        return SimpleNamespace(tagger=split.tag_set)
+
+    def judge(tags, held):
+        sizes = [len(tags.word_rule.find_words(one.text)) for one in held]
+        even = -np.log(len(tags))
+        return [
+            TagDistribution(np.full((size, len(tags)), even), np.zeros(size, np.intp))
+            for size in sizes
+        ]
+
+    place = "tagalong.training.curate.cross_validation"
+    monkeypatch.setattr(f"{place}.train_encoder", train)
+    monkeypatch.setattr(f"{place}.predict_tag_distributions", judge)
+    corpus = Corpus(documents, (), (), LABELS, ())
+    store = ModelStore(tmp_path)
+    with predict_with_cross_validation(corpus, store, CROSSING, lambda _: None) as model:
+        [folder] = (tmp_path / "encoder").glob(".review-*[0-9a-f]")
+        stored = cross_validate(documents, tag_set=model.tag_set, config=CROSSING, cache_dir=folder)
+    assert rules == [PARTS] * CROSSING.n_folds  # stored folds are not trained again
+    assert [len(one.predicted_tags) for one in stored] == [5] * len(documents)
+    assert "parts" in model.note
+    review = review_annotations(documents, model.tag_distributions, model.tag_set)
+    assert not review.dropped
+    assert len(review.findings) == len(documents)
+
+
 def test_fold_needs_annotations_in_other_folds(crossing, tmp_path) -> None:
     documents = [Document(f"{i}", f"Text {i}.") for i in range(6)]
     with pytest.raises(TrainingError):
-        cross_validate(documents, labels=LABELS, config=crossing, cache_dir=tmp_path)
+        cross_validate(documents, tag_set=TAGS, config=crossing, cache_dir=tmp_path)
 
 
 def test_crossing_spans_have_the_deciding_kind() -> None:
     documents = toy_documents(3)
-    key = CROSSING.key(documents, LABELS)
-    assert CROSSING.key(documents[::-1], LABELS) == key
-    assert replace(CROSSING, n_folds=3).key(documents, LABELS) != key
-    assert CROSSING.key(documents[1:], LABELS) != key
-    assert CROSSING.key(documents, LABELS[::-1]) != key
+    key = CROSSING.key(documents, TAGS)
+    assert CROSSING.key(documents[::-1], TAGS) == key
+    assert replace(CROSSING, n_folds=3).key(documents, TAGS) != key
+    assert CROSSING.key(documents[1:], TAGS) != key
+    assert CROSSING.key(documents, TagSet(LABELS[::-1])) != key
+    assert CROSSING.key(documents, TagSet(LABELS, PARTS)) != key

@@ -11,6 +11,7 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.train.messages import describe_split
 from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import TrainingError
+from tagalong.ner.tags import TagSet
 from tagalong.ner.words import CHARACTERS
 from tagalong.training.corpus import Corpus, check_corpus
 from tagalong.training.curate.cross_validation import CrossValidationConfig
@@ -53,7 +54,7 @@ def test_stopped_training_of_an_earlier_release_is_resumed(
 
 
 def test_folds_of_an_earlier_release_are_found() -> None:
-    key = CrossValidationConfig().key(DOCUMENTS[:2], ["Chemical"])
+    key = CrossValidationConfig().key(DOCUMENTS[:2], TagSet(("Chemical",)))
     assert key == "5a6ae7a4e2a33bb6"
 
 

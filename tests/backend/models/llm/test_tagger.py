@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from tagalong.backend.models.llm.prompt import INSTRUCTION, TAGS_HEADER, TEXT_HEADER, PromptWindow
 from tagalong.backend.models.llm.slot_decoder import DecodedWindow
 from tagalong.backend.models.llm.tagger import LLMTagger
-from tagalong.ner.document import Document, Span
+from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import OutOfMemoryError
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import CHARACTERS, DEFAULT_WORD_RULE, PARTS, WordRule
 from tests.errors import raises
 from tests.lexicon_tagger import LexiconTagger
 from tests.tiny_llms import TAGS, TinyLLM, make_llm, make_tiny_llm, random_texts, words_of
@@ -56,6 +58,29 @@ def test_draft_with_other_labels_is_accepted(tiny_llm: TinyLLM) -> None:
     assert tagger_of(tiny_llm, drafter=foreign.predict).predict(documents) == tagger_of(
         tiny_llm
     ).predict(documents)
+
+
+@pytest.mark.parametrize(
+    ("rule", "drafted", "expected"),
+    [
+        (PARTS, Span(0, 7, "Disease"), ["B-Disease", "I-Disease", "I-Disease", "O", "O"]),
+        (PARTS, Span(3, 4, "Chemical"), ["O", "B-Chemical", "O", "O", "O"]),
+        (DEFAULT_WORD_RULE, Span(3, 4, "Chemical"), ["O", "O", "O"]),  # in the word "HER2neu"
+        (DEFAULT_WORD_RULE, Span(0, 7, "Disease"), ["B-Disease", "O", "O"]),
+    ],
+)
+def test_drafts_of_other_words_are_carried_by_offsets(
+    tiny_llm: TinyLLM, rule: WordRule, drafted: Span, expected: list[str]
+) -> None:
+    documents, tags = [Document("1", "HER2neu and X")], TagSet(TAGS.labels, rule)
+    drafts = [Prediction((drafted,), 1.0, "e-1", word_rule=CHARACTERS)]
+    plain, tagger = (
+        LLMTagger(tiny_llm.decoder, tiny_llm.planner, tag_set=tags, version="llm-1", **options)
+        for options in ({}, {"drafter": lambda _: drafts})
+    )
+    [encoded] = tagger.encode(documents)
+    assert tags.to_names(encoded.draft) == expected
+    assert found(tagger, documents) == found(plain, documents)
 
 
 def test_long_documents_are_not_truncated() -> None:
