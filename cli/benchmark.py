@@ -10,7 +10,13 @@ from rich.markup import escape
 
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.terminal.console import console, echo_json, error_console, silence_libraries
+from tagalong.cli.terminal.console import (
+    console,
+    echo_json,
+    error_console,
+    silence_libraries,
+    warn,
+)
 from tagalong.cli.terminal.options import (
     CostPerHourOption,
     JsonOption,
@@ -25,7 +31,7 @@ from tagalong.ner.manifest import read_manifest
 from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.ner.tiers import DEFAULT_TIER, LLM, TIERS
 from tagalong.ner.words import word_offsets
-from tagalong.training.corpus import read_corpus
+from tagalong.training.corpus import describe_reading, read_corpus
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.benchmark.known_scores import VersionScores
@@ -141,14 +147,17 @@ def benchmark_cli(
 
 
 def read_texts(files: Sequence[Path] | None) -> list[str]:
-    """Read the texts with words of files, or those of the sample.
+    """Read the texts with words of files, with warnings of losses, or those of the sample.
 
     Raises:
         InputError: If there are none.
     """
     from tagalong.backend.models.openvino.compile import read_sample_documents
 
-    documents = read_corpus(files).documents if files else read_sample_documents()
+    corpus = read_corpus(files) if files else None
+    for sentence in describe_reading(corpus) if corpus else ():
+        warn(sentence)
+    documents = corpus.documents if corpus else read_sample_documents()
     texts = [document.text for document in documents if word_offsets(document.text)]
     if not texts:
         raise InputError(

@@ -21,8 +21,8 @@ from tagalong.cli.curate.options import (
     ProjectOption,
     UrlOption,
 )
-from tagalong.cli.curate.sources import ProjectAccess, open_annotated_corpus, warn
-from tagalong.cli.terminal.console import console, echo_json
+from tagalong.cli.curate.sources import ProjectAccess, open_annotated_corpus
+from tagalong.cli.terminal.console import console, echo_json, warn
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
     EntityLabelOption,

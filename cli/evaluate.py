@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 from rich.markup import escape
 
-from tagalong.backend.annotations.import_log import CorpusWarning
+from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import (
@@ -29,8 +29,6 @@ from tagalong.cli.terminal.options import (
     LabelConfigOption,
     LengthByOption,
     ModelsOption,
-    TagColumnOption,
-    WordColumnOption,
     build_read_options,
     load_tagger_by_reference,
     open_store,
@@ -58,6 +56,7 @@ if TYPE_CHECKING:  # what imports numpy, scikit-learn or torch would make `tagal
     from tagalong.training.evaluation.evaluate import EvaluationOptions
     from tagalong.training.evaluation.tables import TextTable
 
+N_FILES = 3  # gold, and those of predictions
 EvaluationProtocol = Literal["exact", "paper"]
 SystemArgument = Annotated[
     str,
@@ -110,6 +109,26 @@ LabelsOption = Annotated[
         help="Score only these labels, in gold and predictions; the option may be repeated.",
     ),
 ]
+WordColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--word-column",
+        metavar="COLUMN",
+        help="Column of words in CoNLL files: its number, from 1, or its name in the header. A "
+        "second value is for predictions, a third for --against.",
+        show_default="found by content",
+    ),
+]
+TagColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tag-column",
+        metavar="COLUMN",
+        help="Column of tags in CoNLL files. A second value is for predictions, a third for "
+        "--against.",
+        show_default="found by content",
+    ),
+]
 OnlyCommonOption = Annotated[
     bool,
     typer.Option("--only-common", help="Score only documents that gold and all systems have."),
@@ -147,8 +166,8 @@ def evaluate_cli(
     length_by: LengthByOption = "words",
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
-    word_column: WordColumnOption = None,
-    tag_column: TagColumnOption = None,
+    word_column: WordColumnsOption = None,
+    tag_column: TagColumnsOption = None,
     entity_label: EntityLabelOption = None,
     models: ModelsOption = Path("models"),
 ) -> None:
@@ -163,11 +182,14 @@ def evaluate_cli(
         raise typer.BadParameter("--against and --length-by blanks need the exact protocol")
     if report is not None:
         check_report_dir(report)
-    columns = ColumnOptions(word_column, tag_column, entity_label)
-    reading = build_read_options(annotators, label_config, columns)
+    gold_columns, *columns = choose_columns(word_column, tag_column, entity_label)
+    reading = build_read_options(annotators, label_config, gold_columns)
     corpus, config = _read_gold(gold, reading)
     read, systems = corpus.documents, (system, *filter(None, [against]))
-    outputs = [get_system_output(one, read, models, reading) for one in systems]
+    outputs = [
+        get_system_output(one, read, models, replace(reading, columns=of_system))
+        for one, of_system in zip(systems, columns, strict=False)
+    ]
     aligned = align_predictions(read, outputs, only_common_documents=only_common, config=config)
     aligned = replace(aligned, dropped=(*corpus.dropped, *aligned.dropped))
     notes = build_notes(corpus.warnings, aligned, config)
@@ -194,6 +216,26 @@ def evaluate_cli(
         write_report(report, report_json=report_json, markdown=markdown, html=html)
 
 
+def choose_columns(
+    words: Sequence[str] | None, tags: Sequence[str] | None, entity_label: str | None
+) -> list[ColumnOptions]:
+    """Choose the columns of gold, and of a first and a second file of predictions.
+
+    The last value of an option holds for all further files. Raises `typer.BadParameter` if there
+    are more values than files.
+    """
+    rows = []
+    for values, option in ((words, "--word-column"), (tags, "--tag-column")):
+        given = values or ()
+        if len(given) > N_FILES:
+            raise typer.BadParameter(
+                f"{option} is given {len(given)} times, for gold and at most two other files"
+            )
+        last = given[-1] if given else None
+        rows.append([*given, *[last] * (N_FILES - len(given))])
+    return [ColumnOptions(word, tag, entity_label) for word, tag in zip(*rows, strict=True)]
+
+
 def _read_gold(gold: Path, options: ReadOptions) -> tuple[Corpus, LabelConfig | None]:
     config = options.label_config
     if config is not None:  # gold may have the labels of a model
@@ -207,17 +249,18 @@ def get_system_output(
 ) -> SystemOutput:
     """Read the predictions of a system from its file, or compute them with its model version.
 
-    The label is that of bare B and I in a file.
-
     Raises:
         InputError: If the file does not exist or cannot be used.
         VersionNotFound: If there is no such version.
     """
     path = Path(system)
     if path.is_file() or (path.is_dir() and has_folder_format(path)):
-        # A file of predictions may have other columns than gold, but no other entity label.
-        columns = ColumnOptions(entity_label=choose_entity_label(reading))
-        return SystemOutput(system, read_predictions(path, replace(reading, columns=columns)))
+        # Before the config accepts any label: its only one is that of bare B and I.
+        columns = replace(reading.columns, entity_label=choose_entity_label(reading))
+        log = ImportLog()
+        predictions = read_predictions(path, replace(reading, columns=columns), log)
+        notes = tuple(describe_warning(warning, system) for warning in log.warnings())
+        return SystemOutput(system, predictions, notes=notes)
     if path.suffix.lower() in {".json", ".jsonl"}:
         raise InputError(
             f"the file {system} does not exist: give a file of predictions, or a model version",
@@ -226,8 +269,8 @@ def get_system_output(
     with error_console.status(f"Loading {escape(system)}"):
         tagger = load_tagger_by_reference(open_store(models), system, use_openvino=True)
     blank = [replace(document, spans=()) for document in documents]  # hides gold from the model
-    predictions = predict_with_progress(tagger, blank)
-    return SystemOutput(system, list(zip(blank, predictions, strict=True)), tagger.labels)
+    pairs = list(zip(blank, predict_with_progress(tagger, blank), strict=True))
+    return SystemOutput(system, pairs, tagger.labels)
 
 
 def build_notes(

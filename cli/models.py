@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.terminal.console import console, echo_json, print_warning
+from tagalong.cli.terminal.console import console, echo_json, print_warning, warn
 from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
 from tagalong.cli.terminal.tables import EMPTY_CELL, format_score, new_table
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
@@ -19,7 +19,7 @@ from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NOTES
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry
 from tagalong.ner.tiers import DEFAULT_TIER
-from tagalong.training.corpus import read_corpus
+from tagalong.training.corpus import describe_reading, read_corpus
 
 SHOWN_SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
 
@@ -150,7 +150,10 @@ def compile_cli(
 
     store = open_store(models)
     folder = store.resolve(reference or DEFAULT_TIER)
-    own = read_corpus(documents).documents if documents else ()
+    corpus = read_corpus(documents) if documents else None
+    own = corpus.documents if corpus else ()
+    for sentence in describe_reading(corpus) if corpus else ():
+        warn(sentence)
     kept = compile_version(folder, quantization_documents=own, check_documents=own)
     if as_json:
         echo_json({**kept.record.to_json(), "path": str(kept.folder)})

@@ -6,6 +6,7 @@ predictions or texts then supports it.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
@@ -38,7 +39,7 @@ from tagalong.backend.formats.webanno import WEBANNO_FORMAT
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import accept_any_label
 from tagalong.backend.label_studio.results import format_names
-from tagalong.ner.document import Document, Prediction
+from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import FormatError
 
 # The first that matches is taken, so a format stands before those that match more files.
@@ -196,12 +197,13 @@ def read_texts(
 
 
 def read_predictions(
-    path: Path, options: ReadOptions | None = None
+    path: Path, options: ReadOptions | None = None, import_log: ImportLog | None = None
 ) -> list[tuple[Document, Prediction]]:
     """Read a file of predictions, ours or any other tool's: documents without spans, and theirs.
 
     Annotations count as predictions where the format has none of its own. A labelling config names
-    text and control; labels stay as they are in the file.
+    text and control; labels stay as they are in the file. The log receives warnings and losses;
+    losses are in the predictions of their documents too.
 
     Raises:
         InputError: If the file cannot be read.
@@ -211,16 +213,21 @@ def read_predictions(
         options = replace(options, label_config=accept_any_label(options.label_config))
     with TextFile(path) as file:
         head = sniff_file(file)
-        form = detect_format(head)
+        form = detect_format(head, options=options)
         if form.read_predictions is not None:
             return list(form.read_predictions(head, options))
-        log = ImportLog()
+        log = import_log if import_log is not None else ImportLog()
+        before = len(log.dropped)
         documents = list(read_annotations(form, head, options, log))
+    dropped = defaultdict[str, list[DroppedAnnotation]](list)
+    for lost in log.dropped[before:]:
+        dropped[lost.document].append(lost)
     pairs = []
     for document in documents:
-        dropped = tuple(lost for lost in log.dropped if lost.document == document.id)
         spans = tuple(sorted(document.spans))
-        prediction = Prediction(spans, DEFAULT_SCORE, UNKNOWN_VERSION, dropped=dropped)
+        prediction = Prediction(
+            spans, DEFAULT_SCORE, UNKNOWN_VERSION, dropped=tuple(dropped[document.id])
+        )
         pairs.append((Document(document.id, document.text, meta=document.meta), prediction))
     return pairs
 

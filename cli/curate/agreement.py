@@ -12,10 +12,9 @@ from tagalong.cli.curate.sources import (
     add_address,
     check_new_file,
     open_annotated_corpus,
-    warn,
     write_json_lines,
 )
-from tagalong.cli.terminal.console import console, echo_json
+from tagalong.cli.terminal.console import console, echo_json, warn
 from tagalong.cli.terminal.options import (
     EntityLabelOption,
     JsonOption,

@@ -21,10 +21,9 @@ from tagalong.cli.curate.sources import (
     add_address,
     check_new_file,
     open_project,
-    warn,
     write_json_lines,
 )
-from tagalong.cli.terminal.console import console, echo_json, error_console, print_line
+from tagalong.cli.terminal.console import console, echo_json, error_console, print_line, warn
 from tagalong.cli.terminal.options import (
     EntityLabelOption,
     JsonOption,

@@ -10,9 +10,8 @@ import typer
 
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.storage.atomic_files import write_atomically
-from tagalong.cli.terminal.console import error_console, print_warning
+from tagalong.cli.terminal.console import error_console, warn
 from tagalong.ner.errors import InputError, OutputError
-from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.corpus import Corpus, read_corpus
 
 if TYPE_CHECKING:  # takes a second to import
@@ -43,11 +42,6 @@ def write_json_lines(objects: Iterable[Mapping[str, Any]], path: Path) -> None:
 def add_address(result: Mapping[str, Any], address: str) -> dict[str, Any]:
     """Add the address of a Data Manager tab, if there is one, to a JSON result."""
     return {**result, **({"shown": address} if address else {})}
-
-
-def warn(sentence: str) -> None:
-    """Print a warning that may contain text of a document, on one line."""
-    print_warning(to_single_line(sentence))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from tagalong.ner.text_sanitizing import to_single_line
+
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)
 
@@ -27,6 +29,11 @@ def print_line(text: str) -> None:
 def print_warning(sentence: str) -> None:
     """Print a warning on stderr, in yellow and without markup."""
     error_console.print(sentence, style="yellow", markup=False, soft_wrap=True)
+
+
+def warn(sentence: str) -> None:
+    """Print a warning that may contain text of a document, on one line."""
+    print_warning(to_single_line(sentence))
 
 
 def silence_libraries() -> None:

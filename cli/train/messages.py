@@ -11,7 +11,7 @@ from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import format_score, print_report
 from tagalong.ner.document import DroppedAnnotation
-from tagalong.training.corpus import Corpus, describe_reading
+from tagalong.training.corpus import Corpus, describe_reading, describe_warning
 from tagalong.training.data.silver import SilverData
 from tagalong.training.data.train_dev_split import TrainDevSplit
 
@@ -91,6 +91,7 @@ def describe_silver(silver: SilverData) -> str:
             f"{silver.unscored_entities} silver entities without a score have that of their "
             "document."
         )
+    lines += [describe_warning(warning, "silver") for warning in silver.warnings]
     return "\n".join(lines)
 
 

@@ -16,7 +16,9 @@ from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli import benchmark
 from tagalong.cli.benchmark import choose_benchmark_configs
+from tagalong.cli.models import compile_cli
 from tagalong.cli.terminal.options import open_store
+from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.tiers import TIERS
 from tagalong.training.benchmark import measure
 from tagalong.training.benchmark.measure import BenchmarkResult, run_benchmark
@@ -84,6 +86,24 @@ def test_llm_is_compared_with_the_encoder(store: ModelStore, tmp_path: Path) -> 
     named = f"--report DIR --models {shlex.quote(str(store.root))}` compares them"
     assert any(named in sentence for sentence in found["advice"])
     assert found["requirements"]["models_dir"] == str(store.root)
+
+
+def test_losses_of_the_documents_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "d.tsv"
+    path.write_text("renal\tI-X\tO\nfailure\tI-X\tB-Y\n")
+    assert benchmark.read_texts([path]) == ["renal failure"]
+    assert "I- without B-, 1 time" in (shown := capsys.readouterr().err)
+    assert "1 annotation lost (1 another tag column)" in shown
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OpenVINOError("no", code="no")
+
+    monkeypatch.setattr("tagalong.backend.models.openvino.compile.compile_version", refuse)
+    with pytest.raises(OpenVINOError):
+        compile_cli("bundled", documents=[path])
+    assert capsys.readouterr().err == shown
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,45 @@ def test_folders_are_gold_and_predictions(tmp_path: Path) -> None:
     assert evaluation["documents"] == 1
 
 
+@pytest.mark.parametrize(
+    ("columns", "exact"),
+    [
+        (["2", "3", "2"], (1.0, 1.0)),  # of gold, the first and the second system
+        (["2"], (0.0, 1.0)),
+        (["2", "3"], (1.0, 0.0)),
+    ],
+)
+def test_columns_are_those_of_all_files_until_others_are_named(
+    columns: list[str], exact: tuple[float, float], tmp_path: Path
+) -> None:
+    paths = [tmp_path / name for name in ("gold.tsv", "first.tsv", "second.tsv")]
+    for path, (one, other) in zip(paths, ["BO", "OB", "BO"], strict=True):
+        rows = [f"renal {one}-X {other}-X", "failure O O", "improved O O"]
+        path.write_text("\n".join(rows).replace("O-X", "O").replace(" ", "\t") + "\n")
+    gold, first, second = map(str, paths)
+    options = [part for column in columns for part in ("--tag-column", column)]
+    evaluation = run_json(first, gold, "--against", second, *options)
+    strict = evaluation["strict"]["f1"], evaluation["against"]["strict"]["difference"]
+    assert strict[0] == exact[0]
+    assert strict[1] == exact[0] - exact[1]
+
+
+def test_more_columns_than_files_are_refused(gold) -> None:
+    result = run(gold, gold, *["--word-column", "1"] * 4)
+    assert result.exit_code == 2
+    assert "4 times" in result.output
+
+
+def test_findings_of_reading_are_told_for_gold_and_predictions(tmp_path: Path) -> None:
+    said, gold = tmp_path / "said.txt", tmp_path / "gold.txt"
+    said.write_text("renal I-X\nfailure I-X\nimproved O\n")
+    gold.write_text("renal B-X\nfailure I-X\nimproved O\n")
+    for pair, name in (((said, gold), said), ((gold, said), "gold"), ((gold, gold), None)):
+        told = [one for one in run_json(*map(str, pair))["warnings"] if "Reading" in one]
+        assert len(told) == (name is not None)
+        assert all(one.startswith(f"Reading {name}: I- without B-, 1 time;") for one in told)
+
+
 def refusal(*arguments: str) -> TagalongError:
     result = run(*arguments)
     assert result.exit_code == 1

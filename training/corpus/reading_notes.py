@@ -24,7 +24,8 @@ def describe_losses(dropped: Iterable[DroppedAnnotation], source: str = "") -> l
     if not reasons:
         return []
     listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-    return [f"{_subject(source)}{reasons.total():,} annotations lost ({listed})."]
+    count = reasons.total()
+    return [f"{_subject(source)}{count:,} annotation{'s' * (count != 1)} lost ({listed})."]
 
 
 def describe_warning(warning: CorpusWarning, source: str = "") -> str:

@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
 from tagalong.backend.formats.registry import read_predictions
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError, LabelError
@@ -63,6 +64,7 @@ class SilverData:
     excluded_counts: Mapping[ExclusionReason, int] = field(default_factory=dict)
     dropped: tuple[DroppedAnnotation, ...] = ()  # predicted entities whose words are masked
     unscored_entities: int = 0  # without a score of their own: they have that of their document
+    warnings: tuple[CorpusWarning, ...] = ()  # of reading the files
 
     @property
     def fingerprint(self) -> str:
@@ -93,8 +95,10 @@ class SilverData:
 
 def read_silver(options: SilverOptions, reserved: ReservedDocuments, tag_set: TagSet) -> SilverData:
     """Read silver data from files of predictions, as `select_silver` selects it."""
-    predicted = [pair for path in options.files for pair in read_predictions(path)]
-    return select_silver(predicted, options, reserved, tag_set)
+    log = ImportLog()
+    predicted = [pair for path in options.files for pair in read_predictions(path, import_log=log)]
+    selected = select_silver(predicted, options, reserved, tag_set)
+    return replace(selected, warnings=log.warnings())
 
 
 def select_silver(

@@ -30,6 +30,7 @@ class SystemOutput:
     name: str  # file or model, for messages
     predictions_by_document: Sequence[DocumentPrediction]  # in any order
     labels: tuple[str, ...] | None = None  # of the model; None if only predictions are known
+    notes: tuple[str, ...] = ()  # on the reading of a file, one sentence each
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def align_predictions(
         trimmed_gold, unknown = map_gold(trimmed_gold, config)
         dropped += unknown
     predicted, trimmed_predictions = [], 0
-    notes = [match.note for match in matches if match.note]
+    notes = [*chain.from_iterable(output.notes for output in outputs)]
+    notes += [match.note for match in matches if match.note]
     for output, match in zip(outputs, matches, strict=True):
         pairs = [match.predictions_by_gold_id[document.id] for document in common]
         predictions, count = _trim_predictions(pairs)
