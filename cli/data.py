@@ -224,7 +224,7 @@ def parse_output_format(value: str) -> str:
 def convert_cli(
     files: FilesArgument = None,
     *,
-    out: Annotated[Path, typer.Option(help="Output file, or a new folder for brat.")],
+    out: Annotated[Path, typer.Option(help="Output file, or a new folder for brat and webanno.")],
     to: Annotated[
         str,
         typer.Option(

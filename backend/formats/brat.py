@@ -26,7 +26,7 @@ from tagalong.backend.formats.standoff import (
     NUL,
     REPLACEMENT_CHARACTER,
     StandoffDocument,
-    check_id,
+    check_file_name,
     check_label,
     read_standoff,
 )
@@ -51,7 +51,6 @@ WARNING_BY_MARK = {
     "#": "note",
 }
 MAX_SNIFFED_LINES = 20  # of a single file of annotations
-MAX_NAME_BYTES = 200  # of one part of a path; the usual file system allows 255 with the endings
 BYTE_ORDER_MARK = "\ufeff"
 LINE_ENDS = re.compile(r"[\r\n]")
 
@@ -159,11 +158,7 @@ def _is_brat_line(line: str) -> bool:
 
 
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
-    is_safe = document.id.isprintable() and all(
-        part and not part.startswith(".") and len(part.encode()) <= MAX_NAME_BYTES
-        for part in document.id.split("/")
-    )
-    check_id(document.id, is_valid=is_safe, format_name="the name of a file")
+    check_file_name(document.id)
     for label in {span.label for span in document.spans}:
         is_one_word = re.fullmatch(r"\S+", label) is not None and NUL not in label
         check_label(label, is_valid=is_one_word, format_name="brat")

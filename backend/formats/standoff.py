@@ -15,6 +15,7 @@ from tagalong.ner.document import Document, DropReason
 from tagalong.ner.errors import InputError, OutputError
 
 NUL, REPLACEMENT_CHARACTER = "\0", "\ufffd"  # a text file must not have the first
+MAX_NAME_BYTES = 200  # of one part of a path; the usual file system allows 255 with the endings
 
 
 @dataclass(slots=True)
@@ -114,3 +115,12 @@ def check_id(identifier: str, *, is_valid: bool, format_name: str) -> None:
             "document, or choose another format",
             code="id-not-for-format",
         )
+
+
+def check_file_name(identifier: str) -> None:
+    """Raise OutputError if the id of a document cannot be the relative name of a file."""
+    is_safe = identifier.isprintable() and all(
+        part and not part.startswith(".") and len(part.encode()) <= MAX_NAME_BYTES
+        for part in identifier.split("/")
+    )
+    check_id(identifier, is_valid=is_safe, format_name="the name of a file")

@@ -23,14 +23,19 @@ from tagalong.backend.formats.file_format import FileFormat
 from tagalong.backend.formats.sniff import LINE_END_PATTERN, FileHead, TextFile, read_whole_text
 from tagalong.backend.formats.standoff import StandoffDocument, read_standoff
 from tagalong.backend.formats.token_text import align_tokens
+from tagalong.backend.formats.webanno_writer import (
+    NO_VALUE,
+    NONE,
+    SUFFIX,
+    TEXT_PREFIX,
+    WEBANNO_WRITER,
+)
 from tagalong.ner.errors import FormatError
 from tagalong.ner.text_sanitizing import escape_unprintable
 
-SUFFIX = ".tsv"
 FORMAT_PATTERN = re.compile(r"#FORMAT=WebAnno TSV (?P<version>\S+)\s*")
 LAYER_PATTERN = re.compile(r"#T_(?P<kind>SP|CH|RL)=(?P<name>[^|]+)(?P<features>(?:\|[^|]*)*)\s*")
 MAX_FORMAT_LINE_BYTES = 40
-TEXT_PREFIX = "#Text="
 ROW_PATTERN = re.compile(r"(\d{1,9})-(\d{1,9})((?:\.\d{1,9})?)\t(\d{1,15})-(\d{1,15})\t")
 VALUE_PATTERN = re.compile(r"((?:[^\\|]|\\.)*?)(?:\[(\d{1,9})\])?(\||$)", re.DOTALL)
 ESCAPE_PATTERN = re.compile(r"\\(->|.)", re.DOTALL)
@@ -39,7 +44,6 @@ ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 LINGUISTIC_PARTS = (".pos.", ".morph.", ".segmentation.", ".syntax.", ".transform.", ".lexmorph.")
 LABEL_FEATURES = ("value", "label", "type", "class", "category", "tag")  # the first there is
 NO_LABEL_FEATURES = ("identifier", "ROLE_")  # ids of a terminology, and links
-NONE, NO_VALUE = "_", "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,5 +304,8 @@ def _unescape(value: str) -> str:
 
 
 WEBANNO_FORMAT = FileFormat(
-    name="WebAnno TSV 3", matches=is_webanno, read_annotations=read_standoff(read_webanno)
+    name="WebAnno TSV 3",
+    matches=is_webanno,
+    read_annotations=read_standoff(read_webanno),
+    writer=WEBANNO_WRITER,
 )

@@ -39,14 +39,14 @@ def write_documents(
             a label or an id. A folder is never overwritten.
     """
     writer = WRITERS[output_format]
+    # A format of words has nothing to write for a document without words.
     parts = [writer.serialize(document, config or DEFAULT_LABEL_CONFIG) for document in documents]
     if name_files := writer.name_files:
-        count = len(parts)
         pairs = zip(documents, parts, strict=True)
-        files = (name_files(document, part.content).items() for document, part in pairs)
-        write_folder_atomically(path, chain.from_iterable(files))
+        files = [name_files(document, part.content) for document, part in pairs]
+        count = sum(map(bool, files))
+        write_folder_atomically(path, chain.from_iterable(one.items() for one in files))
     else:
-        # A format of words has nothing to write for a document without words.
         held = [part.content for part in parts if part.content]
         count = len(held)
         write_atomically({path: writer.join(held)}, overwrite=overwrite)

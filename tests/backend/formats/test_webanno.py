@@ -4,14 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagalong.ner.document import Document, Span
-from tagalong.ner.errors import FormatError
-from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.ner.errors import FormatError, OutputError
+from tagalong.ner.words import word_offsets
+from tagalong.training.corpus import Corpus, read_corpus, write_documents
 from tests.errors import raises
-from tests.odd_documents import in_utf16
+from tests.odd_documents import in_utf16, odd_documents
 
 HEAD = "#FORMAT=WebAnno TSV 3.3\n#T_SP=custom.Span|label\n\n\n"
 
@@ -168,3 +169,78 @@ def test_annotations_come_back(
     (document,) = read_corpus([path]).documents
     assert document.text == text
     assert set(document.spans) == spans
+
+
+def test_file_is_as_inception_writes_it(tmp_path: Path) -> None:
+    text = " 😀 IL2_b\n\nrenal \\ failure\r\n  again "
+    spans = (
+        Span(3, 5, "Gene"),
+        Span(3, 8, "Gene|x"),
+        Span(10, 25, "Disease"),
+        Span(10, 15, "Site"),
+        Span(29, 34, "*"),
+    )
+    document = Document("a/1.2", text, spans, masked_ranges=((1, 2), (6, 8)))
+    written = write_documents([document, Document("b", " \n")], tmp_path / "out", "webanno")
+    assert (written.document_count, written.dropped, written.masked_range_count) == (1, (), 0)
+    assert written.replaced_characters == 3  # blanks
+    assert (tmp_path / "out" / "a" / "1.2.tsv").read_bytes().decode() == (
+        "#FORMAT=WebAnno TSV 3.3\n"
+        "#T_SP=de.tudarmstadt.ukp.dkpro.core.api.ner.type.NamedEntity|value\n\n\n"
+        "#Text=😀 IL2_b\n#Text=\n"
+        "1-1\t0-2\t😀\t*\t\n"
+        "1-2\t3-8\tIL2_b\tGene\\|x\t\n"
+        "1-2.1\t3-5\tIL\tGene\t\n"
+        "1-2.2\t6-8\t_b\t*\t\n"
+        "\n"
+        "#Text=renal \\\\ failure\\r\n#Text=  again \n"
+        "2-1\t10-15\trenal\tDisease[1]|Site[2]\t\n"
+        "2-2\t16-17\t\\\\\tDisease[1]\t\n"
+        "2-3\t18-25\tfailure\tDisease[1]\t\n"
+        "2-4\t29-34\tagain\t\\*\t\n"
+    )
+    (back,) = read_corpus([tmp_path / "out"]).documents
+    assert (back.id, back.text) == ("a/1.2", text[1:])
+    assert covered(back) == covered(document)
+    assert back.masked_ranges == ((0, 1), (5, 7))
+
+
+@settings(max_examples=40)
+@given(st.lists(odd_documents(), min_size=1, max_size=3, unique_by=lambda one: one.id))
+def test_documents_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[Document]
+) -> None:
+    out = tmp_path_factory.mktemp("odd") / "out"
+    written = write_documents(documents, out, "webanno")
+    expected = []
+    for one in sorted(documents, key=lambda one: one.id):
+        if words := word_offsets(one.text):
+            first = words[0][0]
+            spans = (Span(span.start - first, span.end - first, span.label) for span in one.spans)
+            text = one.text[first:].replace("\0", "\ufffd")
+            expected.append(Document(one.id, text, tuple(spans)))
+    assert (written.document_count, written.dropped) == (len(expected), ())
+    if expected:
+        corpus = read_corpus([out])
+        assert corpus.documents == tuple(expected)
+        assert (corpus.warnings, corpus.dropped) == ((), ())
+
+
+@given(st.text(st.sampled_from("a \t\n\r\0\\[]|_;*->"), min_size=1, max_size=4))
+def test_label_round_trips_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, label: str
+) -> None:
+    out = tmp_path_factory.mktemp("odd") / "out"
+    document = Document("1", "Aspirin", (Span(0, 7, label),))
+    if not label.strip() or "\0" in label:
+        with raises(OutputError, "label-not-for-format"):
+            write_documents([document], out, "webanno")
+        return
+    write_documents([document], out, "webanno")
+    assert read_corpus([out]).documents == (document,)
+
+
+def test_spans_without_words_are_counted(tmp_path: Path) -> None:
+    document = Document("1", "a  b", (Span(1, 3, "X"),))
+    written = write_documents([document], tmp_path / "out", "webanno")
+    assert [lost.reason for lost in written.dropped] == ["no words"]
