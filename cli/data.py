@@ -279,8 +279,8 @@ def render_conversion(corpus: Corpus, written: WriteResult, out: Path, replaceme
     _print_reasons((*corpus.dropped, *written.dropped))
     if written.masked_range_count:
         console.print(
-            f"{written.masked_range_count:,} unlabelled spans look free of entities in it: only "
-            "JSON lines keep them unlabelled"
+            f"{written.masked_range_count:,} unlabelled spans look free of entities in it: JSON "
+            "lines keep them unlabelled"
         )
     if written.replaced_characters:
         console.print(f"{written.replaced_characters:,} {replacement}")

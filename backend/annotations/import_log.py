@@ -38,7 +38,7 @@ WARNING_DESCRIPTIONS: Mapping[str, str] = {
     "text without annotations": "kept: a document without entities, as it has no annotation file",
     "tags without a label": "read as one label, which --entity-label names: the tags are bare B, I",
     "labels without B-": "read: equal labels in a row are one entity, even where they were several",
-    "text line not used": "joined from the tokens: a # text line has others than its rows",
+    "text line not used": "joined from the tokens: the text that the file states has others",
     "made by a model": "kept: but these are predictions, not what a person annotated",
     "labels alike": "kept apart: they differ in white space or invisible characters only",
     "duplicate document": "kept once: same id, same text, same annotations",

@@ -30,7 +30,7 @@ from tagalong.backend.formats.file_format import (
     SerializedDocument,
 )
 from tagalong.backend.formats.sniff import FileHead
-from tagalong.backend.formats.tagged_tokens import choose_entity_label, find_token_spans
+from tagalong.backend.formats.tagged_tokens import choose_entity_label, find_token_spans, tag_words
 from tagalong.backend.formats.tagging_schemes import (
     OUTSIDE,
     Tag,
@@ -41,7 +41,6 @@ from tagalong.backend.formats.token_text import align_tokens, is_character_file,
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, OutputError
-from tagalong.ner.tags import TagSet
 from tagalong.ner.text_sanitizing import escape_unprintable
 
 MAX_SAMPLE_LINES = 200_000  # looked at where the first lines have no entities
@@ -102,11 +101,9 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
             "would break: rename it, or choose another format",
             code="label-not-for-conll",
         )
-    tags = TagSet(tuple(labels or ("unused",)))
-    tagged = tags.encode(document)
+    tagged = tag_words(document)
     rows = [
-        f"{document.text[start:end]}\t{name}\n"
-        for (start, end), name in zip(tagged.words, tags.to_names(tagged.tags), strict=True)
+        f"{token}\t{tag or 'O'}\n" for token, tag in zip(tagged.tokens, tagged.tags, strict=True)
     ]
     return SerializedDocument("".join(rows), tagged.dropped, len(document.masked_ranges))
 

@@ -28,6 +28,7 @@ from tagalong.backend.formats.label_studio import LABEL_STUDIO_FORMAT
 from tagalong.backend.formats.label_studio_csv import LABEL_STUDIO_CSV_FORMAT
 from tagalong.backend.formats.label_studio_min import LABEL_STUDIO_MIN_FORMAT
 from tagalong.backend.formats.mention_table import MENTION_TABLE_FORMAT
+from tagalong.backend.formats.parquet import PARQUET_FORMAT
 from tagalong.backend.formats.prodigy import PRODIGY_FORMAT
 from tagalong.backend.formats.pubtator import PUBTATOR_FORMAT
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
@@ -53,6 +54,7 @@ FORMATS: tuple[FileFormat, ...] = (
     DOCBIN_FORMAT,
     JSON_LINES_FORMAT,
     PREDICTIONS_FORMAT,
+    PARQUET_FORMAT,
     HUGGING_FACE_FORMAT,
     BRAT_FORMAT,
     BIOC_XML_FORMAT,

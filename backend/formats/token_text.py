@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from itertools import accumulate
+from unicodedata import category
 
 # Scripts written without blanks, and their punctuation: Thai, Lao, Burmese, Khmer, ideographic
 # marks, kana, bopomofo, Han, full-width forms.
@@ -13,6 +14,7 @@ UNSPACED = (
 )
 UNSPACED_EDGE = re.compile(rf"[{UNSPACED}]\n[{UNSPACED}]")
 HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
+INVISIBLE = frozenset({"Cc", "Cf"})  # categories of control and format characters
 MIN_CHARACTER_TOKENS = 50  # fewer do not show that every token of a file is a character
 
 
@@ -56,13 +58,20 @@ def join_tokens(
 
 
 def align_tokens(tokens: Sequence[str], text: str) -> list[int] | None:
-    """Find where each token starts in its text; None if the text has others."""
+    """Find where each token starts in its text; None if the text has others.
+
+    White space, control and format characters of the text may be in no token.
+    """
     starts, position = [], 0
     for token in tokens:
-        while position < len(text) and text[position].isspace():
+        while position < len(text) and (
+            text[position].isspace()
+            or (category(text[position]) in INVISIBLE and not text.startswith(token, position))
+        ):
             position += 1
         if not text.startswith(token, position):
             return None
         starts.append(position)
         position += len(token)
-    return None if text[position:].strip() else starts
+    rest = (char for char in text[position:] if category(char) not in INVISIBLE)
+    return None if "".join(rest).strip() else starts

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagalong.backend.batch.files import open_source
@@ -373,6 +373,7 @@ def test_tables_of_texts_are_no_token_files(read, content: str) -> None:
 CELLS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=4)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(CELLS, st.sampled_from(("O", "B-A"))), min_size=1, max_size=6))
 def test_quoted_words_come_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]

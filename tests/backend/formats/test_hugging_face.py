@@ -8,17 +8,19 @@ from typing import Any
 
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tagalong.backend.batch.files import open_source
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError, InputError
-from tagalong.training.corpus import read_corpus
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, InputError, OutputError
+from tagalong.ner.tags import TagSet
+from tagalong.training.corpus import read_corpus, write_documents
 from tests.errors import raises
+from tests.odd_documents import LABELS, odd_documents
 
 NAMES = ["O", "B-CHEM", "I-CHEM", "B-DIS"]
 ROWS = [
@@ -71,7 +73,7 @@ def test_json_with_named_tags(tmp_path: Path, content: str) -> None:
     path = tmp_path / "train.json"
     path.write_text(content)
     corpus = read_corpus([path])
-    assert [source.format for source in corpus.sources] == ["Hugging Face data set"]
+    assert [source.format for source in corpus.sources] == ["Hugging Face JSON"]
     assert_rows(corpus.documents, "train")
     with open_source(path) as source:
         assert [item.key for item in source] == ["train#7", "train#8"]
@@ -187,6 +189,9 @@ def test_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(builtins, "__import__", refuse)
     with raises(InputError, "pyarrow-missing"):
         read_corpus([tmp_path])
+    with raises(InputError, "pyarrow-missing"):
+        write_documents([Document("1", "Lithium")], tmp_path / "b", "parquet")
+    assert not (tmp_path / "b").exists()
 
 
 TOKENS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=5)
@@ -218,3 +223,74 @@ def test_entities_come_back(
     documents = read_corpus([folder]).documents
     found = [[(one.span_text(span), span.label) for span in one.spans] for one in documents]
     assert found == [[pair for pair in row if pair[1]] for row in data]
+
+
+WRITTEN = Document(
+    "7",
+    "Lithium\u200b  carbonate, K+",
+    (Span(0, 19, "CHEM"), Span(0, 7, "ION"), Span(21, 22, "CHEM")),
+    masked_ranges=((19, 20),),
+)
+
+
+@pytest.mark.parametrize("option", ["hugging-face", "parquet"])
+def test_written_rows_have_text_and_unknown_tags(tmp_path: Path, option: str) -> None:
+    path = tmp_path / "train.x"
+    written = write_documents([WRITTEN, Document("b", "")], path, option)
+    assert [(lost.label, lost.reason) for lost in written.dropped] == [("ION", "overlap")]
+    if option == "parquet":
+        table = parquet.read_table(path)
+        info = json.loads(table.schema.metadata[b"huggingface"])["info"]
+        names = info["features"]["ner_tags"]["feature"]["names"]
+        assert names == ["O", "B-CHEM", "I-CHEM"]
+        rows = table.to_pylist()
+        tags = [names[tag] if tag >= 0 else None for tag in rows[0]["ner_tags"]]
+    else:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        tags = rows[0]["ner_tags"]
+    assert rows[0]["tokens"] == ["Lithium", "carbonate", ",", "K", "+"]
+    assert tags == ["B-CHEM", "I-CHEM", None, "B-CHEM", "O"]
+    first, second = read_corpus([path]).documents
+    assert (first.id, first.text, first.masked_ranges) == ("7", WRITTEN.text, ((19, 20),))
+    assert first.spans == (WRITTEN.spans[0], WRITTEN.spans[2])
+    assert second == Document("b", "")
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(odd_documents(), min_size=1, max_size=3, unique_by=lambda one: one.id),
+    st.sampled_from(("hugging-face", "parquet")),
+)
+def test_documents_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[Document], option: str
+) -> None:
+    path = tmp_path_factory.mktemp("odd") / "x"
+    tags = TagSet(LABELS)
+    tagged = [tags.encode(document) for document in documents]
+    written = write_documents(documents, path, option)
+    assert written.document_count == len(documents)
+    assert written.dropped == tuple(lost for one in tagged for lost in one.dropped)
+    corpus = read_corpus([path])
+    assert [(one.id, one.text) for one in corpus.documents] == [
+        (one.id, one.text) for one in documents
+    ]
+    again = [tags.encode(document) for document in corpus.documents]
+    assert [(one.words, one.tags) for one in again] == [(one.words, one.tags) for one in tagged]
+    assert (corpus.warnings, corpus.dropped) == ((), ())
+
+
+def test_text_of_other_tokens_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(to_lines([{**STATED[0], "text": "Sodium carbonate helps"}]))
+    corpus = read_corpus([tmp_path / "a.jsonl"])
+    assert corpus.documents[0].text == "Lithium carbonate helps"
+    assert [one.kind for one in corpus.warnings] == ["text line not used"]
+
+
+@pytest.mark.parametrize("label", ["A|B-C", " A", "A\n"])
+def test_labels_that_are_no_tags_are_refused(tmp_path: Path, label: str) -> None:
+    with raises(OutputError, "label-not-for-format"):
+        document = Document("1", "Lithium", (Span(0, 7, label),))
+        write_documents([document], tmp_path / "x", "hugging-face")
+    with raises(OutputError, "id-not-for-format"):
+        write_documents([Document("", "Lithium")], tmp_path / "x", "hugging-face")
+    assert not any(tmp_path.iterdir())

@@ -129,7 +129,7 @@ def test_long_cells_are_read(read) -> None:
     assert read(made.getvalue()).documents[0].spans == (Span(0, 7, "Chemical"),)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(odd_documents(), min_size=1, max_size=3, unique_by=lambda one: one.id))
 def test_documents_round_trip(
     tmp_path_factory: pytest.TempPathFactory, documents: list[Document]

@@ -98,8 +98,8 @@ def test_annotated_files_can_be_predicted(name: str) -> None:
 
 @pytest.mark.parametrize("option", list(WRITERS))
 def test_written_files_are_read_by_every_reader(tmp_path: Path, option: str) -> None:
-    if option == "spacy":
-        pytest.importorskip("spacy", reason="spaCy is an extra")
+    if library := {"spacy": "spacy", "parquet": "pyarrow"}.get(option):
+        pytest.importorskip(library, reason=f"{library} is an extra")
     path = tmp_path / "1.x"
     write_documents(DOCUMENTS, path, option)
     assert read_corpus([path]).documents == DOCUMENTS

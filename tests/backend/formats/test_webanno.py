@@ -205,7 +205,7 @@ def test_file_is_as_inception_writes_it(tmp_path: Path) -> None:
     assert back.masked_ranges == ((0, 1), (5, 7))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(odd_documents(), min_size=1, max_size=3, unique_by=lambda one: one.id))
 def test_documents_round_trip(
     tmp_path_factory: pytest.TempPathFactory, documents: list[Document]
