@@ -8,6 +8,9 @@ from tagalong.backend.documents.offsets import RawSpan
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 
+# A text without spans, and its annotations as a file states them.
+StatedDocument = tuple[Document, Sequence[RawSpan]]
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
@@ -17,6 +20,7 @@ class Annotation:
     updated_at: float  # seconds since 1970; 0 where unknown
     regions: tuple[RawSpan, ...]
     ground_truth: bool = False
+    is_partial: bool = False  # about its regions alone: the rest of the text is unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
-from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
+from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation, StatedDocument
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.offset_evidence import (
     Alternative,
@@ -16,10 +17,16 @@ from tagalong.backend.annotations.offset_evidence import (
 )
 from tagalong.backend.annotations.span_validation import (
     convert_to_code_points,
+    find_gaps,
     find_masked_ranges,
     validate_raw_spans,
 )
-from tagalong.backend.documents.offsets import Counting, is_address, stands_as_stated
+from tagalong.backend.documents.offsets import (
+    Counting,
+    is_address,
+    is_counted_alike,
+    stands_as_stated,
+)
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, InputError, OffsetError
@@ -41,17 +48,19 @@ def adjudicate_export(
     policy: AnnotatorPolicy,
     config: LabelConfig | None,
     import_log: ImportLog,
+    refusal: str | None,
 ) -> Iterator[Document]:
     """Make documents of all tasks of an export, as `adjudicate_task` does of each.
 
     A task without a usable text is left out with a warning. ``tasks`` reads the export from its
-    start, and takes a log for losses and warnings. Raises the error of the first task if no task
-    can be used.
+    start, and takes a log for losses and warnings. ``refusal`` is the sentence, with ``{name}``,
+    on a task whose regions all contradict its text; if None, the task stays without them. Raises
+    the error of the first task if no task can be used.
     """
     count, first_error = 0, None
     for task, reading, alternatives in _decide_readings(tasks, import_log):
         try:
-            document = _choose_document(task, reading, import_log)
+            document = _choose_document(task, reading, import_log, refusal)
             documents = adjudicate_task(
                 document,
                 task.annotations,
@@ -113,13 +122,47 @@ def _decide_readings(
         yield task, reading, frozenset(alternatives - waiting.refuted)
 
 
+def read_by_evidence(
+    read: Callable[[ImportLog], Iterator[StatedDocument]],
+    *,
+    config: LabelConfig | None,
+    import_log: ImportLog,
+) -> Iterator[Document]:
+    """Make a document of each text and its annotations, of a format that need not state texts.
+
+    Where no annotation states its text, offsets count code points. ``read`` reads the file from its
+    start, and takes a log for losses and warnings.
+    """
+    records = read(import_log)
+    for document, raw_spans in records:
+        if any(one.text for one in raw_spans) and not is_counted_alike(raw_spans, document.text):
+            rest = chain([(document, raw_spans)], records)
+            break
+        spans = validate_raw_spans(document, raw_spans, config=config, import_log=import_log)
+        masked = tuple(find_masked_ranges(document, raw_spans))
+        yield replace(document, spans=spans, masked_ranges=masked)
+    else:
+        return
+
+    def read_tasks(log: ImportLog) -> Iterator[AnnotatedTask]:
+        # The first reading goes on; a second one has another log.
+        for one, regions in rest if log is import_log else read(log):
+            yield AnnotatedTask(one.id, one, (Annotation("", 0.0, tuple(regions)),))
+
+    yield from adjudicate_export(
+        read_tasks, policy="latest", config=config, import_log=import_log, refusal=None
+    )
+
+
 def _choose_document(
-    task: AnnotatedTask, reading: ExportReading, import_log: ImportLog
+    task: AnnotatedTask, reading: ExportReading, import_log: ImportLog, refusal: str | None
 ) -> Document:
     other = None if reading.path is None else task.with_text_under(reading.path)
     document = other or task.document
     if document is None:
         raise task.error or FormatError(f"task {task.name} has no text", code="task-without-text")
+    if refusal is None:
+        return document
     text = document.text
     stated = sum(bool(region.text) for one in task.annotations for region in one.regions)
     is_fitting = stated and any(
@@ -136,11 +179,7 @@ def _choose_document(
         )
     if stated and not is_fitting:
         _drop_all_regions(document, task.annotations, import_log)
-        raise OffsetError(
-            f"task {task.name} has another text than its regions state, in every common counting "
-            "of offsets: annotate it again, or name the right text with --label-config",
-            code="task-with-another-text",
-        )
+        raise OffsetError(refusal.format(name=task.name), code="task-with-another-text")
     return document
 
 
@@ -195,7 +234,11 @@ def adjudicate_task(
             import_log.record_warning("offsets ambiguous", draft.id)
         regions = convert_to_code_points(draft, annotation.regions, counting, import_log)
         spans = validate_raw_spans(draft, regions, config=config, import_log=import_log)
-        masked = tuple(find_masked_ranges(draft, regions))
+        masked = (
+            tuple(find_gaps(draft, spans))
+            if annotation.is_partial
+            else tuple(find_masked_ranges(draft, regions))
+        )
         adjudicated.append(replace(draft, spans=spans, masked_ranges=masked))
     if policy in ("all", "each") or len(adjudicated) == 1:
         return adjudicated

@@ -1,6 +1,6 @@
 """Validate raw spans against their text, and log everything that does not fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from sys import intern
 
 from tagalong.backend.annotations.import_log import ImportLog
@@ -75,6 +75,17 @@ def find_masked_ranges(document: Document, raw_spans: Sequence[RawSpan]) -> list
         and is_inside(region, text)
         and (not region.labels or is_contradicted(region, text))
     ]
+
+
+def find_gaps(document: Document, spans: Sequence[Span]) -> Iterator[tuple[int, int]]:
+    """Find the stretches between spans, which are unknown if only the spans were asked about."""
+    end = 0
+    for span in sorted(spans):
+        if span.start > end:
+            yield end, span.start
+        end = max(end, span.end)
+    if end < len(document.text):
+        yield end, len(document.text)
 
 
 def _choose_label(

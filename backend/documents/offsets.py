@@ -35,7 +35,7 @@ class RawSpan:
     text: str = ""  # empty if none is stated
     score: float | None = None  # confidence, if a model drew it
     control_type: str = ""  # of a region that is not one of a <Labels>, and so has no label
-    is_part: bool = False  # one stretch of a discontinuous annotation, which is lost as a whole
+    is_part: bool = False  # a stretch that is unknown for another reason than a missing label
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError
 from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
 
+ADVICE = "correct the program that wrote the file: offsets count from the start of the document"
 LABEL_KEY, COMPOSITE_KEY = "type", "CompositeRole"
 # Names of corpora for ids of terminologies, in lower case.
 CONCEPT_KEYS = frozenset(

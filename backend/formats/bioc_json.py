@@ -7,7 +7,12 @@ from bioc import biocjson
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import parse_lines
-from tagalong.backend.formats.bioc import document_to_bioc, iterate_documents, parse_bioc_document
+from tagalong.backend.formats.bioc import (
+    ADVICE,
+    document_to_bioc,
+    iterate_documents,
+    parse_bioc_document,
+)
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.backend.formats.standoff import (
@@ -70,7 +75,7 @@ def _join(documents: Iterable[str]) -> Iterator[str]:
 BIOC_JSON_FORMAT = FileFormat(
     name="BioC JSON",
     matches=is_bioc_json,
-    read_annotations=read_standoff(_read_documents),
+    read_annotations=read_standoff(_read_documents, ADVICE),
     read_texts=read_standoff_texts(_read_documents),
     writer=FormatWriter(
         option="bioc-json", description="BioC JSON", serialize=_serialize, join=_join

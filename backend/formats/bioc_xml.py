@@ -12,7 +12,7 @@ from bioc.biocxml.encoder import encode_document
 from lxml import etree
 
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.formats.bioc import document_to_bioc, parse_bioc_document
+from tagalong.backend.formats.bioc import ADVICE, document_to_bioc, parse_bioc_document
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
 from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.standoff import (
@@ -129,7 +129,7 @@ def _join(documents: Iterable[str]) -> Iterator[str]:
 BIOC_XML_FORMAT = FileFormat(
     name="BioC XML",
     matches=is_bioc_xml,
-    read_annotations=read_standoff(_read_documents),
+    read_annotations=read_standoff(_read_documents, ADVICE),
     read_texts=read_standoff_texts(_read_documents),
     writer=FormatWriter(
         option="bioc-xml",

@@ -186,7 +186,9 @@ def _name_files(document: Document, annotations: str) -> dict[str, str]:
 BRAT_FORMAT = FileFormat(
     name="brat",
     matches=is_brat,
-    read_annotations=read_standoff(_read_pairs),
+    read_annotations=read_standoff(
+        _read_pairs, "put the very text that was annotated beside the annotations, as NAME.txt"
+    ),
     read_texts=_read_texts,
     count=_count_pairs,
     writer=FormatWriter(

@@ -3,16 +3,18 @@
 Its releases name things differently (https://doccano.github.io/doccano). The text is ``text`` or
 ``data``. Annotations are ``[start, end, label]`` under ``label`` or ``labels``. With relations,
 they are objects with ``start_offset`` and ``end_offset``. The other keys of a record are its meta.
-doccano states no texts of annotations, so its offsets cannot be checked.
+doccano states no texts of annotations, so its offsets cannot be checked; objects of other tools may
+state a ``text``.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from tagalong.backend.annotations.annotated_task import StatedDocument
+from tagalong.backend.annotations.annotators import read_by_evidence
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
@@ -28,6 +30,7 @@ from tagalong.backend.formats.records import (
     parse_each,
     raw_span_from_record,
     read_records,
+    stated_text,
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -55,18 +58,10 @@ def is_doccano(head: FileHead) -> bool:
 def read_doccano(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
     """Read a document from each record; relations are counted and left out."""
 
-    def parse(number: int, place_and_record: tuple[str, dict[str, Any]]) -> Iterator[Document]:
-        where, record = place_and_record
-        document = _parse_document(record, _record_id(record, head, number), where)
-        raw_spans = _parse_raw_spans(record, where)
-        if isinstance(relations := record.get("relations"), list) and relations:
-            import_log.record_warning("relation", document.id, count=len(relations))
-        spans = validate_raw_spans(
-            document, raw_spans, config=options.label_config, import_log=import_log
-        )
-        yield replace(document, spans=spans)
+    def read(log: ImportLog) -> Iterator[StatedDocument]:
+        return parse_each(read_records(head, DOCCANO_SHAPE), partial(_parse_record, head, log), log)
 
-    yield from parse_each(read_records(head, DOCCANO_SHAPE), parse, import_log)
+    return read_by_evidence(read, config=options.label_config, import_log=import_log)
 
 
 def read_doccano_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
@@ -78,6 +73,17 @@ def read_doccano_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[
             yield SourceItem(position, document.id, document)
         except InputError as error:
             yield SourceItem(position, str(name), None, str(error))
+
+
+def _parse_record(
+    head: FileHead, import_log: ImportLog, number: int, place_and_record: tuple[str, dict[str, Any]]
+) -> Iterator[StatedDocument]:
+    where, record = place_and_record
+    document = _parse_document(record, _record_id(record, head, number), where)
+    raw_spans = _parse_raw_spans(record, where)
+    if isinstance(relations := record.get("relations"), list) and relations:
+        import_log.record_warning("relation", document.id, count=len(relations))
+    yield document, raw_spans
 
 
 def _record_id(record: Mapping[str, Any], head: FileHead, number: int) -> object:
@@ -100,18 +106,19 @@ def _parse_raw_spans(record: Mapping[str, Any], where: str) -> list[RawSpan]:
     key = next((key for key in SPAN_KEYS if key in record), SPAN_KEYS[0])
     raw_spans = []
     for entry in list_from_record(record, key, where, DOCCANO_SHAPE):
+        text = ""
         match entry:
             case [start, end, label]:
                 pass
             case {"start_offset": start, "end_offset": end, "label": label}:
-                pass
+                text = stated_text(entry)
             case _:
                 raise FormatError(
                     f"{where} has the annotation {entry!r:.60}, but should be {DOCCANO_SHAPE}: "
                     "export a project of sequence labelling",
                     code="doccano-annotation-invalid",
                 )
-        raw_spans.append(raw_span_from_record(start, end, label, where, DOCCANO_SHAPE))
+        raw_spans.append(raw_span_from_record(start, end, label, where, DOCCANO_SHAPE, text))
     return raw_spans
 
 

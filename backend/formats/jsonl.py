@@ -1,12 +1,12 @@
 """JSON lines: one annotated or predicted document a line, the format that loses nothing."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
+from tagalong.backend.annotations.annotated_task import StatedDocument
+from tagalong.backend.annotations.annotators import read_by_evidence
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import find_masked_ranges, validate_raw_spans
 from tagalong.backend.documents.jsonl import (
     document_text_from_json,
     document_to_json,
@@ -16,6 +16,7 @@ from tagalong.backend.documents.jsonl import (
     prediction_to_json,
     raw_spans_from_json,
 )
+from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -25,7 +26,7 @@ from tagalong.backend.formats.file_format import (
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.ner.document import Document, Prediction, Span
+from tagalong.ner.document import Document, Prediction
 
 
 def has_entities(head: FileHead) -> bool:
@@ -43,38 +44,32 @@ def read_documents(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
     """Read a document from each line."""
-    for where, line in parse_lines(head.file.open_lines(), str(head.path)):
-        document = document_text_from_json(line, where)
-        spans, masked = _validate_spans(document, line, where, options, import_log)
-        masked = (*masked, *masked_ranges_from_json(line, document, where))
-        yield replace(document, spans=spans, masked_ranges=masked)
+
+    def read(_log: ImportLog) -> Iterator[StatedDocument]:
+        for where, line in parse_lines(head.file.open_lines(), str(head.path)):
+            document = document_text_from_json(line, where)
+            raw_spans = raw_spans_from_json(line, where)
+            unknown = masked_ranges_from_json(line, document, where)
+            raw_spans += [RawSpan(start, end, (), is_part=True) for start, end in unknown]
+            yield document, raw_spans
+
+    return read_by_evidence(read, config=options.label_config, import_log=import_log)
 
 
 def read_predicted_documents(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
     """Read predictions like annotations, with a warning; the meta has version and score."""
-    for where, line in parse_lines(head.file.open_lines(), str(head.path)):
-        document, prediction = prediction_from_json(line, where)
-        spans, masked = _validate_spans(document, line, where, options, import_log)
-        import_log.record_warning("made by a model", f"{document.id}: {prediction.version}")
-        meta = {"model_version": prediction.version, "score": prediction.score}
-        yield replace(document, spans=spans, masked_ranges=masked, meta={**document.meta, **meta})
 
+    def read(log: ImportLog) -> Iterator[StatedDocument]:
+        for where, line in parse_lines(head.file.open_lines(), str(head.path)):
+            document, prediction = prediction_from_json(line, where)
+            log.record_warning("made by a model", f"{document.id}: {prediction.version}")
+            meta = {"model_version": prediction.version, "score": prediction.score}
+            document = replace(document, meta={**document.meta, **meta})
+            yield document, raw_spans_from_json(line, where)
 
-def _validate_spans(
-    document: Document,
-    line: Mapping[str, Any],
-    where: str,
-    options: ReadOptions,
-    import_log: ImportLog,
-) -> tuple[tuple[Span, ...], tuple[tuple[int, int], ...]]:
-    # The spans, and stretches whose labels are unknown.
-    raw_spans = raw_spans_from_json(line, where)
-    spans = validate_raw_spans(
-        document, raw_spans, config=options.label_config, import_log=import_log
-    )
-    return spans, tuple(find_masked_ranges(document, raw_spans))
+    return read_by_evidence(read, config=options.label_config, import_log=import_log)
 
 
 def read_line_predictions(

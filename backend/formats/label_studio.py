@@ -45,6 +45,10 @@ from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError, InputError
 
+REFUSAL = (
+    "task {name} has another text than its regions state, in every common counting of offsets: "
+    "annotate it again, or name the right text with --label-config"
+)
 PREDICTION_META_KEYS = frozenset({"model_version", "score"})  # in the meta of a model's document
 
 
@@ -59,6 +63,7 @@ def read_adjudicated(
             policy=options.annotator_policy,
             config=options.label_config,
             import_log=import_log,
+            refusal=REFUSAL,
         )
 
     return read

@@ -202,7 +202,9 @@ def _join(documents: Iterable[str]) -> Iterator[str]:
 MENTION_TABLE_FORMAT = FileFormat(
     name="TSV of mentions",
     matches=is_mention_table,
-    read_annotations=read_standoff(_read_documents),
+    read_annotations=read_standoff(
+        _read_documents, "give the text that was annotated, in a row of its own or as ID.txt"
+    ),
     read_texts=read_standoff_texts(_read_documents),
     writer=FormatWriter(
         option="tsv", description="TSV of mentions", serialize=_serialize, join=_join

@@ -6,15 +6,14 @@ with the same input are annotations of one text, by a person each.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from tagalong.backend.annotations.annotated_task import Annotation
-from tagalong.backend.annotations.annotators import adjudicate_task
+from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
+from tagalong.backend.annotations.annotators import adjudicate_export, adjudicate_task
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
@@ -33,7 +32,7 @@ from tagalong.backend.formats.records import (
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.ner.document import Document, Span
+from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 
 PRODIGY_SHAPE = '{"text", "spans": [{"start", "end", "label"}]}'
@@ -69,23 +68,26 @@ def is_prodigy(head: FileHead) -> bool:
 
 def read_prodigy(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
     """Read a document of each text with an accepted answer; other answers are counted."""
-    for text in _group_answers(head, import_log).values():
-        if text.annotations:
-            if text.confirmed:
-                import_log.record_warning("set aside", text.document.id, count=len(text.confirmed))
-            yield from adjudicate_task(
-                text.document,
-                text.annotations,
-                policy=options.annotator_policy,
-                config=options.label_config,
-                import_log=import_log,
-            )
-        else:
-            spans = validate_raw_spans(
-                text.document, text.confirmed, config=options.label_config, import_log=import_log
-            )
-            masked = _find_gaps(text.document, spans)
-            yield replace(text.document, spans=spans, masked_ranges=masked)
+    answered = _group_answers(head, import_log).values()
+    tasks = [_to_task(text, import_log) for text in answered]
+    annotations = (annotation for task in tasks for annotation in task.annotations)
+    if any(region.text for annotation in annotations for region in annotation.regions):
+        yield from adjudicate_export(
+            lambda _: tasks,
+            policy=options.annotator_policy,
+            config=options.label_config,
+            import_log=import_log,
+            refusal=None,
+        )
+        return
+    for text, task in zip(answered, tasks, strict=True):  # nothing shows how offsets count
+        yield from adjudicate_task(
+            text.document,
+            task.annotations,
+            policy=options.annotator_policy,
+            config=options.label_config,
+            import_log=import_log,
+        )
 
 
 def read_prodigy_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
@@ -126,6 +128,15 @@ def _group_answers(head: FileHead, import_log: ImportLog) -> dict[tuple[str, str
             updated_at = float(when) if isinstance(when, int | float) else 0.0
             text.annotations.append(Annotation(str(who), updated_at, tuple(raw_spans)))
     return texts
+
+
+def _to_task(text: _Answers, import_log: ImportLog) -> AnnotatedTask:
+    annotations = text.annotations
+    if annotations and text.confirmed:
+        import_log.record_warning("set aside", text.document.id, count=len(text.confirmed))
+    if not annotations:
+        annotations = [Annotation("", 0.0, tuple(text.confirmed), is_partial=True)]
+    return AnnotatedTask(text.document.id, text.document, annotations)
 
 
 def _record_id(record: Mapping[str, Any], head: FileHead, number: int) -> object:
@@ -182,18 +193,6 @@ def _is_token(token: object) -> bool:
         and isinstance(token.get("text"), str)
         and type(token.get("start")) is type(token.get("end")) is int
     )
-
-
-def _find_gaps(document: Document, spans: Sequence[Span]) -> tuple[tuple[int, int], ...]:
-    # The stretches between the spans.
-    gaps, end = [], 0
-    for span in sorted(spans):
-        if span.start > end:
-            gaps.append((end, span.start))
-        end = max(end, span.end)
-    if end < len(document.text):
-        gaps.append((end, len(document.text)))
-    return tuple(gaps)
 
 
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:

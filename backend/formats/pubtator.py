@@ -147,7 +147,10 @@ def _split_title(text: str, written: str) -> tuple[str, str]:
 PUBTATOR_FORMAT = FileFormat(
     name="PubTator",
     matches=is_pubtator,
-    read_annotations=read_standoff(_read_documents),
+    read_annotations=read_standoff(
+        _read_documents,
+        "give title and abstract as annotated; offsets count one blank between",
+    ),
     read_texts=read_standoff_texts(_read_documents),
     writer=FormatWriter(
         option="pubtator",

@@ -68,6 +68,12 @@ def raw_span_from_record(
     return RawSpan(start, end, labels, reject_lone_surrogates(text, where))
 
 
+def stated_text(entry: Mapping[str, Any]) -> str:
+    """The text that an annotation states; empty if it states none."""
+    text = entry.get("text")
+    return text if isinstance(text, str) else ""
+
+
 def list_from_record(record: Mapping[str, Any], key: str, where: str, shape: str) -> list[Any]:
     """The list under a key; FormatError if it is something else."""
     value = record.get(key)

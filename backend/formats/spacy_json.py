@@ -13,14 +13,14 @@ Items are in an array or one a line. They may also be the ``annotations`` of an 
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import ijson
 
+from tagalong.backend.annotations.annotated_task import StatedDocument
+from tagalong.backend.annotations.annotators import read_by_evidence
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
@@ -37,6 +37,7 @@ from tagalong.backend.formats.records import (
     name_document,
     parse_each,
     raw_span_from_record,
+    stated_text,
 )
 from tagalong.backend.formats.sniff import FileHead, TextFile, stream_array_items
 from tagalong.backend.formats.tagging_schemes import OUTSIDE, Tag, decode_entities, parse_tag
@@ -76,19 +77,18 @@ def read_spacy_json(
 ) -> Iterator[Document]:
     """Read a document from each item, or from each of its paragraphs."""
 
-    def parse(number: int, place_and_item: tuple[str, Any]) -> Iterator[Document]:
-        where, item = place_and_item
-        name = name_document(head, number)
-        if item is None:  # skipped by the annotator
-            import_log.record_warning("task without annotation", name)
-            return
-        for document, raw_spans in [*_parse_item(item, name, where)]:
-            spans = validate_raw_spans(
-                document, raw_spans, config=options.label_config, import_log=import_log
-            )
-            yield replace(document, spans=spans)
+    def read(log: ImportLog) -> Iterator[StatedDocument]:
+        def parse(number: int, place_and_item: tuple[str, Any]) -> Iterator[StatedDocument]:
+            where, item = place_and_item
+            name = name_document(head, number)
+            if item is None:  # skipped by the annotator
+                log.record_warning("task without annotation", name)
+                return
+            yield from _parse_item(item, name, where)
 
-    yield from parse_each(_read_items(head), parse, import_log)
+        return parse_each(_read_items(head), parse, log)
+
+    return read_by_evidence(read, config=options.label_config, import_log=import_log)
 
 
 def read_spacy_json_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
@@ -98,7 +98,7 @@ def read_spacy_json_texts(head: FileHead, _config: LabelConfig | None) -> Iterat
         name = name_document(head, number)
         try:
             for document, _ in [*_parse_item(item, name, where)]:
-                yield SourceItem(position, document.id, replace(document, masked_ranges=()))
+                yield SourceItem(position, document.id, document)
                 position += 1
         except InputError as error:
             yield SourceItem(position, name, None, str(error))
@@ -150,7 +150,7 @@ def _has_pair_lines(head: FileHead) -> bool:
         return False
 
 
-def _parse_item(item: Any, name: str, where: str) -> Iterator[tuple[Document, list[RawSpan]]]:
+def _parse_item(item: Any, name: str, where: str) -> Iterator[StatedDocument]:
     match item:
         case [text, {"entities": list(entries)}]:
             document = document_from_record(name, text, {}, where, SPACY_SHAPE)
@@ -204,15 +204,14 @@ def _parse_objects(item: Mapping[str, Any], where: str) -> Iterator[RawSpan]:
     for entry in chain(list_from_record(item, "ents", where, SPACY_SHAPE), group):
         fields = entry if isinstance(entry, dict) else {}
         start, end, label = fields.get("start"), fields.get("end"), fields.get("label")
-        raw_span = raw_span_from_record(start, end, label, where, SPACY_SHAPE)
+        text = stated_text(fields)
+        raw_span = raw_span_from_record(start, end, label, where, SPACY_SHAPE, text)
         if raw_span not in seen:
             seen.add(raw_span)
             yield raw_span
 
 
-def _parse_paragraph(
-    paragraph: Mapping[str, Any], name: str, where: str
-) -> tuple[Document, list[RawSpan]]:
+def _parse_paragraph(paragraph: Mapping[str, Any], name: str, where: str) -> StatedDocument:
     tokens = []
     for sentence in list_from_record(paragraph, "sentences", where, PARAGRAPH_SHAPE):
         if not isinstance(sentence, dict):
@@ -241,12 +240,12 @@ def _parse_paragraph(
     ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
     entities, _ = decode_entities(parsed)
     raw_spans = [RawSpan(starts[one.first], ends[one.last], (one.label,)) for one in entities]
-    unknown = [
-        (start, end)
+    raw_spans += [
+        RawSpan(start, end, (), is_part=True)
         for start, end, tag in zip(starts, ends, tags, strict=True)
         if tag == MISSING_TAG
     ]
-    return replace(document, masked_ranges=tuple(unknown)), raw_spans
+    return document, raw_spans
 
 
 def _parse_tag(tag: object, where: str) -> Tag:

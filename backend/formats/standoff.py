@@ -43,11 +43,17 @@ class StandoffDocument:
 
 def read_standoff(
     read: Callable[[FileHead, ImportLog], Iterator[StandoffDocument]],
+    advice: str,
 ) -> Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]]:
     """Make a reader of documents from a reader that states annotations.
 
-    The stated texts show how a file counts offsets, as in exports of Label Studio.
+    The stated texts show how a file counts offsets, as in exports of Label Studio. The advice says
+    what to do with a document whose annotations all contradict its text.
     """
+    refusal = (
+        "document {name} has another text than its annotations state, in every common counting of "
+        f"offsets: {advice}"
+    )
 
     def read_annotations(
         head: FileHead, options: ReadOptions, import_log: ImportLog
@@ -57,7 +63,11 @@ def read_standoff(
 
         # Each document has one annotation; the policies with several change ids.
         return adjudicate_export(
-            read_tasks, policy="latest", config=options.label_config, import_log=import_log
+            read_tasks,
+            policy="latest",
+            config=options.label_config,
+            import_log=import_log,
+            refusal=refusal,
         )
 
     return read_annotations

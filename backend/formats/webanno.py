@@ -306,6 +306,6 @@ def _unescape(value: str) -> str:
 WEBANNO_FORMAT = FileFormat(
     name="WebAnno TSV 3",
     matches=is_webanno,
-    read_annotations=read_standoff(read_webanno),
+    read_annotations=read_standoff(read_webanno, "export it again"),
     writer=WEBANNO_WRITER,
 )
