@@ -3,8 +3,7 @@
 Its releases name things differently (https://doccano.github.io/doccano). The text is ``text`` or
 ``data``. Annotations are ``[start, end, label]`` under ``label`` or ``labels``. With relations,
 they are objects with ``start_offset`` and ``end_offset``. The other keys of a record are its meta.
-doccano states no texts of annotations, so its offsets cannot be checked; objects of other tools may
-state a ``text``.
+doccano itself states no texts of annotations. Objects of other tools may state a ``text``.
 """
 
 import json
