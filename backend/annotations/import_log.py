@@ -40,7 +40,7 @@ WARNING_DESCRIPTIONS: Mapping[str, str] = {
     "labels without B-": "read: equal labels in a row are one entity, even where they were several",
     "text line not used": "joined from the tokens: the text that the file states has others",
     "made by a model": "kept: but these are predictions, not what a person annotated",
-    "labels alike": "kept apart: they differ in white space or invisible characters only",
+    "labels alike": "kept apart: they differ in white space, invisible characters or composition",
     "duplicate document": "kept once: same id, same text, same annotations",
     "annotated again": "kept under a new id: same id and text, other annotations",
     "id used again": "kept under a new id: same id, another text",

@@ -11,7 +11,8 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 from label_studio_sdk._legacy.exceptions import (
     LabelStudioXMLSyntaxErrorSentryIgnored,
@@ -32,6 +33,7 @@ from tagalong.backend.label_studio.results import (
 from tagalong.ner.errors import FormatError
 
 MAX_CONFIG_CHARACTERS = 500_000  # thousands of labels take a tenth of it
+NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 MAX_NAME_CHARACTERS = 1_000  # of a control, an object or a label: each region repeats them
 MAX_TEXTS = 20  # of one <Labels>
 MAX_CACHED_CONFIGS = 64  # every request to the server brings its config
@@ -246,10 +248,17 @@ def _label_name(label: Mapping[str, str]) -> str:
 
 
 def _names_by_spelling(labels: list[Mapping[str, str]]) -> dict[str, str]:
-    # A name maps to itself, even if it is another label's value.
+    # A name maps to itself, even if it is another label's value. A spelling that is equivalent to
+    # another one in Unicode is the same name, unless it is a name of its own.
     names = {_label_name(label): _label_name(label) for label in labels}
     values = {label["value"]: _label_name(label) for label in labels if "value" in label}
-    return values | names
+    spellings = values | names
+    forms = {
+        normalize(form, spelling): name
+        for form in NORMAL_FORMS
+        for spelling, name in spellings.items()
+    }
+    return forms | spellings
 
 
 def _predicted_values(labels: list[Mapping[str, str]]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import format_score, print_report
 from tagalong.ner.document import DroppedAnnotation
+from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.training.corpus import Corpus, describe_reading, describe_warning
 from tagalong.training.data.silver import SilverData
 from tagalong.training.data.train_dev_split import TrainDevSplit
@@ -30,7 +31,8 @@ def train_and_print(job: "TrainJob", inputs: "TrainInputs", *, as_json: bool) ->
     console = error_console if data.is_main_process else Console(quiet=True)
 
     def show(message: str) -> None:
-        console.print(message, markup=False, soft_wrap=True)
+        shown = escape_unprintable(message, keep="\n")  # labels may have any characters
+        console.print(shown, markup=False, soft_wrap=True)
 
     show(describe_split(data.split, data.corpus, data.dev_corpus))
     if data.split.silver is not None:

@@ -113,6 +113,23 @@ def test_findings_of_reading_are_told_for_gold_and_predictions(tmp_path: Path) -
         assert all(one.startswith(f"Reading {name}: I- without B-, 1 time;") for one in told)
 
 
+def test_labels_that_look_alike_are_told_and_may_be_typed_in_another_form(tmp_path: Path) -> None:
+    composed, decomposed = "M\u00e9d, a", "Me\u0301d, a"
+    gold, said = (
+        write(tmp_path / name, [CHEMICAL, {**DISEASE, "label": label}])
+        for name, label in (("gold.jsonl", decomposed), ("said.jsonl", composed))
+    )
+    evaluation = run_json(said, gold)
+    assert evaluation["strict"]["tp"] == 1
+    assert any(
+        r"look alike, but differ: 'Me\u0301d, a', 'M\xe9d, a'" in one
+        for one in evaluation["warnings"]
+    )
+    assert run_json(gold, gold, "--labels", composed)["strict"]["tp"] == 1
+    blank = write(tmp_path / "blank.jsonl", [{**DISEASE, "label": " A"}])
+    assert run_json(blank, blank, "--labels", " A")["strict"]["tp"] == 1
+
+
 def refusal(*arguments: str) -> TagalongError:
     result = run(*arguments)
     assert result.exit_code == 1

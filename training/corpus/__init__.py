@@ -1,6 +1,11 @@
 """Annotated files -> a corpus; its checks, counts, splits and conversions."""
 
-from tagalong.training.corpus.corpus import Corpus, compute_fingerprint, read_corpus
+from tagalong.training.corpus.corpus import (
+    Corpus,
+    compute_fingerprint,
+    find_labels_alike,
+    read_corpus,
+)
 from tagalong.training.corpus.flat_losses import FlatLosses, count_flat_losses
 from tagalong.training.corpus.hash_split import find_shared_texts, split_documents, split_off_dev
 from tagalong.training.corpus.reading_notes import (
@@ -32,6 +37,7 @@ __all__ = [
     "describe_losses",
     "describe_reading",
     "describe_warning",
+    "find_labels_alike",
     "find_shared_texts",
     "read_corpus",
     "split_documents",

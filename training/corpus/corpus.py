@@ -71,7 +71,7 @@ def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Co
             )
         sources.append(CorpusSource(str(path), form.name, count))
     labels = {span.label for document in documents for span in document.spans}
-    for alike in _find_labels_alike(labels):
+    for alike in find_labels_alike(labels):
         log.record_warning("labels alike", ", ".join(map(ascii, alike)))
     return Corpus(
         documents=tuple(documents),
@@ -82,8 +82,8 @@ def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Co
     )
 
 
-def _find_labels_alike(labels: Iterable[str]) -> list[list[str]]:
-    # Labels that look the same: they differ in white space or in invisible characters.
+def find_labels_alike(labels: Iterable[str]) -> list[list[str]]:
+    """Groups of labels that look the same; they differ in white space or invisible characters."""
     by_look = defaultdict[str, list[str]](list)
     for label in sorted(labels):
         kept = (one for one in label if one.isspace() or category(one) not in INVISIBLE)

@@ -11,11 +11,13 @@ from tagalong.backend.label_studio.label_map import LabelMap
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.ner.words import trim_to_words
+from tagalong.training.corpus import find_labels_alike
 from tagalong.training.evaluation.label_names import (
     describe_unmapped,
     describe_without_common_label,
     map_gold,
     map_predictions,
+    map_system_labels,
 )
 
 DocumentPrediction = tuple[Document, Prediction]
@@ -132,7 +134,14 @@ def _describe_labels(
         yield from describe_unmapped(output.name, spans, config)
     labels = output.labels or sorted({span.label for span in spans})
     gold_labels = {span.label for document in gold for span in document.spans}
+    for alike in find_labels_alike({*gold_labels, *map_system_labels(labels, config)}):
+        if not gold_labels.issuperset(alike):
+            yield f"Labels of gold and {output.name} look alike, but differ: {_list_ascii(alike)}."
     yield from describe_without_common_label(output.name, gold_labels, labels, config)
+
+
+def _list_ascii(labels: Sequence[str]) -> str:
+    return ", ".join(map(ascii, labels))
 
 
 def _match_documents(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from unicodedata import normalize
 
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import accept_model_labels, map_labels
@@ -98,10 +99,15 @@ def choose_labels(
 
 def _split_names(value: str, known: Collection[str]) -> Iterator[str]:
     parts, first = value.split(","), 0
+    # A terminal may compose accents in another way than the files.
+    names = {normalize("NFC", name): name for name in known} | {name: name for name in known}
     while first < len(parts):
         ends = range(len(parts), first, -1)
-        candidates = ((",".join(parts[first:end]).strip(), end) for end in ends)
+        wholes = [(",".join(parts[first:end]), end) for end in ends]
+        candidates = [(text, end) for whole, end in wholes for text in (whole, whole.strip())]
+        candidates += [(normalize("NFC", text), end) for text, end in candidates]
         alone = parts[first].strip(), first + 1
-        name, first = next((one for one in candidates if one[0] in known), alone)
+        found = ((names[text], end) for text, end in candidates if text in names)
+        name, first = next(found, alone)
         if name:
             yield name

@@ -1,5 +1,8 @@
 """Mapping of model labels: claimed, named, alike, or dropped and counted."""
 
+from typing import Literal
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +68,17 @@ def test_gold_is_read_in_names_of_the_project_first(label: str, name: str) -> No
     )
     assert accept_model_labels(config).names_by_spelling[label] == name
     assert "Gene" not in accept_model_labels(config).names_by_spelling
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_label_may_be_composed_in_another_way(form: Literal["NFC", "NFD"]) -> None:
+    name = normalize(form, "Médicament")
+    config = project(f'value="{name}"')
+    others = [normalize(one, "Médicament") for one in ("NFC", "NFD")]
+    assert map_labels(others, config).project_labels == dict.fromkeys(others, name)
+    assert [config.names_by_spelling.get(other) for other in others] == [name, name]
+    both = project(*(f'value="{other}"' for other in others))
+    assert map_labels(others, both).project_labels == dict(zip(others, others, strict=True))
 
 
 @st.composite
