@@ -39,6 +39,13 @@ class RawSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class PassageSpan(RawSpan):
+    """An annotation in a passage of a text, from whose start some tools count."""
+
+    passage_start: int = 0  # what to add to offsets that count so
+
+
+@dataclass(frozen=True, slots=True)
 class Counting:
     """A way to count offsets."""
 
@@ -48,6 +55,7 @@ class Counting:
     # Constants that it adds to all starts and ends.
     start_shift: int = 0
     end_shift: int = 0
+    is_from_passage: bool = False  # counts from the passage of an annotation
 
     def to_code_points(self, regions: Sequence[RawSpan], text: str) -> list[RawSpan | None]:
         """Convert offsets to code points; None outside the text, or inside what counts as one."""
@@ -74,8 +82,11 @@ class _OffsetTable:
                 surplus += width - (match.end() - match.start())
 
     def convert(self, region: RawSpan) -> RawSpan | None:
-        start = self._to_code_point(region.start - self._counting.start_shift)
-        end = self._to_code_point(region.end - self._counting.end_shift)
+        moved = 0
+        if self._counting.is_from_passage and isinstance(region, PassageSpan):
+            moved = region.passage_start
+        start = self._to_code_point(region.start + moved - self._counting.start_shift)
+        end = self._to_code_point(region.end + moved - self._counting.end_shift)
         if start is None or end is None:
             return None
         if (start, end) == (region.start, region.end):
@@ -136,6 +147,7 @@ COUNTINGS: tuple[Counting, ...] = (
     Counting("NFC offsets", _composable_pattern, lambda text: len(normalize("NFC", text))),
     Counting("NFD offsets", NOT_ASCII, lambda text: len(normalize("NFD", text))),
     Counting("leading white space not counted", r"\A[\s\ufeff]+", lambda _: 0),
+    Counting("offsets from each passage", is_from_passage=True),
 )
 SHIFTED_NAME = "shifted offsets"
 
@@ -192,6 +204,8 @@ def is_counted_alike(regions: Sequence[RawSpan], text: str) -> bool:
     last, last_stated = -1, None
     for region in regions:
         last = max(last, region.end)
+        if isinstance(region, PassageSpan) and _fits_from_passage(region, text):
+            return False
         if region.text:
             is_exact = region.text == text[region.start : region.end]
             if not (is_exact and is_inside(region, text)) and not stands_as_stated(region, text):
@@ -208,6 +222,11 @@ def is_counted_alike(regions: Sequence[RawSpan], text: str) -> bool:
     covered = text[start:end]
     near = text.find(covered, max(0, start - reach), end + reach)
     return near == start and text.find(covered, start + 1, end + reach) < 0
+
+
+def _fits_from_passage(region: PassageSpan, text: str) -> bool:
+    start = region.passage_start
+    return start != 0 and text.startswith(region.text, max(region.start + start, 0))
 
 
 def _max_displacement(text: str, end: int) -> int:

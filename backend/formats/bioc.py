@@ -57,14 +57,17 @@ def _parse_document(
     where = f"{where} (id {value['id']!s:.40})" if value.get("id") else where
     passages = _objects(value, "passages", where)
     sentences = [one for passage in passages for one in _objects(passage, "sentences", where)]
-    start, text = _join_passages(_parse_passages(passages, where), where)
+    text, places = _join_passages(_parse_passages(passages, where), where)
+    start = min(places, default=0)
     name = reject_lone_surrogates(str(value.get("id") or default_id), where, field="id")
     standoff = StandoffDocument(name, reject_lone_surrogates(text, where))
     left_out = Counter[str]()
     for part in (value, *passages, *sentences):
         left_out["relation"] += len(_objects(part, "relations", where))
-        for annotation in _objects(part, "annotations", where):
-            left_out += _add_annotation(standoff, annotation, start, where)
+        annotations = _objects(part, "annotations", where)
+        passage_start = _find_place(part, places, where) + start if annotations else 0
+        for annotation in annotations:
+            left_out += _add_annotation(standoff, annotation, start, passage_start, where)
     for kind, count in (+left_out).items():
         import_log.record_warning(kind, standoff.id, count=count)
     return standoff
@@ -109,8 +112,9 @@ def _parse_passages(passages: Sequence[Mapping[str, Any]], where: str) -> Iterat
                 yield _Passage(_number(part, "offset", where), text)
 
 
-def _join_passages(passages: Iterable[_Passage], where: str) -> tuple[int, str]:
-    # Also the offset of the first passage: a section of a paper need not begin at 0.
+def _join_passages(passages: Iterable[_Passage], where: str) -> tuple[str, dict[int, int]]:
+    # Also the place of each passage in the text, by its offset. A section of a paper need not begin
+    # at 0.
     ordered = sorted(passages, key=lambda one: one.offset)
     # Offsets of the passages show how a file counts. The texts that its annotations state show it
     # to the reader of the annotations too.
@@ -124,8 +128,19 @@ def _join_passages(passages: Iterable[_Passage], where: str) -> tuple[int, str]:
                 f"a passage begins at {passage.offset}, but the one before it ends at "
                 f"{before.offset + len(before.text)}",
             )
-    pieces = (" " * gap + one.text for gap, one in zip([0, *gaps], ordered, strict=False))
-    return ordered[0].offset if ordered else 0, "".join(pieces)
+    pieces, places, length = [], dict[int, int](), 0
+    for gap, passage in zip([0, *gaps], ordered, strict=False):
+        pieces += [" " * gap, passage.text]
+        places[passage.offset] = length + gap
+        length += gap + len(passage.text)
+    return "".join(pieces), places
+
+
+def _find_place(part: Mapping[str, Any], places: Mapping[int, int], where: str) -> int:
+    # Where a passage or sentence begins in the text, if it says so.
+    offset = 0 if part.get("offset") is None else _number(part, "offset", where)
+    before = max((one for one in places if one <= offset), default=offset)
+    return places.get(before, 0) + offset - before
 
 
 def _gaps(passages: Sequence[_Passage], width: Callable[[str], int]) -> Iterator[int]:
@@ -142,7 +157,11 @@ def _utf8_width(text: str) -> int:
 
 
 def _add_annotation(
-    standoff: StandoffDocument, annotation: Mapping[str, Any], start: int, where: str
+    standoff: StandoffDocument,
+    annotation: Mapping[str, Any],
+    start: int,
+    passage_start: int,
+    where: str,
 ) -> Counter[str]:
     # Returns what was left out. The text of the document begins at the start.
     infons = annotation.get("infons") or {}
@@ -157,7 +176,7 @@ def _add_annotation(
     for location in _objects(annotation, "locations", where):
         offset = _number(location, "offset", where) - start
         stretches.append((offset, offset + _number(location, "length", where)))
-    standoff.add_annotation(label or None, stretches or [(0, 0)], text)
+    standoff.add_annotation(label or None, stretches or [(0, 0)], text, passage_start)
     others = {key.lower() for key, stated in infons.items() if stated} - {
         LABEL_KEY,
         COMPOSITE_KEY.lower(),

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
 from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.offsets import PassageSpan, RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.sniff import FileHead
@@ -25,20 +26,31 @@ class StandoffDocument:
     id: str
     text: str
     raw_spans: list[RawSpan] = field(default_factory=list)
-    # Label, stated text and half-open stretches of each.
-    discontinuous: list[tuple[str, str, Sequence[tuple[int, int]]]] = field(default_factory=list)
+    # Label, stated text and stretches of each.
+    discontinuous: list[tuple[str, str, Sequence[RawSpan]]] = field(default_factory=list)
     error: InputError | None = None  # the reason why it is set aside
 
     def add_annotation(
-        self, label: str | None, stretches: Sequence[tuple[int, int]], text: str
+        self,
+        label: str | None,
+        stretches: Sequence[tuple[int, int]],
+        text: str,
+        passage_start: int = 0,
     ) -> None:
         """Add an annotation by its half-open stretches, at least one, and its stated text."""
-        if len(stretches) == 1 or label is None:
-            labels = () if label is None else (label,)
-            stated = text if len(stretches) == 1 else ""
-            self.raw_spans += [RawSpan(*one, labels, stated) for one in stretches]
+        is_whole = len(stretches) == 1
+        make = partial(
+            PassageSpan,
+            labels=(label,) if is_whole and label is not None else (),
+            text=text if is_whole else "",
+            is_part=not is_whole and label is not None,
+            passage_start=passage_start,
+        )
+        spans = [make(start, end) for start, end in stretches]
+        if is_whole or label is None:
+            self.raw_spans += spans
         else:
-            self.discontinuous.append((label, text, stretches))
+            self.discontinuous.append((label, text, spans))
 
 
 def read_standoff(
@@ -97,13 +109,13 @@ def _to_task(
     document = Document(standoff.id, standoff.text)
     regions = list(standoff.raw_spans)
     spellings = options.label_config.names_by_spelling if options.label_config else None
-    for label, text, stretches in standoff.discontinuous:
+    for label, text, parts in standoff.discontinuous:
         name = label if spellings is None else spellings.get(label)
-        outer = RawSpan(min(start for start, _ in stretches), max(end for _, end in stretches), ())
+        outer = RawSpan(min(one.start for one in parts), max(one.end for one in parts), ())
         reason: DropReason = "label unknown" if name is None else "discontinuous"
         import_log.record_dropped(document, outer, reason, name or label, text)
         if name is not None:
-            regions += [RawSpan(*one, (), is_part=True) for one in stretches]
+            regions += parts
     return AnnotatedTask(standoff.id, document, (Annotation("", 0.0, tuple(regions)),))
 
 

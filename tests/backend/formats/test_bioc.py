@@ -117,6 +117,35 @@ def test_other_countings_move_passages_and_annotations(
 
 
 @pytest.mark.parametrize("option", FORMATS)
+@pytest.mark.parametrize("first", [0, 100])
+def test_offsets_from_each_passage_are_found(tmp_path: Path, option: str, first: int) -> None:
+    # In the first document, the word stands at the offset in both readings.
+    texts = ("Lithium again.", "Lithium may do it."), (TITLE, ABSTRACT)
+    documents = []
+    for number, (title, abstract) in enumerate(texts):
+        drug = annotation((0, 7), text="Lithium", type="Chemical")
+        split = annotation((0, 7), (12, 2), text="Lithium do", type="Chemical")
+        parts = passage(first, title), passage(first + len(title) + 1, abstract, drug, split)
+        documents.append(document(*parts, identifier=str(number)))
+    corpus = read_corpus([write(tmp_path, collection(*documents), option)])
+    assert [[(one.start, one.end) for one in made.spans] for made in corpus.documents] == [
+        [(15, 22)],
+        [(21, 28)],
+    ]
+    assert corpus.documents[1].masked_ranges == ((21, 28), (33, 35))
+    assert warned(corpus) == {"offsets from each passage": 2}
+
+
+def test_offsets_from_each_sentence_are_found(tmp_path: Path) -> None:
+    renal = annotation((6, 13), text="renal failure", type="Disease")
+    drug = annotation((0, 7), text="Lithium", type="Chemical")
+    sentences = [passage(0, TITLE, renal), passage(21, ABSTRACT, drug)]
+    value = document({**passage(0, ""), "sentences": sentences})
+    corpus = read_corpus([write(tmp_path, collection(value), "bioc-json")])
+    assert [one.start for one in corpus.documents[0].spans] == [6, 21]
+
+
+@pytest.mark.parametrize("option", FORMATS)
 def test_sentences_in_place_of_texts_of_passages(tmp_path: Path, option: str) -> None:
     value = passage(0, None)
     drug = annotation((21, 7), text="Lithium", type="Chemical")
