@@ -3,7 +3,7 @@
 A document is a row. Its text is the column ``text`` where that has the tokens. Else the tokens are
 joined by blanks, but for scripts without blanks. Tags are texts or numbers. The tag -100, or none,
 is unknown. An ``id`` numbers the rows of a file, so the name of the file stands before it. A
-``document_id`` is an id by itself.
+``document_id`` is an id by itself where there is no ``id``: a document may have several rows.
 """
 
 from collections import Counter
@@ -95,13 +95,13 @@ def read_file(
 
 
 def _name_document(data_file: DataFile, number: int, where: str, row: Mapping[str, Any]) -> str:
-    stated, in_file = (
+    stated, of_row = (
         value if isinstance(value, str | int) and value != "" else None
         for value in (row.get(DOCUMENT_KEY), row.get("id"))
     )
-    if stated is not None:
+    if stated is not None and of_row is None:
         return reject_lone_surrogates(str(stated), where, field=DOCUMENT_KEY)
-    return escape_unprintable(f"{data_file.prefix}#{number if in_file is None else in_file}")
+    return escape_unprintable(f"{data_file.prefix}#{number if of_row is None else of_row}")
 
 
 def _describe(data_file: DataFile, sample: Sequence[Row], options: ReadOptions) -> _RowReader:

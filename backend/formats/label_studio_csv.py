@@ -76,11 +76,11 @@ def _serialize(document: Document, config: LabelConfig) -> SerializedDocument:
     regions = [item["value"] for item in result_from_spans(held, held.spans, config)]
     meta = {" ".join(name.split()): _format_value(value) for name, value in document.meta.items()}
     row = {
-        **{name: cell for name, cell in meta.items() if name and name not in LAST_COLUMNS},
         config.data_key: held.text,
         "id": document.id,
         config.control: json.dumps(regions, ensure_ascii=False) if regions else "",
     }
+    row |= {name: meta[name] for name in meta if name and name not in (*row, *LAST_COLUMNS)}
     return SerializedDocument(
         json.dumps(row),
         masked_range_count=len(document.masked_ranges),

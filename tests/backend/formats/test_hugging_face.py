@@ -279,6 +279,12 @@ def test_documents_round_trip(
     assert (corpus.warnings, corpus.dropped) == ((), ())
 
 
+def test_several_rows_of_a_document_have_ids(tmp_path: Path) -> None:
+    rows = [{**row, "document_id": 5} for row in STATED]
+    (tmp_path / "a.jsonl").write_text(to_lines(rows))
+    assert [one.id for one in read_corpus([tmp_path / "a.jsonl"]).documents] == ["a#7", "a#8"]
+
+
 def test_text_of_other_tokens_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(to_lines([{**STATED[0], "text": "Sodium carbonate helps"}]))
     corpus = read_corpus([tmp_path / "a.jsonl"])

@@ -147,14 +147,14 @@ def test_documents_round_trip(
 def test_meta_and_the_names_of_a_config_are_written(tmp_path: Path) -> None:
     config = LabelConfig("ner", "body", "abstract", ("CHEM",), {"Chemical": "CHEM", "CHEM": "CHEM"})
     documents = [
-        Document("1", TEXT, SPANS[:1], {"pmid": 7, "title": "A, b", "ner": "x"}),
+        Document("1", TEXT, SPANS[:1], {"[pmid]": 7, "title": "A, b", "ner": "x"}),
         Document("2", "Tremor.", meta={"authors": ["A", "B"]}, masked_ranges=((0, 1),)),
     ]
     out = tmp_path / "out.csv"
     written = write_documents(documents, out, "label-studio-csv", config=config)
     assert written.masked_range_count == 1
     first, second = csv.DictReader(io.StringIO(out.read_bytes().decode(), newline=""))
-    assert (first["abstract"], first["pmid"], first["title"]) == (TEXT, "7", "A, b")
+    assert (first["abstract"], first["[pmid]"], first["title"]) == (TEXT, "7", "A, b")
     assert json.loads(first["ner"])[0]["labels"] == ["CHEM"]
     assert (second["id"], second["ner"], second["authors"]) == ("2", "", '["A", "B"]')
     back = read_corpus([out], ReadOptions(label_config=config)).documents
