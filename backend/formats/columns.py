@@ -174,12 +174,17 @@ def _describe(
         for _, cells in sample.same:
             cells[-1], _ = split_features(cells[-1])
     tags = _find_tag_columns(sample, width)
+    # A header of words and tags says enough: a wrong tag below it is refused with its line.
+    stated = _find_stated_tags(sample.names[:width])
+    if not tags and stated is not None:
+        tags = [TagColumn(stated, "B-label", has_entities=True)]
     if not tags and not is_conllu and not options.is_given:
         return None
     word = _find_word_column(sample, width, {tag.index for tag in tags}, numberings, is_conllu)
     if word is None:
         return None
-    if delimiter in QUOTED_DELIMITERS and not (options.is_given or _is_clear(sample, word, tags)):
+    is_clear = options.is_given or stated is not None or _is_clear(sample, word, tags)
+    if delimiter in QUOTED_DELIMITERS and not is_clear:
         return None
     return ColumnLayout(
         delimiter=delimiter,
@@ -252,7 +257,15 @@ def _is_clear(sample: _Sample, word: int, tags: Sequence[TagColumn]) -> bool:
     # A column of a table of texts may look like tags: "L-4" is a vertebra. Blanks may set apart the
     # columns of commas and tags.
     has_outside = any({"O", "o"}.intersection(sample.column(tag.index)) for tag in tags)
-    return has_outside and all(sample.column(word))
+    words = sample.column(word)
+    return has_outside and all(words) and 2 * sum(" " in one for one in words) <= len(words)
+
+
+def _find_stated_tags(header: Sequence[str]) -> int | None:
+    # A column "text" may have whole texts, and "label" their classes.
+    names = [name.lower() for name in header]
+    found = (index for index, name in enumerate(names) if name in TAG_NAMES)
+    return None if WORD_NAMES.isdisjoint({*names} - {"text"}) else next(found, None)
 
 
 def _has_phrases(sample: _Sample, column: TagColumn) -> bool:

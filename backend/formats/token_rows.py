@@ -22,14 +22,18 @@ def split_row(line: str, delimiter: str) -> list[str]:
     if delimiter == "\t":
         return line.split(delimiter)
     if delimiter in QUOTED_DELIMITERS:
-        try:
-            reader = csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True)
-            return [cell.strip() for cell in next(reader)]
-        except csv.Error:
-            return [line]
+        cells = line.split(delimiter) if '"' not in line else _split_quoted(line, delimiter)
+        return [cell.strip() for cell in cells]
     if "  " in line or "\t" in line or line[:1] == " " or line[-1:] == " ":
         return [cell for cell in re.split("[ \t]+", line) if cell]
     return line.split(" ")
+
+
+def _split_quoted(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True))
+    except csv.Error:
+        return [line]
 
 
 def split_features(cell: str) -> tuple[str, bool]:

@@ -362,12 +362,21 @@ def test_row_without_its_quotation_marks_is_refused(read, row: str) -> None:
     [
         'text,level\n"Pain, and fever.",L-4\nTremor.,S-1\n',  # vertebrae
         'text,label\n"Pain, and fever.",B\nTremor.,A\n',
+        'id,text,label\n1,"Renal failure, acute",O\n2,"Tremor again",B\n',
         "Pain, fever and tremor\nLithium, given again\n",
     ],
 )
 def test_tables_of_texts_are_no_token_files(read, content: str) -> None:
     with raises(FormatError, "format-unknown"):
         read(content)
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_wrong_tags_below_their_header_are_refused(read, delimiter: str) -> None:
+    content = "Sentence #\tWord\tTag\n1\tLithium\tX-Y\n1\tcaused\t?\n"
+    with raises(FormatError, "conll-row-without-tag") as raised:
+        read(content.replace("\t", delimiter))
+    assert "line 2 " in str(raised.value)
 
 
 CELLS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=4)
