@@ -38,7 +38,13 @@ from tagalong.cli.terminal.tables import print_report
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
-from tagalong.training.corpus import Corpus, describe_warning, read_corpus
+from tagalong.training.corpus import (
+    Corpus,
+    describe_log,
+    describe_losses,
+    describe_warning,
+    read_corpus,
+)
 from tagalong.training.evaluation.alignment import (
     AlignedDocuments,
     SystemOutput,
@@ -193,6 +199,8 @@ def evaluate_cli(
     aligned = align_predictions(read, outputs, only_common_documents=only_common, config=config)
     aligned = replace(aligned, dropped=(*corpus.dropped, *aligned.dropped))
     notes = build_notes(corpus.warnings, aligned, config)
+    if protocol == "paper":  # its report counts no losses of reading
+        notes = (*describe_losses(corpus.dropped, "gold"), *notes)
     model_labels = outputs[0].labels and map_system_labels(outputs[0].labels, config)
     if labels is not None:
         known = {*collect_labels(aligned), *(model_labels or ()), *corpus.labels}
@@ -259,8 +267,7 @@ def get_system_output(
         columns = replace(reading.columns, entity_label=choose_entity_label(reading))
         log = ImportLog()
         predictions = read_predictions(path, replace(reading, columns=columns), log)
-        notes = tuple(describe_warning(warning, system) for warning in log.warnings())
-        return SystemOutput(system, predictions, notes=notes)
+        return SystemOutput(system, predictions, notes=describe_log(log, system))
     if path.suffix.lower() in {".json", ".jsonl"}:
         raise InputError(
             f"the file {system} does not exist: give a file of predictions, or a model version",

@@ -10,6 +10,7 @@ from typing import TypeAlias, cast, overload
 
 from transformers.utils import logging as transformers_logging
 
+from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import read_predictions
@@ -23,13 +24,18 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import InputError
 from tagalong.ner.tiers import ENCODER
-from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.training.corpus import Corpus, describe_log, describe_warning, read_corpus
 from tagalong.training.evaluation.alignment import SystemOutput, align_predictions
 from tagalong.training.evaluation.evaluate import EvaluationOptions
 from tagalong.training.evaluation.evaluate import evaluate as evaluate_aligned
 from tagalong.training.evaluation.label_names import map_system_labels
 from tagalong.training.evaluation.report import EvaluationReport
-from tagalong.training.jobs.train_version import TrainJob, build_training_data, train_version
+from tagalong.training.jobs.train_version import (
+    TrainInputs,
+    TrainJob,
+    build_training_data,
+    train_version,
+)
 from tagalong.training.loop.trainer import ProgressCallback
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe, raise_min_steps
 
@@ -135,21 +141,9 @@ def evaluate(
     accepted = None if config is None else accept_model_labels(config)
     corpus = _as_corpus(gold, replace(reading, label_config=accepted))
     documents = corpus.documents
-    if isinstance(predictions, Tagger):
-        name, labels = predictions.version, labels or predictions.labels
-        pairs = list(zip(documents, predictions.predict_documents(documents), strict=True))
-    elif isinstance(predictions, str | os.PathLike):
-        name = os.fspath(predictions)
-        pairs = read_predictions(Path(predictions), reading)
-    else:
-        if len(predictions) != len(documents):
-            raise InputError(
-                f"there are {len(predictions)} predictions for {len(documents)} gold documents: "
-                "give one for each, in the same order",
-                code="prediction-count",
-            )
-        name, pairs = "predictions", list(zip(documents, predictions, strict=True))
-    output = SystemOutput(name, pairs, tuple(labels) if labels else None)
+    output = _as_system_output(predictions, documents, reading)
+    if labels:
+        output = replace(output, labels=tuple(labels))
     aligned = align_predictions(documents, [output], only_common_documents=False, config=config)
     known = output.labels and map_system_labels(output.labels, config)
     report = evaluate_aligned(
@@ -158,7 +152,8 @@ def evaluate(
         dropped=(*corpus.dropped, *aligned.dropped),
         options=EvaluationOptions(labels=known),
     )
-    return replace(report, warnings=(*aligned.notes, *report.warnings))
+    notes = [describe_warning(warning, "gold") for warning in corpus.warnings]
+    return replace(report, warnings=(*notes, *aligned.notes, *report.warnings))
 
 
 def train_encoder(
@@ -169,6 +164,7 @@ def train_encoder(
     models: AnyPath | None = None,
     recipe: EncoderRecipe | None = None,
     promote: PromotionPolicy = "auto",
+    allow_losses: bool = False,
     on_progress: ProgressCallback = lambda _: None,
 ) -> Tagger:
     """Train an encoder, and publish it in the models folder as `tagalong train encoder` does.
@@ -180,6 +176,7 @@ def train_encoder(
         models: Folder of model versions; None for that of ``TAGALONG_MODELS``, or ``models``.
         recipe: Settings; None for the defaults, with at least 300 steps.
         promote: When to make the version current. ``auto``: if it finds entities in dev.
+        allow_losses: Whether to train if flat tags cannot hold more than 5 % of the entities.
         on_progress: Called after every step and every evaluation.
 
     Returns:
@@ -187,7 +184,7 @@ def train_encoder(
 
     Raises:
         InputError: If a file cannot be read.
-        TrainingError: If there are no annotated spans to train on.
+        TrainingError: If there are no annotated spans to train on, or too many would be lost.
         BaseModelError: If the base model is not available.
     """
     store = _open_store(models)
@@ -195,11 +192,31 @@ def train_encoder(
     job = TrainJob(ENCODER, recipe, store, name, promotion_policy=promote)
     corpus, dev_corpus = _as_corpus(train), None if dev is None else _as_corpus(dev)
     with _quiet_libraries():
-        data = build_training_data(job, corpus, dev_corpus)
+        data = build_training_data(job, corpus, dev_corpus, TrainInputs(allow_losses=allow_losses))
         version = train_version(job, data, on_progress=on_progress)
     if version is None:
         raise RuntimeError("only the main process of a training publishes: load the version there")
     return load(version.manifest.version, models=store.root)
+
+
+def _as_system_output(
+    predictions: Output, documents: Sequence[Document], reading: ReadOptions
+) -> SystemOutput:
+    if isinstance(predictions, Tagger):
+        found = predictions.predict_documents(documents)
+        pairs = list(zip(documents, found, strict=True))
+        return SystemOutput(predictions.version, pairs, predictions.labels)
+    if isinstance(predictions, str | os.PathLike):
+        name, log = os.fspath(predictions), ImportLog()
+        pairs = read_predictions(Path(predictions), reading, log)
+        return SystemOutput(name, pairs, notes=describe_log(log, name))
+    if len(predictions) != len(documents):
+        raise InputError(
+            f"there are {len(predictions)} predictions for {len(documents)} gold documents: "
+            "give one for each, in the same order",
+            code="prediction-count",
+        )
+    return SystemOutput("predictions", list(zip(documents, predictions, strict=True)))
 
 
 def _open_store(models: AnyPath | None) -> ModelStore:

@@ -113,6 +113,20 @@ def test_findings_of_reading_are_told_for_gold_and_predictions(tmp_path: Path) -
         assert all(one.startswith(f"Reading {name}: I- without B-, 1 time;") for one in told)
 
 
+@pytest.mark.parametrize("protocol", ["exact", "paper"])
+def test_losses_of_every_file_are_told(protocol: str, tmp_path: Path) -> None:
+    path = tmp_path / "nested.tsv"
+    path.write_text("renal\tB-X\tB-Y\nfailure\tI-X\tO\nimproved\tO\tO\n")
+    evaluation = run_json(str(path), str(path), "--protocol", protocol)
+    losses = "1 annotation lost (1 another tag column)"
+    told = [f"Reading {path}: {losses}."]
+    if protocol == "paper":
+        told = [f"Reading gold: {losses}.", *told]
+    else:
+        assert evaluation["lost"]["import"]["by_reason"] == {"another tag column": 1}
+    assert [one for one in evaluation["warnings"] if "lost" in one] == told
+
+
 def test_labels_that_look_alike_are_told_and_may_be_typed_in_another_form(tmp_path: Path) -> None:
     composed, decomposed = "M\u00e9d, a", "Me\u0301d, a"
     gold, said = (

@@ -9,6 +9,7 @@ from tagalong.training.corpus.corpus import (
 from tagalong.training.corpus.flat_losses import FlatLosses, count_flat_losses
 from tagalong.training.corpus.hash_split import find_shared_texts, split_documents, split_off_dev
 from tagalong.training.corpus.reading_notes import (
+    describe_log,
     describe_losses,
     describe_reading,
     describe_warning,
@@ -34,6 +35,7 @@ __all__ = [
     "compute_fingerprint",
     "count_entities",
     "count_flat_losses",
+    "describe_log",
     "describe_losses",
     "describe_reading",
     "describe_warning",

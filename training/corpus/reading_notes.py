@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
+from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning, ImportLog
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.training.corpus.corpus import Corpus
 
@@ -16,6 +16,12 @@ def describe_reading(corpus: Corpus, source: str = "") -> list[str]:
         *describe_losses(corpus.dropped, source),
         *(describe_warning(warning, source) for warning in corpus.warnings),
     ]
+
+
+def describe_log(log: ImportLog, source: str = "") -> tuple[str, ...]:
+    """Describe the reading of a file that is no corpus, such as predictions."""
+    warnings = (describe_warning(warning, source) for warning in log.warnings())
+    return (*describe_losses(log.dropped, source), *warnings)
 
 
 def describe_losses(dropped: Iterable[DroppedAnnotation], source: str = "") -> list[str]:
