@@ -41,10 +41,16 @@ def check_webhook_auth(settings: Settings, guess_limiter: GuessLimiter) -> None:
             return
     if credentials is not None and _has_credentials(credentials, guess_limiter):
         return
+    if secret is None:
+        message = (
+            "the event has no valid password, and the server has no secret: for the train button "
+            "give the ML backend the password, for other events set TAGALONG_WEBHOOK_SECRET"
+        )
+        raise RequestError(HTTPStatus.UNAUTHORIZED, message, code="webhook-secret-not-set")
     raise RequestError(
         HTTPStatus.UNAUTHORIZED,
-        "the event has no valid secret: in Label Studio, under Settings, Webhooks, give the "
-        f"webhook the header {WEBHOOK_SECRET_HEADER} with the server's TAGALONG_WEBHOOK_SECRET",
+        "the event has no valid secret or password: in Label Studio, give the webhook the header "
+        f"{WEBHOOK_SECRET_HEADER}, and for the train button give the ML backend the password",
         code="wrong-webhook-secret",
     )
 

@@ -547,7 +547,8 @@ def test_training_needs_credentials_without_webhook_secret(tmp_path: Path, path:
             {WEBHOOK_SECRET_HEADER: ""},
             {WEBHOOK_SECRET_HEADER: "None"},
         ):
-            assert post_json(client, path, button, headers=headers).status_code == 401
+            answer = post_json(client, path, button, headers=headers)
+            assert_refused(answer, 401, "webhook-secret-not-set")
         read_job = basic("studio", "pass:wörd")
         assert post_json(client, path, button, headers=read_job).status_code == 201
 
