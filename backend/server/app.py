@@ -15,14 +15,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.server.auth import CHALLENGE, check_credentials
-from tagalong.backend.server.prediction.request import RequestError
+from tagalong.backend.server.prediction.request import RETRY_AFTER_SECONDS, RequestError
 from tagalong.backend.server.routes import add_request_hooks, create_tier_routes
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import InputError, TagalongError, describe_fault
 from tagalong.ner.tiers import DEFAULT_TIER
 
-RETRY_AFTER_SECONDS = 2  # sent with status 503
 BAD_REQUEST_MESSAGE = "the server does not understand the request: send it as Label Studio does"
 HTTP_ERROR_MESSAGES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "the server has no such path: give Label Studio its address without one",
@@ -109,8 +108,7 @@ def _handle_http_error(error: HTTPException) -> Response:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         max_bytes = request.max_content_length or 0
-        advice = "select fewer tasks" if request.path.endswith("/predict") else "send less"
-        message = f"the request has more than {max_bytes:,} bytes: {advice}"
+        message = f"the request has more than {max_bytes:,} bytes: send less, such as fewer tasks"
         return _error_response(status, message, "body-too-large")
     code = error.name.lower().replace(" ", "-")
     return _error_response(status, HTTP_ERROR_MESSAGES.get(status, BAD_REQUEST_MESSAGE), code)

@@ -22,6 +22,8 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
 from waitress.server import TcpWSGIServer
 
+from tagalong.backend.server.prediction.request import RETRY_AFTER_SECONDS
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
@@ -64,7 +66,7 @@ REFUSALS = {  # by status: the sentence and the code of the answer
         "request-too-slow",
     ),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
-        "the request has more than {:,} bytes: select fewer tasks",
+        "the request has more than {:,} bytes: send less, such as fewer tasks",
         "body-too-large",
     ),
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
@@ -94,6 +96,8 @@ class Refusal:
         message, code = REFUSALS.get(self.code, INTERNAL_ERROR)
         body = json.dumps({"error": message.format(self._max_bytes), "code": code}).encode()
         headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        if self.code == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.append(("Retry-After", str(RETRY_AFTER_SECONDS)))
         return f"{self.code:d} {self.code.phrase}", headers, body
 
 

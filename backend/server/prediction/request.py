@@ -19,6 +19,8 @@ JSON_TYPE_NAMES = {
     type(None): "missing",
 }
 
+RETRY_AFTER_SECONDS = 2  # sent with status 503
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

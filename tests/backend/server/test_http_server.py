@@ -143,7 +143,9 @@ def wait_for_bodies(server: HTTPServer, size: int) -> None:
 def answer(connection: socket.socket) -> tuple[int, dict[str, str]]:
     """Status and JSON of an answer after which the server closes."""
     head, _, body = read_all(connection).partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)
+    status = int(head.split()[1])
+    assert (b"\r\nRetry-After: " in head) == (status == 503)
+    return status, json.loads(body)
 
 
 def test_unfinished_requests_hold_up_nobody() -> None:
