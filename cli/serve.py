@@ -85,11 +85,18 @@ def serve_cli(
 def parse_server_names(value: str, host: str) -> frozenset[str] | None:
     """Parse names separated by commas; None, for any name, if there is none and `host` is public.
 
-    On a loopback address, the loopback names are enough.
+    On a loopback address, the loopback names are enough. Raises `InputError` for an address.
     """
-    from tagalong.backend.server.request_checks import is_loopback
+    from tagalong.backend.server.request_checks import HOST_PATTERN, is_loopback
 
-    names = frozenset(name.strip().lower() for name in value.split(",") if name.strip())
+    names = frozenset(name.strip("[] ").lower() for name in value.split(",") if name.strip())
+    for name in names:
+        if not HOST_PATTERN.fullmatch(f"[{name}]" if ":" in name else name):
+            raise InputError(
+                f"{name!r:.60} in --server-names is no host name: write it as the URLs have it, "
+                "without http://, port and path",
+                code="invalid-server-name",
+            )
     return names if names or is_loopback(host) else None
 
 

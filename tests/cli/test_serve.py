@@ -19,8 +19,10 @@ import tagalong.backend.server.run
 from tagalong.backend.demo.supervised_process import find_free_port
 from tagalong.backend.server.prediction.request import Limits
 from tagalong.cli.main import main
+from tagalong.cli.serve import parse_server_names
+from tagalong.ner.errors import InputError
 from tests.backend.server.app_client import ABSTRACT, assert_valid, regions, request_for
-from tests.errors import failed
+from tests.errors import failed, raises
 
 ROOT = Path(__file__).parents[2]
 SLOWLY = Path(__file__).with_name("serve_slowly.py")
@@ -193,6 +195,7 @@ def test_secret_without_password_warns_about_the_train_button(
         ("127.0.0.1", " Studio.example, b ,", frozenset({"studio.example", "b"})),
         ("0.0.0.0", "", None),
         ("0.0.0.0", "studio.example", frozenset({"studio.example"})),
+        ("0.0.0.0", "[fe80::1], 192.0.2.1", frozenset({"fe80::1", "192.0.2.1"})),
     ],
 )
 @pytest.mark.parametrize("login", [True, False])
@@ -220,3 +223,9 @@ def test_names_and_warnings_follow_from_the_address(
     assert ("unencrypted" in stderr) == (host == "0.0.0.0" and login)
     assert ("Everybody who can reach" in stderr) == (host == "0.0.0.0" and not login)
     assert "s3cret" not in stderr
+
+
+@pytest.mark.parametrize("name", ["https://studio.example/x", "studio.example:8080", "*.example"])
+def test_addresses_are_no_server_names(name: str) -> None:
+    with raises(InputError, "invalid-server-name"):
+        parse_server_names(f"localhost,{name}", "127.0.0.1")
