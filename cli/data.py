@@ -106,10 +106,14 @@ def check_cli(
     access = ProjectAccess(project, url, key, allowed_hosts)
     columns = ColumnOptions(word_column, tag_column, entity_label)
     options = build_read_options(annotators, label_config, columns)
-    check = check_corpus(_read_corpus(files, access, options, show_warnings=False))
+    corpus = _read_corpus(files, access, options, show_warnings=False)
+    check = check_corpus(corpus)
     if as_json:
         echo_json(check.to_json())
     else:
+        for source in corpus.sources if files else ():
+            path = _escape_text(source.path)
+            console.print(f"{path} is read as {source.format}.", soft_wrap=True)
         render_check(check)
     if strict and check.dropped_count:
         raise typer.Exit(1)
@@ -279,8 +283,8 @@ def render_conversion(corpus: Corpus, written: WriteResult, out: Path, replaceme
     _print_reasons((*corpus.dropped, *written.dropped))
     if written.masked_range_count:
         console.print(
-            f"{written.masked_range_count:,} unlabelled spans look free of entities in it: JSON "
-            "lines keep them unlabelled"
+            f"{written.masked_range_count:,} masked ranges look free of entities in it: jsonl, tsv "
+            "and spacy keep them"
         )
     if written.replaced_characters:
         console.print(f"{written.replaced_characters:,} {replacement}")

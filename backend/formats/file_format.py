@@ -36,7 +36,7 @@ class SerializedDocument:
 
     content: str  # the document's part of the file; empty where the format cannot hold it at all
     dropped: tuple[DroppedAnnotation, ...] = ()  # annotations that are not in it
-    masked_range_count: int = 0  # unlabelled spans that look free of entities in it
+    masked_range_count: int = 0  # ranges that look free of entities in it
     replaced_characters: int = 0  # characters that are others in it: see `FormatWriter.replacement`
 
 

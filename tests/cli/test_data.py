@@ -58,6 +58,7 @@ def test_project_with_addresses_of_texts_is_read() -> None:
 def test_check_tables_equal_the_json() -> None:
     result = run("check", EXPORT)
     assert result.exit_code == 0
+    assert result.stdout.startswith(f"{EXPORT} is read as Label Studio JSON.\n")
     for part in ("6 documents", "3 lost", "outvoted", "sinus bradycardia.", "cancelled annotation"):
         assert part in result.stdout
 
@@ -127,7 +128,7 @@ def test_convert_counts_dropped_content(tmp_path: Path) -> None:
     shown = run("convert", EXPORT, "--to", "conll", "--out", out, "--force").stdout
     assert "2 entities lost: outvoted" in shown
     assert report["masked_ranges_lost"] == 2
-    assert "2 unlabelled spans" in shown
+    assert "2 masked ranges look free of entities" in shown
     assert len(read_corpus([out]).documents) == 6
 
 

@@ -17,7 +17,7 @@ class WriteResult:
 
     document_count: int
     dropped: tuple[DroppedAnnotation, ...] = ()  # not in the file
-    masked_range_count: int = 0  # unlabelled spans that look free of entities in the file
+    masked_range_count: int = 0  # ranges that look free of entities in the file
     replaced_characters: int = 0  # see `FormatWriter.replacement`
 
 
