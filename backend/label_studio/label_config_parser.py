@@ -183,12 +183,10 @@ def _span_controls(interface: Any, repeated: frozenset[str]) -> list[Any]:
     for name in OTHER_OBJECT_ADVICE:
         if name.lower() in {str(tag).lower() for tag in tags}:
             raise other_object_error("the labelling config labels a", name)
-    others = (
-        ", ".join(sorted({f"<{control.tag:.60}>" for control in controls})[:5]) or "no controls"
-    )
+    others = ", ".join(sorted({f"<{control.tag:.60}>" for control in controls})[:5])
+    found = f"{others}, but no" if others else "no"
     raise FormatError(
-        f"the labelling config has {others}, but no <Labels> over a <Text>, such as "
-        f"{EXAMPLE_CONFIG}",
+        f"the labelling config has {found} <Labels> over a <Text>, such as {EXAMPLE_CONFIG}",
         code="label-config-without-span-control",
     )
 

@@ -240,7 +240,7 @@ REPEATED = (LABELS + TEXT).replace('"text"', '"text_{{idx}}"').replace('"label"'
         ("", "label-config-not-xml", ""),
         ("<View>", "label-config-not-xml", ""),
         ("Chemical, Disease", "label-config-not-xml", ""),
-        (view(), NO_CONTROL, ""),
+        (view(), NO_CONTROL, "config has no <Labels> over"),
         (view(LABELS), NO_CONTROL, "<Labels>"),
         (view(LABELS.replace('toName="text"', 'toName="no"'), TEXT), NO_CONTROL, "<Labels>"),
         (view('<Choices name="c" toName="text"/>', TEXT), NO_CONTROL, "<Choices>,"),
