@@ -283,8 +283,8 @@ def render_conversion(corpus: Corpus, written: WriteResult, out: Path, replaceme
     _print_reasons((*corpus.dropped, *written.dropped))
     if written.masked_range_count:
         console.print(
-            f"{written.masked_range_count:,} masked ranges look free of entities in it: jsonl keeps "
-            "them"
+            f"{written.masked_range_count:,} masked ranges look free of entities in it: JSON lines "
+            "keep them"
         )
     if written.replaced_characters:
         console.print(f"{written.replaced_characters:,} {replacement}")

@@ -126,7 +126,8 @@ class PredictHandler:
         return UnreadableTask(
             "too long",
             f"{describe_task(document.id)} has a text of {length:,} characters, and at most "
-            f"{max_length:,} are allowed in a request: split it, or label it with `tagalong prelabel`",
+            f"{max_length:,} are allowed in a request: split it, or label it with `tagalong "
+            "prelabel`",
         )
 
     def _suggest_regions(
