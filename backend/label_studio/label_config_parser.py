@@ -184,9 +184,9 @@ def _span_controls(interface: Any, repeated: frozenset[str]) -> list[Any]:
         if name.lower() in {str(tag).lower() for tag in tags}:
             raise other_object_error("the labelling config labels a", name)
     others = ", ".join(sorted({f"<{control.tag:.60}>" for control in controls})[:5])
-    found = f"{others}, but no" if others else "no"
+    lacking = f"{others}, but no" if others else "no"
     raise FormatError(
-        f"the labelling config has {found} <Labels> over a <Text>, such as {EXAMPLE_CONFIG}",
+        f"the labelling config has {lacking} <Labels> over a <Text>, such as {EXAMPLE_CONFIG}",
         code="label-config-without-span-control",
     )
 
