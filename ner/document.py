@@ -16,7 +16,8 @@ DropReason = Literal[
     "edge inside a word",  # a boundary between two letters of one word
     "discontinuous",  # of several stretches
     "text differs",  # the file states another text than the offsets cover
-    "offset outside the text",  # past the end, negative or reversed
+    "offset outside the text",  # past the end, or negative
+    "end before start",
     "empty",  # the region begins where it ends
     "label unknown",  # not in the label set
     "second label",  # a region with several labels keeps the first

@@ -134,8 +134,9 @@ class _Evidence:
             self._fits[path, best] = count
         if self._fits[path, best] == readable:
             return ExportReading(path, (best,))
-        # Two versions of Label Studio annotated the project: each annotation decides.
-        return ExportReading(path, tuple(dict.fromkeys((best, CODE_POINTS, UTF_16))))
+        # Several tools or versions annotated the project: each annotation decides.
+        others = (one for one in ranked if self._fits[path, one])
+        return ExportReading(path, tuple(dict.fromkeys((best, CODE_POINTS, UTF_16, *others))))
 
     def _choose_path(self) -> str | None:
         expected = max(self._readable[None], self._best_shift(None)[1])

@@ -8,12 +8,13 @@ from tagalong.backend.documents.offsets import (
     CODE_POINTS,
     Counting,
     RawSpan,
+    explain_misplacement,
     is_contradicted,
     is_inside,
     is_same_text,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.ner.document import Document, DropReason, Span
+from tagalong.ner.document import Document, Span
 from tagalong.ner.words import trim_to_words
 
 
@@ -121,8 +122,7 @@ def _span_from_raw(
     document: Document, region: RawSpan, label: str, import_log: ImportLog
 ) -> Span | None:
     if not is_inside(region, document.text):
-        is_empty = 0 <= region.start == region.end <= len(document.text)
-        reason: DropReason = "empty" if is_empty else "offset outside the text"
+        reason = explain_misplacement(region, document.text)
         import_log.record_dropped(document, region, reason, label, region.text)
         return None
     covered = document.text[region.start : region.end]

@@ -102,8 +102,9 @@ class FolderSource:
                 yield SourceItem(position, key, None, str(error))
 
     def _list_files(self) -> list[Path]:
-        found = (path for path in self._folder.rglob("*") if path.suffix.lower() == ".txt")
-        paths = sorted(path for path in found if path.is_file())
+        found = TextFile(self._folder).list_files(".txt")
+        # To open a pipe would wait for its writer. A dead link is reported.
+        paths = [path for path in found if path.is_file() or path.is_symlink()]
         if not paths:
             raise InputError(
                 f"the folder {self._folder} has no file *.txt: name one with texts in it",

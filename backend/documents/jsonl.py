@@ -10,7 +10,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tagalong.backend.documents.offsets import RawSpan, is_contradicted, is_inside
+from tagalong.backend.documents.offsets import (
+    RawSpan,
+    explain_misplacement,
+    is_contradicted,
+    is_inside,
+)
 from tagalong.ner.document import (
     DROP_REASONS,
     Document,
@@ -212,7 +217,7 @@ def prediction_from_json(line: Mapping[str, Any], where: str) -> tuple[Document,
         start, end, (label,), text = region.start, region.end, region.labels, region.text
         reason: DropReason | None = None
         if not is_inside(region, document.text):
-            reason = "offset outside the text"
+            reason = explain_misplacement(region, document.text)
         elif is_contradicted(region, document.text):
             reason = "text differs"
         if reason is None:

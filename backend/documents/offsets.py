@@ -14,8 +14,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from unicodedata import combining, normalize
 
+from tagalong.ner.document import DropReason
+
 # Of a text that Label Studio fetches, in its own files, on the web or in a cloud's storage.
-ADDRESS = re.compile(r"(?:[a-z][a-z0-9+_-]+://|/data/)\S+", re.IGNORECASE)
+ADDRESS = re.compile(
+    r"(?:[a-z][a-z0-9+_-]+://|/(?:data|storage-data|tasks/\d+/(?:resolve|presign))/)\S+",
+    re.IGNORECASE,
+)
 ESCAPED_LINE_BREAK = re.compile(r"\\r\\n|\\[nr]")
 HTML_ENTITY = r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,31});"
 NOT_ASCII, ASTRAL, CRLF, LONE_LF = r"[^\0-\x7f]", r"[\U00010000-\U0010ffff]", r"\r\n", r"(?<!\r)\n"
@@ -179,6 +184,14 @@ def _to_words(text: str) -> list[str]:
 def is_inside(region: RawSpan, text: str) -> bool:
     """Whether a region is a stretch of a text."""
     return 0 <= region.start < region.end <= len(text)
+
+
+def explain_misplacement(region: RawSpan, text: str) -> DropReason:
+    """Why a region is no stretch of a text."""
+    if region.end < region.start:
+        return "end before start"
+    is_empty = 0 <= region.start == region.end <= len(text)
+    return "empty" if is_empty else "offset outside the text"
 
 
 def is_contradicted(region: RawSpan, text: str) -> bool:

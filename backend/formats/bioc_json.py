@@ -26,6 +26,7 @@ from tagalong.ner.document import Document
 
 COLLECTION_KEYS = frozenset({"source", "date", "key", "infons", "bioctype"})
 PUBTATOR_KEY = "PubTator3"  # around the documents of that service
+SHAPE = '{"id", "passages": [{"offset", "text", "annotations"}]}'
 HEADER = '{"source": "Tagalong", "date": "", "key": "", "infons": {}, "documents": ['
 
 
@@ -33,7 +34,8 @@ def is_bioc_json(head: FileHead) -> bool:
     """Whether the first record is a collection, or a document with passages."""
     keys = head.first_record.keys()
     is_collection = "documents" in keys and bool(keys & COLLECTION_KEYS)
-    return is_collection or PUBTATOR_KEY in keys or "passages" in keys
+    is_document = "passages" in keys and "document_id" not in keys  # BigBio has passages of its own
+    return is_collection or PUBTATOR_KEY in keys or is_document
 
 
 def _read_documents(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:
@@ -49,7 +51,7 @@ def _read_records(head: FileHead) -> Iterator[tuple[str, object]]:
     # Streams of documents where that can be: a collection may be larger than the memory.
     keys = head.first_record.keys()
     if head.structure == "lines":
-        for where, line in parse_lines(head.file.open_lines(), str(head.path)):
+        for where, line in parse_lines(head.file.open_lines(), str(head.path), SHAPE):
             yield where, {"documents": line[PUBTATOR_KEY]} if PUBTATOR_KEY in line else line
         return
     paths = {"documents": "documents.item", PUBTATOR_KEY: f"{PUBTATOR_KEY}.item"}

@@ -28,7 +28,7 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError
 
 SNIFFED_BYTES = 4096  # a file may have no line ends
-START_PATTERN = re.compile(rb"<!DOCTYPE\s+collection\b|<collection[\s>]")
+START_PATTERN = re.compile(rb"<!DOCTYPE\s+collection\b|<(?:\w+:)?collection[\s>]")
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 INNER_TAGS = ("passage", "sentence", "annotation", "relation", "location")
 TEXT_TAGS = ("id", "offset", "text")
@@ -56,7 +56,7 @@ def _stream_elements(head: FileHead) -> Iterator[Any]:
     events = etree.iterparse(
         head.file.open_stream(),
         events=("start", "end"),
-        tag=("collection", "document"),
+        tag=("{*}collection", "{*}document"),  # with a namespace or without
         encoding="utf-8",  # the bytes are, whatever the declaration says
         resolve_entities=False,
         load_dtd=False,
@@ -70,7 +70,7 @@ def _stream_elements(head: FileHead) -> Iterator[Any]:
                 subset = element.getroottree().docinfo.internalDTD
                 if subset is not None and next(subset.iterentities(), None) is not None:
                     raise _entity_error(str(head.path))
-            elif element.tag == "document":
+            elif etree.QName(element).localname == "document":
                 yield element
                 element.clear()
                 while element.getprevious() is not None:  # else the tree would grow
@@ -92,12 +92,12 @@ def _entity_error(where: str) -> FormatError:
 def _to_json(element: Any) -> dict[str, Any]:
     # The form of BioC JSON.
     value: dict[str, Any] = dict(element.attrib)
-    value["infons"] = {one.get("key", ""): _text(one) for one in element.iterfind("infon")}
+    value["infons"] = {one.get("key", ""): _text(one) for one in element.iterfind("{*}infon")}
     for tag in TEXT_TAGS:
-        if (child := element.find(tag)) is not None:
+        if (child := element.find(f"{{*}}{tag}")) is not None:
             value[tag] = _text(child)
     for tag in INNER_TAGS:
-        value[f"{tag}s"] = [_to_json(one) for one in element.iterfind(tag)]
+        value[f"{tag}s"] = [_to_json(one) for one in element.iterfind(f"{{*}}{tag}")]
     return value
 
 

@@ -11,6 +11,7 @@ Format: https://brat.nlplab.org/standoff.html
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,7 +141,7 @@ def _read_annotations(standoff: StandoffDocument, path: Path, import_log: Import
             label, stated, text = found.groups(default="")
             numbers = [int(part) for part in re.split("[ ;]", stated)]
             stretches = list(zip(numbers[::2], numbers[1::2], strict=True))
-            standoff.add_annotation(label, stretches, text)
+            standoff.add_annotation(label, _join_lines(stretches, standoff.text), text)
         elif found := OTHER_PATTERN.fullmatch(line):
             others[WARNING_BY_MARK[found[1] or found[2] or found[3]]] += 1
         elif line.strip():
@@ -151,6 +152,13 @@ def _read_annotations(standoff: StandoffDocument, path: Path, import_log: Import
             )
     for kind, count in others.items():
         import_log.record_warning(kind, standoff.id, count=count)
+
+
+def _join_lines(stretches: Sequence[tuple[int, int]], text: str) -> Sequence[tuple[int, int]]:
+    # brat ends a stretch at each line end, so one annotation over two lines has two.
+    gaps = (text[end:start] for (_, end), (start, _) in pairwise(stretches))
+    is_joined = all(gap.isspace() and LINE_ENDS.search(gap) for gap in gaps)
+    return [(stretches[0][0], stretches[-1][1])] if is_joined else stretches
 
 
 def _is_brat_line(line: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
 from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.documents.jsonl import prediction_from_json
+from tagalong.backend.documents.jsonl import parse_lines, prediction_from_json
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
@@ -49,6 +49,8 @@ REFUSAL = (
     "task {name} has another text than its regions state, in every common counting of offsets: "
     "annotate it again, or name the right text with --label-config"
 )
+ANNOTATIONS_KEYS = frozenset({"annotations", "completions", "predictions"})
+TASK_SHAPE = '{"id", "data", "annotations"}'
 PREDICTION_META_KEYS = frozenset({"model_version", "score"})  # in the meta of a model's document
 
 
@@ -86,7 +88,7 @@ def read_task_predictions(
     head: FileHead, options: ReadOptions
 ) -> Iterator[tuple[Document, Prediction]]:
     """Read the last prediction of each task, and the document without spans."""
-    for number, task in enumerate(stream_array_items(head.file), start=1):
+    for number, task in enumerate(_stream_tasks(head), start=1):
         fields = task if isinstance(task, dict) else {}
         name = str(fields.get("id", number))
         where = f"{head.path}, task {name}"
@@ -178,6 +180,21 @@ def _read_predicted_text(
     return to_shown_text(data[key]) or "" if isinstance(data, dict) else ""
 
 
+def _is_label_studio(head: FileHead) -> bool:
+    # Unannotated exports too, so that reading can say that they have no annotations.
+    record = head.first_record
+    is_line = head.structure == "lines" and not ANNOTATIONS_KEYS.isdisjoint(record)
+    return (head.structure == "array" or is_line) and isinstance(record.get("data"), dict)
+
+
+def _stream_tasks(head: FileHead) -> Iterator[Any]:
+    if head.structure == "array":
+        yield from stream_array_items(head.file)
+    else:
+        lines = parse_lines(head.file.open_lines(), str(head.path), TASK_SHAPE)
+        yield from (line for _, line in lines)
+
+
 def _is_list_of_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
@@ -185,7 +202,7 @@ def _is_list_of_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:
 def _read_tasks(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[AnnotatedTask]:
-    for number, task in enumerate(stream_array_items(head.file), start=1):
+    for number, task in enumerate(_stream_tasks(head), start=1):
         try:
             yield from _read_task(task, number, head, options, import_log)
         except InputError as error:
@@ -414,10 +431,7 @@ def _find_only_object(items: Sequence[Mapping[str, Any]], where: str) -> str | N
 
 LABEL_STUDIO_FORMAT = FileFormat(
     name="Label Studio JSON",
-    # Unannotated exports too, so that reading can say that they have no annotations.
-    matches=lambda head: (
-        head.structure == "array" and isinstance(head.first_record.get("data"), dict)
-    ),
+    matches=_is_label_studio,
     read_annotations=read_adjudicated(_read_tasks),
     read_texts=read_json_texts,
     read_predictions=read_task_predictions,

@@ -3,6 +3,7 @@
 Cancelled annotations, drafts and ground truth marks are not in it; JSON has more.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -30,6 +31,7 @@ from tagalong.ner.errors import FormatError, InputError
 ANNOTATION_KEYS = frozenset(
     {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
 )  # added by the export to the fields of the task's data
+BROKEN_REGIONS = re.compile(r"\s*\[\s*\{.*\blabels\b", re.DOTALL)  # as text, in a cell of a table
 
 
 ItemReader = Callable[[FileHead], Iterator[Any]]
@@ -100,6 +102,13 @@ def _parse_raw_spans(
     item: Mapping[str, Any], where: str, options: ReadOptions, import_log: ImportLog
 ) -> list[RawSpan]:
     # Each control has a list of regions under its name.
+    for key, value in item.items():
+        if isinstance(value, str) and BROKEN_REGIONS.match(value):
+            raise FormatError(
+                f"{where} has regions under {key!r} that are no JSON ({value!r:.40}): export it "
+                "again, and change nothing in a spreadsheet",
+                code="regions-not-json",
+            )
     name = str(item.get("id"))
     entries = {
         key: [entry for entry in value if isinstance(entry, dict)]

@@ -15,6 +15,7 @@ from typing import Literal
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import DEFAULT_SCORE, UNKNOWN_VERSION
+from tagalong.backend.documents.offsets import is_address
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.bioc_json import BIOC_JSON_FORMAT
 from tagalong.backend.formats.bioc_xml import BIOC_XML_FORMAT
@@ -34,7 +35,7 @@ from tagalong.backend.formats.pubtator import PUBTATOR_FORMAT
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
 from tagalong.backend.formats.spacy_docbin import DOCBIN_FORMAT
 from tagalong.backend.formats.spacy_json import SPACY_JSON_FORMAT
-from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, is_text_table
+from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, has_text_column
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
 from tagalong.backend.formats.webanno import WEBANNO_FORMAT
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -77,6 +78,7 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"paragraphs"}), "spaCy JSON but for its shape, an array of documents"),
     (frozenset({"text", "ents"}), "spaCy JSON but for its shape, one document a line"),
     (frozenset({"tokenized_text", "ner"}), "GLiNER JSON"),
+    (frozenset({"document_id", "passages"}), "BigBio's JSON"),
     (frozenset({"text", "spans"}), "Prodigy but for its shape, one object a line"),
     (frozenset({"text", "label"}), "labels of whole texts, or doccano but for its shape"),
     (frozenset({"text", "labels"}), "labels of whole texts, or doccano but for its shape"),
@@ -88,6 +90,10 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
 TEXT_RECORD_KEYS = frozenset({"id", "text", "meta"})
 TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\s*<"), "XML or HTML"),
+    (
+        re.compile(r"(?=.*[,;])(?=.*\b(?:start|begin)\b)(?=.*\bend\b).*\b(?:label|type)\b"),
+        "a TSV of mentions but for its columns, which tabs must set apart",
+    ),
     (re.compile(r"#begin document"), "CoNLL-2012, whose brackets are not tags"),
 )
 
@@ -160,10 +166,9 @@ def _detect_unsupported_tool(head: FileHead) -> str | None:
     if "text" in keys and keys <= TEXT_RECORD_KEYS:
         return "text without annotations"
     by_keys = (name for named, name in TOOL_BY_JSON_KEYS if named <= keys)
-    if is_text_table(head):
-        return "a table of texts without annotations"
     by_line = (name for pattern, name in TOOL_BY_FIRST_LINE if pattern.match(first_line))
-    return next(chain(by_keys, by_line), None)
+    by_header = ("a table of texts without annotations" for _ in range(has_text_column(head)))
+    return next(chain(by_keys, by_line, by_header), None)
 
 
 def _describe_start(head: FileHead) -> str:
@@ -190,12 +195,24 @@ def read_texts(
 ) -> Iterator[SourceItem]:
     """Read the texts of a file, in its order; an item that cannot be read has the reason."""
     if form.read_texts is not None:
-        yield from form.read_texts(head, config)
+        items = form.read_texts(head, config)
+        # A sentence of a file of tokens may well be an address.
+        yield from items if form is CONLL_FORMAT else map(_without_address, items)
         return
     documents = read_annotations(form, head, ReadOptions(label_config=config), ImportLog())
     for position, document in enumerate(documents):
         text = Document(document.id, document.text, meta=document.meta)
         yield SourceItem(position, document.id, text)
+
+
+def _without_address(item: SourceItem) -> SourceItem:
+    if item.document is None or not is_address(item.document.text):
+        return item
+    reason = (
+        f"document {item.key} holds the address of its text: give the plain text, or tasks with "
+        'the --label-config of the project and its valueType="url"'
+    )
+    return replace(item, document=None, read_error=reason)
 
 
 def read_predictions(

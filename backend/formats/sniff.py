@@ -6,10 +6,10 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -24,7 +24,15 @@ UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what Powe
 # No text begins so: zlib, as in spaCy's files; Parquet; Arrow files; Arrow streams.
 BINARY_STARTS = (b"x\x9c", b"PAR1\x15", b"ARROW1\0\0", b"\xff\xff\xff\xff")
 MIN_LATIN_SHARE = 2  # one in so many characters of a UTF-16 file is Latin
+MAX_SNIFFED_RECORDS = 50  # of an array or of lines
 MISSING = object()  # no item; None can be an item
+# Files that are no text, though some are ASCII, with a name and what to do.
+OTHER_STARTS: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF-", "a PDF file: save its text as UTF-8"),
+    (b"{\\rtf", "an RTF file: save its text as UTF-8"),
+    (b"PK\x03\x04", "a ZIP archive, as DOCX and XLSX files are: unpack it, or save it as text"),
+    (b"\x1f\x8b", "compressed with gzip: unpack it"),
+)
 # One JSON escape; the group is half of a UTF-16 pair whose other half is missing.
 JSON_ESCAPE_PATTERN = re.compile(
     rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.?)", re.DOTALL
@@ -102,7 +110,8 @@ class TextFile(AbstractContextManager["TextFile"]):
         """The files of a folder and all folders in it, by their endings, such as ``.ann``.
 
         Letter case of endings does not matter. The order is that of the paths. Hidden files and
-        folders are left out. Without endings, all files are listed.
+        folders are left out, and linked folders are read once. Without endings, all files are
+        listed.
 
         Raises:
             InputError: If a folder cannot be read.
@@ -119,9 +128,14 @@ class TextFile(AbstractContextManager["TextFile"]):
                 f"{error.filename} cannot be read: {error.strerror}", code="file-unreadable"
             ) from error
 
-        names = []
-        for folder, inner, files in os.walk(self.path, onerror=refuse):
-            inner[:] = [name for name in inner if not name.startswith(".")]
+        names, seen = [], set[str]()
+        for folder, inner, files in os.walk(self.path, onerror=refuse, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:  # links may lead back
+                inner.clear()
+                continue
+            seen.add(real)
+            inner[:] = sorted(name for name in inner if not name.startswith("."))
             names += [str(Path(folder, name)) for name in files if not name.startswith(".")]
         return sorted(names)
 
@@ -134,8 +148,9 @@ class FileHead:
     # "object": one JSON object over several lines; "text": any other text; "folder" and "binary":
     # no record and no lines.
     structure: FileStructure
-    # First item of an array, object of the first line, or the keys of a single object. Empty where
-    # there is none, or where it is not an object.
+    # The first object with items in a list, in an array or in lines, else the first of them: a
+    # record without annotations does not show the format. Of a single object, the keys. Empty where
+    # there is no object.
     first_record: Mapping[str, Any]
     head_lines: tuple[str, ...]  # the first complete lines, without their ends
     parse_error: str = ""  # the parser's message where a file starts like JSON and is not
@@ -193,6 +208,9 @@ def check_utf8(stream: IO[bytes], name: object) -> None:
     decoder, done = codecs.getincrementaldecoder("utf-8")(), 0
     # The last chunk is empty: it ends the file, perhaps within a character.
     for chunk in chain(iter(partial(stream.read, CHUNK_BYTES), b""), [b""]):
+        for mark, advice in () if done else OTHER_STARTS:
+            if chunk.startswith(mark):
+                raise FormatError(f"{name} is {advice}", code="file-not-text")
         if not done and _is_utf16(chunk):
             raise FormatError(f"{name} is UTF-16: save it as UTF-8", code="file-utf16")
         if (nul := chunk.find(b"\0")) >= 0:
@@ -281,23 +299,48 @@ def _first_error_line(error: Exception) -> str:
 
 def _sniff_array(file: TextFile, lines: tuple[str, ...]) -> FileHead:
     _check_surrogate_pairs(file)
+    items = ijson.items(file.open_stream(), "item", use_float=True)
     try:
-        first: Any = next(ijson.items(file.open_stream(), "item", use_float=True), MISSING)
+        first: Any = next(items, MISSING)
     except ijson.JSONError as error:
         return FileHead(file, "text", {}, lines, parse_error=_first_error_line(error))
     if first is MISSING:
         raise FormatError(
             f"{file.path} is an empty list: export the annotations again", code="file-empty-list"
         )
-    return FileHead(file, "array", first if isinstance(first, dict) else {}, lines)
+    first_record: Mapping[str, Any] = first if isinstance(first, dict) else {}
+    with suppress(ijson.JSONError):  # the reader of the items says where it breaks off
+        first_record = _choose_record(chain([first], items))
+    return FileHead(file, "array", first_record, lines)
+
+
+def _choose_record(records: Iterable[object]) -> Mapping[str, Any]:
+    # Where another item than an object or null stands, records are no objects.
+    first: Mapping[str, Any] = {}
+    for record in islice(records, MAX_SNIFFED_RECORDS):
+        if not isinstance(record, dict | None):
+            break
+        if record and any(isinstance(value, list) and value for value in record.values()):
+            return record
+        first = first or record or {}
+    return first
+
+
+def _parse_lines(lines: Iterable[str]) -> Iterator[object]:
+    # Up to the first that is no JSON: the reader of the lines names it.
+    with suppress(ValueError, RecursionError):
+        yield from map(json.loads, filter(str.strip, lines))
 
 
 def _sniff_object(file: TextFile, lines: tuple[str, ...]) -> FileHead:
     first_line = next(line for line in file.open_lines() if line.strip())
     try:
-        return FileHead(file, "lines", json.loads(first_line), lines)
+        first = json.loads(first_line)
     except (ValueError, RecursionError):
         pass  # not a record of its own: one object over several lines, or no JSON at all
+    else:
+        # The first line may be longer than the head of the file.
+        return FileHead(file, "lines", _choose_record(_parse_lines(lines)) or first, lines)
     _check_surrogate_pairs(file)
     try:
         events = ijson.parse(file.open_stream(), use_float=True)

@@ -27,11 +27,14 @@ MAX_SNIFFED_ROWS, MAX_SNIFFED_CHARACTERS = 50, 200  # and characters of a cell
 def is_text_table(head: FileHead) -> bool:
     """Whether a file is a table, by its name or by a column "text" among others."""
     # Prose with commas can look like a table: so the name decides here, but for a clear header.
-    if head.structure != "text":
-        return False
-    columns = parse_header(head, _choose_delimiter(head))
-    is_clear = len(columns) > 1 and TEXT_COLUMN in columns
-    return is_clear or head.path.suffix.lower() in TABLE_SUFFIXES
+    is_table = has_text_column(head) or head.path.suffix.lower() in TABLE_SUFFIXES
+    return head.structure == "text" and is_table
+
+
+def has_text_column(head: FileHead) -> bool:
+    """Whether the first line names a column "text" among others."""
+    columns = parse_header(head, _choose_delimiter(head)) if head.structure == "text" else ()
+    return len(columns) > 1 and TEXT_COLUMN in columns
 
 
 def read_text_table(head: FileHead, config: LabelConfig | None) -> Iterator[SourceItem]:
@@ -42,11 +45,16 @@ def read_text_table(head: FileHead, config: LabelConfig | None) -> Iterator[Sour
     """
     delimiter = _choose_delimiter(head)
     columns = _check_header(head, delimiter, config)
+    if next(read_rows(head, delimiter), None) is None:
+        raise FormatError(
+            f"{head.path} has a header and no rows: export the table again", code="table-empty"
+        )
     column = _find_text_column(head, delimiter, columns) if config is None else ""
+    id_column = _find_column(columns, ID_COLUMN)
     for position, (where, row) in enumerate(read_rows(head, delimiter)):
-        name = row.get(ID_COLUMN) or str(position + 1)
+        name = (id_column and row[id_column]) or str(position + 1)
         if config is None:
-            meta = {key: cell for key, cell in row.items() if key not in (column, ID_COLUMN)}
+            meta = {key: cell for key, cell in row.items() if key not in (column, id_column)}
             yield SourceItem(position, name, Document(name, row[column], meta=meta))
             continue
         try:
@@ -80,9 +88,16 @@ def _check_header(head: FileHead, delimiter: str, config: LabelConfig | None) ->
     return columns
 
 
+def _find_column(columns: Sequence[str], name: str) -> str | None:
+    # The exact name goes first.
+    alike = (one for one in columns if one.lower() == name)
+    return name if name in columns else next(alike, None)
+
+
 def _find_text_column(head: FileHead, delimiter: str, columns: Sequence[str]) -> str:
-    if TEXT_COLUMN in columns or len(columns) == 1:
-        return TEXT_COLUMN if TEXT_COLUMN in columns else columns[0]
+    named = _find_column(columns, TEXT_COLUMN)
+    if named is not None or len(columns) == 1:
+        return named or columns[0]
     rows = [row for _, row in islice(read_rows(head, delimiter), MAX_SNIFFED_ROWS)]
     texts = [name for name in columns if any(_has_words(row[name]) for row in rows)]
     if len(texts) == 1:

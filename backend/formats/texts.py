@@ -1,5 +1,6 @@
 """Texts without annotations: plain text, and JSON lines or arrays of texts and tasks."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ from tagalong.backend.label_studio.results import find_text_key, to_shown_text
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
+
+JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
+MARKUP_PATTERN = re.compile(r"\s*<(?:\?xml|!doctype|html)\b", re.IGNORECASE)
 
 
 def read_json_texts(head: FileHead, config: LabelConfig | None) -> Iterator[SourceItem]:
@@ -62,6 +66,14 @@ def _parse_document(
     return Document(key, text)
 
 
+def _is_plain_text(head: FileHead) -> bool:
+    # JSON that nobody can read, and markup, are no texts.
+    is_other = head.path.suffix.lower() in JSON_SUFFIXES or any(
+        MARKUP_PATTERN.match(line) for line in head.head_lines[:1]
+    )
+    return head.structure == "text" and not head.parse_error and not is_other
+
+
 JSON_TEXT_FORMAT = FileFormat(
     name="JSON with a text in each line or item",
     matches=lambda head: head.structure in ("lines", "array"),
@@ -70,6 +82,6 @@ JSON_TEXT_FORMAT = FileFormat(
 )
 PLAIN_TEXT_FORMAT = FileFormat(
     name="plain text",
-    matches=lambda head: head.structure == "text" and not head.parse_error,
+    matches=_is_plain_text,
     read_texts=read_plain_text,
 )

@@ -39,6 +39,8 @@ def join_tokens(
         The text, and the offset in it where each token starts.
     """
     text = " ".join(tokens)
+    if not tokens:
+        return text, []
     if not (glued or without_blanks or HAS_UNSPACED.search(text)):  # nearly all
         lengths = (len(token) + 1 for token in tokens[:-1])
         return text, list(accumulate(lengths, initial=0))

@@ -30,7 +30,7 @@ from tagalong.backend.formats.webanno_writer import (
     TEXT_PREFIX,
     WEBANNO_WRITER,
 )
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
 
 FORMAT_PATTERN = re.compile(r"#FORMAT=WebAnno TSV (?P<version>\S+)\s*")
@@ -43,7 +43,7 @@ ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 # Parts of names of layers of DKPro that annotate every token, sentence or phrase.
 LINGUISTIC_PARTS = (".pos.", ".morph.", ".segmentation.", ".syntax.", ".transform.", ".lexmorph.")
 LABEL_FEATURES = ("value", "label", "type", "class", "category", "tag")  # the first there is
-NO_LABEL_FEATURES = ("identifier", "ROLE_")  # ids of a terminology, and links
+NO_LABEL_FEATURE, LINK_PREFIX = "identifier", "ROLE_"  # the first: ids of a terminology
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,10 @@ def read_webanno(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocu
         return
     for path in head.file.list_files(SUFFIX):
         name = path.relative_to(head.path).with_suffix("").as_posix()
-        yield _FileReader(path, name, import_log).read()
+        try:
+            yield _FileReader(path, name, import_log).read()
+        except InputError as error:
+            yield StandoffDocument(escape_unprintable(name), "", error=error)
 
 
 class _FileReader:
@@ -142,6 +145,8 @@ class _FileReader:
     def _read_sentences(self) -> Iterator[_SentenceRows]:
         sentence = _SentenceRows()
         lines = LINE_END_PATTERN.split(read_whole_text(self._path))
+        # An empty piece behind the last line end is no blank line, which would end a sentence.
+        lines = lines[:-1] if len(lines) > 1 and not lines[-1] else lines
         version = FORMAT_PATTERN.fullmatch(lines[0])
         if version is None or not version["version"].startswith("3"):
             raise self._refuse(1, f"is {lines[0]!r:.60}, not #FORMAT=WebAnno TSV 3 and a version")
@@ -168,7 +173,17 @@ class _FileReader:
                 code="webanno-without-spans",
             )
         if sentence.lines:
+            self._check_end(sentence, len(lines))
             yield sentence
+
+    def _check_end(self, sentence: _SentenceRows, number: int) -> None:
+        # A file that breaks off has fewer tokens than text.
+        rest = "\n".join(sentence.lines).strip()
+        for row in sentence.rows:
+            if not row.is_part:
+                rest = rest.partition(row.token)[2].lstrip()
+        if any(map(str.isalnum, rest)):
+            raise self._refuse(number, f"is the last, without tokens for {rest!r:.60}")
 
     def _add_layer(self, line: str, number: int) -> None:
         found = LAYER_PATTERN.fullmatch(line)
@@ -178,7 +193,13 @@ class _FileReader:
         columns = range(self._width, self._width + max(1, len(features)))
         self._width = columns.stop
         labelling = [one for one in LABEL_FEATURES if one in features]
-        labelling += [one for one in features if not one.startswith(NO_LABEL_FEATURES)]
+        # A link has two columns: its role, and the annotation that it leads to.
+        links = [place for place, one in enumerate(features) if one.startswith(LINK_PREFIX)]
+        labelling += [
+            one
+            for place, one in enumerate(features)
+            if one != NO_LABEL_FEATURE and not {place, place - 1}.intersection(links)
+        ]
         is_linguistic = any(part in found["name"] for part in LINGUISTIC_PARTS)
         self._layers.append(
             _Layer(

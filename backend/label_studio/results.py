@@ -202,6 +202,10 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
         FormatError: If offsets are not whole numbers, or labels are not text.
     """
     start, end, labels = value.get("start"), value.get("end"), value.get(SPAN_TYPE) or []
+    if isinstance(value.get("text"), str):  # a region of an <Audio> has none, and counts seconds
+        start, end = (
+            int(one) if isinstance(one, float) and one.is_integer() else one for one in (start, end)
+        )
     if type(start) is not int or type(end) is not int:  # not isinstance, which accepts True
         raise FormatError(
             f"{where} has a region from {start!r} to {end!r}: offsets in a <Text> are whole "

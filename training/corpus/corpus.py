@@ -64,9 +64,10 @@ def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Co
                 if new := _ensure_unique_id(document, documents_by_id, log):
                     documents.append(new)
         if not count:
+            counted = ", ".join(f"{one.kind}: {one.count}" for one in log.warnings())
             raise FormatError(
-                f"{path} is {form.name} without annotations: submit some in Label Studio, and "
-                "export again",
+                f"{path} is {form.name} without annotations{f' ({counted})' if counted else ''}: "
+                "annotate some of its texts, and export again",
                 code="file-without-annotations",
             )
         sources.append(CorpusSource(str(path), form.name, count))

@@ -12,7 +12,7 @@ from tagalong.backend.annotations.span_validation import (
 )
 from tagalong.backend.documents.offsets import CODE_POINTS, UTF_16, RawSpan
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
+from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, DropReason, Span
 from tests.odd_documents import LABELS, odd_documents, shown, texts
 
 DOCUMENT = Document("1", "Acute  renal failure after Ca2+ 😀 therapy ")
@@ -62,9 +62,8 @@ def test_each_region_is_kept_once_or_dropped(text: str, drawn: list[tuple[int, i
 def test_offsets_outside_the_text_are_dropped(start: int, end: int) -> None:
     spans, import_log = validate(RawSpan(start, end, ("Disease",), "stated"))
     assert spans == ()
-    assert import_log.dropped == [
-        DroppedAnnotation("Disease", "stated", "offset outside the text", start, end, "1")
-    ]
+    reason: DropReason = "end before start" if start > end else "offset outside the text"
+    assert import_log.dropped == [DroppedAnnotation("Disease", "stated", reason, start, end, "1")]
 
 
 def test_outer_white_space_is_trimmed_and_counted() -> None:

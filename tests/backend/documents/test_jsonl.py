@@ -16,7 +16,14 @@ from tagalong.backend.documents.jsonl import (
     raw_spans_from_json,
 )
 from tagalong.backend.documents.offsets import RawSpan
-from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Prediction, Span
+from tagalong.ner.document import (
+    DROP_REASONS,
+    Document,
+    DroppedAnnotation,
+    DropReason,
+    Prediction,
+    Span,
+)
 from tagalong.ner.errors import FormatError
 from tests.errors import raises
 from tests.odd_documents import odd_documents
@@ -66,14 +73,24 @@ def test_predictions_of_other_tools_need_no_scores() -> None:
     assert prediction == Prediction((Span(0, 10, "Chemical"),), 1.0, "unknown")
 
 
-@pytest.mark.parametrize(("start", "end"), [(-1, 3), (5, 5), (9, 2), (0, 999)])
-def test_predicted_entity_outside_the_text_is_dropped(start: int, end: int) -> None:
+@pytest.mark.parametrize(
+    ("start", "end", "reason"),
+    [
+        (-1, 3, "offset outside the text"),
+        (5, 5, "empty"),
+        (9, 2, "end before start"),
+        (0, 999, "offset outside the text"),
+    ],
+)
+def test_predicted_entity_outside_the_text_is_dropped(
+    start: int, end: int, reason: DropReason
+) -> None:
     entity = {"start": start, "end": end, "label": "Chemical", "text": "x"}
     line = {**LINE, "entities": [*LINE["entities"], entity]}
     _, prediction = prediction_from_json(line, "line 1")
     assert prediction.spans == (Span(0, 10, "Chemical"),)
     assert prediction.dropped == (
-        DroppedAnnotation("Chemical", "x", "offset outside the text", start, end, "8701013"),
+        DroppedAnnotation("Chemical", "x", reason, start, end, "8701013"),
     )
 
 

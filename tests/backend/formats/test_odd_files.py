@@ -1,0 +1,255 @@
+"""Files as other tools write them, and damaged ones: read whole, counted, or refused by reason."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagalong.backend.batch.files import open_source
+from tagalong.ner.errors import InputError
+from tagalong.training.corpus import Corpus, read_corpus
+from tests.errors import raises
+from tests.odd_documents import annotation, region, task
+
+TEXT = "Lithium caused tremor."
+GOOD = task(TEXT, annotation(region(TEXT, 0, 7, "Drug")))
+BIOC = (
+    "<collection{}><source/><date/><key/><document><id>1</id><passage><offset>0</offset>"
+    '<text>Lithium x</text><annotation id="1"><infon key="type">Drug</infon>'
+    '<location offset="0" length="7"/><text>Lithium</text></annotation></passage></document>'
+    "</collection>"
+)
+WEBANNO = (
+    "#FORMAT=WebAnno TSV 3.2\n#T_SP=webanno.custom.Ent|value\n\n\n#Text=Lithium caused tremor .\n"
+    "1-1\t0-7\tLithium\tDrug\t\n1-2\t8-14\tcaused\t_\t\n1-3\t15-21\ttremor\tSign\t\n"
+    "1-4\t22-23\t.\t_\t\n"
+)
+BIOC_WITH_NAMESPACE = BIOC.format(' xmlns="http://bioc.example"')
+
+
+def write(folder: Path, files: Mapping[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def covered(corpus: Corpus) -> list[list[str]]:
+    return [[one.span_text(span) for span in one.spans] for one in corpus.documents]
+
+
+def judged(corpus: Corpus) -> dict[str, int]:
+    return {warning.kind: warning.count for warning in corpus.warnings}
+
+
+def numbered(*tasks: Any) -> str:
+    return json.dumps([{**one, "id": n} if one else one for n, one in enumerate(tasks, start=1)])
+
+
+LITHIUM = [["Lithium"]]
+READABLE: dict[str, tuple[str, str | bytes, list[list[str]]]] = {
+    "BioC XML with a namespace": ("a.xml", BIOC_WITH_NAMESPACE, LITHIUM),
+    "tasks a line": (
+        "a.jsonl",
+        f"{json.dumps(GOOD)}\n{json.dumps({**GOOD, 'id': 9})}",
+        LITHIUM * 2,
+    ),
+    "a null task first": ("a.json", numbered(None, GOOD), LITHIUM),
+    "a task without data first": ("a.json", numbered({"annotations": []}, GOOD), LITHIUM),
+    "an empty spaCy record first": (
+        "a.jsonl",
+        '{"text": "x", "entities": []}\n{"text": "Lithium", "entities": [[0, 7, "Drug"]]}\n',
+        [[], ["Lithium"]],
+    ),
+    "a row without tokens": (
+        "a.jsonl",
+        '{"tokens": [], "ner_tags": []}\n{"tokens": ["Lithium"], "ner_tags": ["B-Drug"]}\n',
+        [[], ["Lithium"]],
+    ),
+    "WebAnno without a last blank line": ("a.tsv", WEBANNO, [["Lithium", "tremor"]]),
+}
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_files_of_other_tools_are_read_whole(kind: str, tmp_path: Path) -> None:
+    name, content, expected = READABLE[kind]
+    assert covered(read_corpus([write(tmp_path, {name: content}) / name])) == expected
+
+
+REFUSED: dict[str, tuple[str, str | bytes, str, str]] = {
+    "WebAnno cut at a line end": (
+        "a.tsv",
+        WEBANNO[: WEBANNO.index("1-3")],
+        "webanno-broken",
+        "line 7 is the last, without tokens for 'tremor .'",
+    ),
+    "WebAnno cut behind the text": (
+        "a.tsv",
+        WEBANNO[: WEBANNO.index("1-1")],
+        "webanno-broken",
+        "without tokens for 'Lithium caused tremor .'",
+    ),
+    "regions that a spreadsheet broke": (
+        "a.csv",
+        "id,annotator,annotation_id,lead_time,text,label\n"
+        f"1,1,1,2.0,{TEXT},\"[{{'start': 0, 'end': 7, 'labels': ['Drug']}}]\"\n",
+        "regions-not-json",
+        "task 1 has regions under 'label'",
+    ),
+    "answers that are all rejected": (
+        "a.jsonl",
+        '{"text": "Lithium", "spans": [{"start": 0, "end": 7, "label": "D"}], "answer": "reject"}',
+        "file-without-annotations",
+        "(not accepted: 1)",
+    ),
+    "a proxied address": (
+        "a.json",
+        numbered(task("/tasks/1/resolve/?fileuri=czM6", annotation(region(TEXT, 0, 7, "Drug")))),
+        "task-with-address",
+        "task 1 ",
+    ),
+    "BigBio": (
+        "a.jsonl",
+        '{"document_id": "1", "passages": [], "entities": []}',
+        "format-unknown",
+        "like BigBio's",
+    ),
+    "mentions with commas": (
+        "a.csv",
+        "id,start,end,text,label\n1,0,7,Li,D\n",
+        "format-unknown",
+        "which tabs must",
+    ),
+    "BioC lines that break off": (
+        "a.jsonl",
+        '{"id": "1", "passages": []}\n{"id": "2", "pass',
+        "line-not-json",
+        'should be {"id", "passages"',
+    ),
+    "PDF": ("a.txt", b"%PDF-1.4\n1 0 obj\n", "file-not-text", "a PDF file"),
+    "RTF": ("a.txt", rb"{\rtf1 Lithium}", "file-not-text", "an RTF file"),
+    "DOCX": ("a.txt", b"PK\x03\x04\x14\0", "file-not-text", "DOCX"),
+    "gzip": ("a.jsonl", b"\x1f\x8b\x08\0", "file-not-text", "gzip"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_damaged_files_are_refused_by_reason(kind: str, tmp_path: Path) -> None:
+    name, content, code, part = REFUSED[kind]
+    with raises(InputError, code) as raised:
+        read_corpus([write(tmp_path, {name: content}) / name])
+    assert part in str(raised.value)
+
+
+def test_lines_of_one_annotation_are_one_span(tmp_path: Path) -> None:
+    # brat ends a stretch at each line end.
+    text, lines = "renal\nfailure, renal failure", "T1\tSign 0 5;6 13\trenal failure\n"
+    broken = "T2\tSign 15 20;21 28\trenal failure\n"
+    corpus = read_corpus([write(tmp_path, {"a.txt": text, "a.ann": lines + broken})])
+    assert covered(corpus) == [["renal\nfailure"]]
+    assert [lost.reason for lost in corpus.dropped] == ["discontinuous"]
+
+
+def test_links_are_no_labels(tmp_path: Path) -> None:
+    text = WEBANNO.replace("Ent|value", "Ent|ROLE_Ent:link_Link|Ent|kind").replace(
+        "_\t\n", "_\t_\t_\t\n"
+    )
+    text = text.replace("\tDrug\t", "\trole\t1-3\tDrug\t").replace("\tSign\t", "\t_\t_\tSign\t")
+    corpus = read_corpus([write(tmp_path, {"a.tsv": text}) / "a.tsv"])
+    assert corpus.labels == ("Drug", "Sign")
+
+
+def test_one_odd_file_of_a_webanno_folder_is_set_aside(tmp_path: Path) -> None:
+    corpus = read_corpus([write(tmp_path, {"a.tsv": WEBANNO, "b.tsv": "word\ttag\n"})])
+    assert (covered(corpus), judged(corpus)) == ([["Lithium", "tremor"]], {"task set aside": 1})
+
+
+def test_linked_folders_are_read_once(tmp_path: Path) -> None:
+    pair = {"a.txt": TEXT, "a.ann": "T1\tDrug 0 7\tLithium\n"}
+    folder, other = write(tmp_path / "own", pair), write(tmp_path / "other", pair)
+    (folder / "link").symlink_to(other)
+    (folder / "loop").symlink_to(folder)
+    assert [one.id for one in read_corpus([folder]).documents] == ["a", "link/a"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [(0.0, 7.0, (["Lithium"], {})), (0.5, 7.0, ([], {"task set aside": 1}))],
+)
+def test_whole_numbers_may_be_written_as_decimals(
+    start: float, end: float, expected: object, tmp_path: Path
+) -> None:
+    odd = region(TEXT, 0, 7, "Drug")
+    odd["value"] |= {"start": start, "end": end}
+    content = numbered(task(TEXT, annotation(odd)), GOOD)
+    corpus = read_corpus([write(tmp_path, {"a.json": content}) / "a.json"])
+    spans = [one for found in covered(corpus)[:-1] for one in found]
+    assert (spans, judged(corpus)) == expected
+
+
+def test_every_counting_of_a_mixed_export_is_tried(tmp_path: Path) -> None:
+    text = "a\r\nb &lt; Lithium"
+    at = text.index("Lithium")
+
+    def shifted(by: int, number: int) -> dict[str, Any]:
+        odd = region(text, at, at + 7, "Drug")
+        odd["value"] |= {"start": at - by, "end": at - by + 7}
+        return task(f"{text} {number}", annotation(odd))
+
+    content = numbered(shifted(0, 1), shifted(1, 2), shifted(3, 3))
+    corpus = read_corpus([write(tmp_path, {"a.json": content}) / "a.json"])
+    assert (covered(corpus), corpus.dropped) == (LITHIUM * 3, ())
+    assert judged(corpus) == {"CRLF counted as one": 1, "HTML entities counted as one": 1}
+
+
+def test_reversed_offsets_have_a_reason_of_their_own(tmp_path: Path) -> None:
+    content = '{"id": 1, "text": "Lithium", "label": [[7, 0, "Drug"], [0, 7, "Drug"]]}'
+    corpus = read_corpus([write(tmp_path, {"a.jsonl": content}) / "a.jsonl"])
+    assert [lost.reason for lost in corpus.dropped] == ["end before start"]
+
+
+TEXTS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
+    "names in capitals": ("a.csv", "ID,Text\n7,Lithium\n", [("7", "Lithium")]),
+    "an unnamed column": ("a.csv", ",text\n5,Lithium\n", [("1", "Lithium")]),
+    "an address in a row": ("a.csv", "id,text\n1,s3://a/b\n2,x\n", [("1", "address"), ("2", "x")]),
+    "an address in a line": ("a.jsonl", '{"id": 3, "text": "gs://a/b.txt"}\n', [("3", "address")]),
+    "an address as the text": ("a.txt", "https://example.org/a.txt\n", [("a.txt", "address")]),
+    "an address as a token": (
+        "a.conll",
+        "Lithium B-D\n\nhttp://t.co O\n",
+        [("a#1", "Lithium"), ("a#2", "http://t.co")],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_texts_to_predict(kind: str, tmp_path: Path) -> None:
+    name, content, expected = TEXTS[kind]
+    with open_source(write(tmp_path, {name: content}) / name) as source:
+        found = list(source)
+    texts = [one.document.text if one.document else one.read_error for one in found]
+    assert [one.key for one in found] == [key for key, _ in expected]
+    assert all(text in found for found, (_, text) in zip(texts, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("a.jsonl", 'x\n{"text": "Lithium"}\n', "format-unknown"),
+        ("a.txt", "<html><body>Lithium</body></html>", "format-unknown"),
+        ("a.csv", "id,text\n", "table-empty"),
+    ],
+)
+def test_no_text_to_predict(name: str, content: str, code: str, tmp_path: Path) -> None:
+    path = write(tmp_path, {name: content}) / name
+    with raises(InputError, code), open_source(path) as source:
+        list(source)
+
+
+def test_hidden_files_are_no_texts(tmp_path: Path) -> None:
+    write(tmp_path, {"a.txt": TEXT, "._a.txt": b"\0\x05", ".cache/b.txt": TEXT})
+    with open_source(tmp_path) as source:
+        assert [one.key for one in source] == ["a.txt"]
