@@ -148,9 +148,9 @@ class FileHead:
     # "object": one JSON object over several lines; "text": any other text; "folder" and "binary":
     # no record and no lines.
     structure: FileStructure
-    # The first object with items in a list, in an array or in lines, else the first of them: a
-    # record without annotations does not show the format. Of a single object, the keys. Empty where
-    # there is no object.
+    # Of an array or lines: the first object with items in a list, else the first object. A record
+    # without annotations does not show the format. Of a single object: the keys. Empty where there
+    # is no object.
     first_record: Mapping[str, Any]
     head_lines: tuple[str, ...]  # the first complete lines, without their ends
     parse_error: str = ""  # the parser's message where a file starts like JSON and is not
