@@ -246,17 +246,16 @@ def _label_name(label: Mapping[str, str]) -> str:
 
 
 def _names_by_spelling(labels: list[Mapping[str, str]]) -> dict[str, str]:
-    # A name maps to itself, even if it is another label's value. A spelling that is equivalent to
-    # another one in Unicode is the same name, unless it is a name of its own.
+    # A name maps to itself, even if it is another label's value.
     names = {_label_name(label): _label_name(label) for label in labels}
     values = {label["value"]: _label_name(label) for label in labels if "value" in label}
-    spellings = values | names
-    forms = {
-        normalize(form, spelling): name
-        for form in NORMAL_FORMS
-        for spelling, name in spellings.items()
-    }
-    return forms | spellings
+    return _add_normal_forms(values | names)
+
+
+def _add_normal_forms(names: dict[str, str]) -> dict[str, str]:
+    # A key that is equivalent to another one in Unicode is the same, unless it has its own name.
+    forms = {normalize(form, key): name for form in NORMAL_FORMS for key, name in names.items()}
+    return forms | names
 
 
 def _predicted_values(labels: list[Mapping[str, str]]) -> dict[str, str]:
@@ -268,4 +267,4 @@ def _predicted_values(labels: list[Mapping[str, str]]) -> dict[str, str]:
         if value.strip()
     }
     times = Counter(value for value, _ in claims)
-    return {value: name for value, name in sorted(claims) if times[value] == 1}
+    return _add_normal_forms({value: name for value, name in sorted(claims) if times[value] == 1})

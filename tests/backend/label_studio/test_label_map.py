@@ -77,6 +77,8 @@ def test_label_may_be_composed_in_another_way(form: Literal["NFC", "NFD"]) -> No
     others = [normalize(one, "Médicament") for one in ("NFC", "NFD")]
     assert map_labels(others, config).project_labels == dict.fromkeys(others, name)
     assert [config.names_by_spelling.get(other) for other in others] == [name, name]
+    claimed = project(f'value="Drug" predicted_values="{name}"')
+    assert map_labels(others, claimed).project_labels == dict.fromkeys(others, "Drug")
     both = project(*(f'value="{other}"' for other in others))
     assert map_labels(others, both).project_labels == dict(zip(others, others, strict=True))
 
