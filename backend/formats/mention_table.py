@@ -62,10 +62,12 @@ def is_mention_table(head: FileHead) -> bool:
     first = next((line for line in head.head_lines if line.strip()), "").split("\t")
     if head.structure != "text" or len(first) < len(COLUMNS):
         return False
-    return _find_columns(first) is not None or (
-        len(first) == len(COLUMNS)
-        and all(map(OFFSET_PATTERN.fullmatch, first[1:3]))
-        and TAG_PATTERN.fullmatch(first[4]) is None
+    if len(first) != len(COLUMNS) or _find_columns(first) is not None:
+        return _find_columns(first) is not None
+    name, start, end, text, label = first
+    is_text = bool(name and text.strip()) and not (start or end or label)
+    return is_text or (
+        all(map(OFFSET_PATTERN.fullmatch, (start, end))) and TAG_PATTERN.fullmatch(label) is None
     )
 
 

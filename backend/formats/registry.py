@@ -7,7 +7,7 @@ predictions or texts then supports it.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -68,6 +68,8 @@ FORMATS: tuple[FileFormat, ...] = (
     TEXT_TABLE_FORMAT,
     PLAIN_TEXT_FORMAT,
 )
+# Of these, most state no texts of annotations, which could contradict the address of a text.
+STATING_NO_TEXT = (DOCCANO_FORMAT, PRODIGY_FORMAT, SPACY_JSON_FORMAT, JSON_LINES_FORMAT)
 WRITERS: dict[str, FormatWriter] = {
     form.writer.option: form.writer for form in FORMATS if form.writer is not None
 }
@@ -187,7 +189,20 @@ def read_annotations(
             f"{head.path} is {form.name}: give {describe_formats('annotations')}",
             code="format-without-annotations",
         )
-    return form.read_annotations(head, options, import_log)
+    documents = form.read_annotations(head, options, import_log)
+    return _leave_addresses_out(documents, import_log) if form in STATING_NO_TEXT else documents
+
+
+def _leave_addresses_out(
+    documents: Iterable[Document], import_log: ImportLog
+) -> Iterator[Document]:
+    # An entity in an address belongs to the text at that address.
+    for document in documents:
+        if document.spans and is_address(document.text):
+            reason = f"document {document.id} holds the address of its text: give the plain text"
+            import_log.record_warning("task set aside", reason)
+        else:
+            yield document
 
 
 def read_texts(

@@ -11,8 +11,10 @@ MIN_DELIMITED_ROWS = 0.9  # share of rows with it; the other rows are refused
 
 def list_delimiters(lines: Sequence[str]) -> list[str]:
     """What may set the columns of rows apart; the first with columns of words and tags does."""
-    if 2 * sum("\t" in line for line in lines) >= len(lines):
-        return ["\t"]
+    tabbed = sum("\t" in line for line in lines)
+    if 2 * tabbed >= len(lines):
+        # Some editors put blanks in place of tabs, in some rows.
+        return ["\t"] if tabbed == len(lines) else ["\t", " "]
     least = MIN_DELIMITED_ROWS * len(lines)
     return [*(one for one in QUOTED_DELIMITERS if sum(one in line for line in lines) >= least), " "]
 

@@ -69,6 +69,18 @@ READABLE: dict[str, tuple[str, str | bytes, list[list[str]]]] = {
         '{"tokens": [], "ner_tags": []}\n{"tokens": ["Lithium"], "ner_tags": ["B-Drug"]}\n',
         [[], ["Lithium"]],
     ),
+    "tabs and blanks in turn": ("a.conll", "Lithium B-Drug\nhelped\tO\nme O\nall\tO\n", LITHIUM),
+    "a table of mentions without a header": (
+        "a.tsv",
+        "1\t\t\tLithium helped\t\n1\t0\t7\tLithium\tDrug\n",
+        LITHIUM,
+    ),
+    "an address with entities in it": (
+        "a.jsonl",
+        '{"id": 1, "text": "s3://a/b", "label": [[0, 2, "D"]]}\n'
+        '{"id": 2, "text": "Lithium", "label": [[0, 7, "Drug"]]}\n',
+        LITHIUM,
+    ),
     "WebAnno without a last blank line": ("a.tsv", WEBANNO, [["Lithium", "tremor"]]),
 }
 
@@ -110,6 +122,12 @@ REFUSED: dict[str, tuple[str, str | bytes, str, str]] = {
         numbered(task("/tasks/1/resolve/?fileuri=czM6", annotation(region(TEXT, 0, 7, "Drug")))),
         "task-with-address",
         "task 1 ",
+    ),
+    "addresses alone": (
+        "a.jsonl",
+        '{"id": "1", "text": "s3://a/b", "entities": [{"start": 0, "end": 2, "label": "D"}]}',
+        "file-without-annotations",
+        "(task set aside: 1)",
     ),
     "BigBio": (
         "a.jsonl",
