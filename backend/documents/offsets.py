@@ -64,10 +64,15 @@ class Counting:
 
     def to_code_points(self, regions: Sequence[RawSpan], text: str) -> list[RawSpan | None]:
         """Convert offsets to code points; None outside the text, or inside what counts as one."""
-        if self == CODE_POINTS:
-            return [*regions]
-        table = _OffsetTable(self, text)
-        return [table.convert(region) for region in regions]
+        return [*map(self.make_converter(text), regions)]
+
+    def make_converter(self, text: str) -> Callable[[RawSpan], RawSpan | None]:
+        """A function that converts the offsets of one region, as `to_code_points` does."""
+        return _keep if self == CODE_POINTS else _OffsetTable(self, text).convert
+
+
+def _keep(region: RawSpan) -> RawSpan:
+    return region
 
 
 class _OffsetTable:
@@ -207,6 +212,17 @@ def stands_as_stated(region: RawSpan | None, text: str) -> bool:
         and is_inside(region, text)
         and is_same_text(region.text, text[region.start : region.end])
     )
+
+
+def find_counting(regions: Sequence[RawSpan], text: str) -> Counting:
+    """The first counting in which all regions cover the texts that they state; else code points."""
+    stated = [region for region in regions if region.text]
+    fitting = (
+        counting
+        for counting in COUNTINGS
+        if all(stands_as_stated(one, text) for one in counting.to_code_points(stated, text))
+    )
+    return next(fitting, CODE_POINTS)
 
 
 def is_counted_alike(regions: Sequence[RawSpan], text: str) -> bool:

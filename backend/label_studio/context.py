@@ -13,6 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tagalong.backend.documents.offsets import (
+    RawSpan,
+    find_counting,
+    is_contradicted,
+    is_inside,
+)
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import SPAN_TYPE, read_text_ranges, span_value
 from tagalong.ner.document import Document, Span
@@ -32,6 +38,13 @@ class InteractiveContext:
 
 
 @dataclass(frozen=True, slots=True)
+class _ShownText:
+    start: int  # in the document
+    text: str
+    to_code_points: Callable[[RawSpan], RawSpan | None]
+
+
+@dataclass(frozen=True, slots=True)
 class _Region:
     id: str  # empty if it has none
     span: Span
@@ -48,15 +61,19 @@ def read_interactive_context(
 ) -> InteractiveContext:
     """Read the regions of an interactive request.
 
-    Malformed regions, regions of other controls, and those outside the text are skipped.
+    Malformed regions, regions of other controls, and those outside the text are skipped. The texts
+    that the sent regions state show how their offsets count. A region that contradicts its text is
+    no new span.
     `seen_regions` returns those of some region ids that earlier requests for this task had.
 
     Returns:
         New spans, neither stored nor in an earlier request. Existing spans, from the context and
         from the stored results that may be open in the editor.
     """
-    sent = list(_read_regions(_as_object(context).get("result"), config, document))
-    versions = _current_results(_as_object(task), _as_object(context), sent, config, document)
+    result = _as_object(context).get("result")
+    texts = _find_countings(result, config, document)
+    sent = list(_read_regions(result, config, texts))
+    versions = _current_results(_as_object(task), _as_object(context), sent, config, texts)
     stored = [region for version in versions for region in version]
     before = seen_regions([region.id for region in sent if region.id])
     # The last region sent is the newest. A slow Label Studio may have stored it by now.
@@ -76,7 +93,7 @@ def _current_results(
     context: Mapping[str, Any],
     sent: Sequence[_Region],
     config: LabelConfig,
-    document: Document,
+    texts: Mapping[str, _ShownText],
 ) -> list[list[_Region]]:
     # The regions of the stored results that may be open in the editor. First choice: results that
     # the context names. Second: results that share most regions with the context, drafts before
@@ -86,9 +103,9 @@ def _current_results(
     named = zip(several, map(context.get, CONTEXT_ID_KEYS), strict=False)
     chosen = [one for versions, wanted in named for one in versions if _has_id(one, wanted)]
     if chosen:
-        return [list(_read_regions(one.get("result"), config, document)) for one in chosen]
+        return [list(_read_regions(one.get("result"), config, texts)) for one in chosen]
     stored = [
-        [list(_read_regions(one.get("result"), config, document)) for one in versions]
+        [list(_read_regions(one.get("result"), config, texts)) for one in versions]
         for versions in several
     ]
     ids = {region.id for region in sent if region.id}
@@ -115,28 +132,59 @@ def _has_id(version: Mapping[str, Any], wanted_id: object) -> bool:
     return isinstance(wanted_id, int | str) and str(version.get("id")) == str(wanted_id)
 
 
-def _read_regions(result: object, config: LabelConfig, document: Document) -> Iterator[_Region]:
-    ranges = {text.object: bounds for text, *bounds in read_text_ranges(document, config)}
+def _find_countings(
+    result: object, config: LabelConfig, document: Document
+) -> dict[str, _ShownText]:
+    # By name of a <Text>.
+    regions: dict[str, list[RawSpan]] = {}
+    for _, name, region in _raw_regions(result, config):
+        regions.setdefault(name, []).append(region)
+    texts = {}
+    for shown, start, end in read_text_ranges(document, config):
+        text = document.text[start:end]
+        counting = find_counting(regions.get(shown.object, ()), text)
+        texts[shown.object] = _ShownText(start, text, counting.make_converter(text))
+    return texts
+
+
+def _raw_regions(
+    result: object, config: LabelConfig
+) -> Iterator[tuple[Mapping[str, Any], str, RawSpan]]:
+    # Each region of the config's control with the name of its <Text>.
     for item in map(_as_object, _as_array(result)):
         value = span_value(item)
         start, end, labels = value.get("start"), value.get("end"), value.get(SPAN_TYPE)
-        text_start, text_end = ranges.get(str(item.get("to_name", config.object)), (0, 0))
         ours = (
             item.get("from_name", config.control) == config.control
             and item.get("type", SPAN_TYPE) == SPAN_TYPE
         )
         # Not isinstance, which accepts True as an int.
-        if not ours or type(start) is not int or type(end) is not int:
-            continue
-        if 0 <= start < end <= text_end - text_start and isinstance(labels, list):
+        if ours and type(start) is type(end) is int and isinstance(labels, list):
             first = labels[0] if labels and isinstance(labels[0], str) else ""
-            span = Span(
-                text_start + start, text_start + end, config.names_by_spelling.get(first, first)
-            )
-            name = item.get("id")
-            # A person drew it: a region from a prediction has a score.
-            is_manual = item.get("origin", "manual") == "manual" and "score" not in item
-            yield _Region(name if isinstance(name, str) else "", span, is_manual)
+            label = config.names_by_spelling.get(first, first)
+            text = value.get("text")
+            stated = text if isinstance(text, str) else ""
+            name = str(item.get("to_name", config.object))
+            yield item, name, RawSpan(start, end, (label,), stated)
+
+
+def _read_regions(
+    result: object, config: LabelConfig, texts: Mapping[str, _ShownText]
+) -> Iterator[_Region]:
+    for item, name, stated in _raw_regions(result, config):
+        shown = texts.get(name)
+        region = None if shown is None else shown.to_code_points(stated)
+        if shown is None or region is None or not is_inside(region, shown.text):
+            continue
+        span = Span(shown.start + region.start, shown.start + region.end, region.labels[0])
+        # A person drew it: a region from a prediction has a score.
+        is_manual = item.get("origin", "manual") == "manual" and "score" not in item
+        identifier = item.get("id")
+        yield _Region(
+            identifier if isinstance(identifier, str) else "",
+            span,
+            is_manual and not is_contradicted(region, shown.text),
+        )
 
 
 def with_unique_region_ids(document: Document, context: object) -> Document:

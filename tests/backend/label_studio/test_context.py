@@ -167,6 +167,26 @@ def test_first_of_several_labels_counts() -> None:
     assert asked({"result": [two]}).new_spans == (Span(0, 4, "Disease"),)
 
 
+@pytest.mark.parametrize(
+    ("text", "start", "end", "stated", "drawn"),
+    [
+        ("\U0001f600\U0001f600 lead lead", 3, 7, "lead", (3, 7)),  # code points
+        ("\U0001f600\U0001f600 lead lead", 5, 9, "lead", (3, 7)),  # UTF-16
+        ("lead \U0001f600 lead", 8, 12, "lead", (7, 11)),  # its end is outside in code points
+        ("a\r\nb\r\nlead", 4, 8, "lead", (6, 10)),  # CRLF as one
+        ("ill\nlead", 0, 8, "ill\\nlead", (0, 8)),  # a line break as the editor states it
+        ("lead ill", 5, 8, "lead", None),  # contradicts the text in every counting
+    ],
+)
+def test_stated_texts_show_how_drawn_regions_count(
+    text: str, start: int, end: int, stated: str, drawn: tuple[int, int] | None
+) -> None:
+    item = region(text, 0, 1, "Disease", id="new")
+    item["value"] |= {"start": start, "end": end, "text": stated}
+    context = read_interactive_context(task(text), {"result": [item]}, CONFIG, Document("1", text))
+    assert context.new_spans == (() if drawn is None else (Span(*drawn, "Disease"),))
+
+
 def test_regions_with_unknown_label_block_but_are_not_copied() -> None:
     for labels in ((), ("Gone",)):
         marked = asked({"result": [region("lead", 0, 4, *labels)]})
