@@ -34,21 +34,31 @@ class LabelMap:
 def map_labels(model_labels: Sequence[str], config: LabelConfig) -> LabelMap:
     """Find the project's label for every label of a model.
 
-    The first match counts: ``predicted_values``, alias, value, and last an alias or value that
-    differs only by case. If several differ by case, none is chosen: a guess would annotate wrongly.
+    The first match counts: ``predicted_values``, alias, value, and last, in this order, one that
+    differs only by case and blanks. If several do, none is chosen: a guess would annotate wrongly.
     """
-    folded: defaultdict[str, set[str]] = defaultdict(set)
-    for spelling, name in config.names_by_spelling.items():
-        folded[spelling.casefold()].add(name)
-    alike = {key: next(iter(found)) for key, found in folded.items() if len(found) == 1}
+    claims, names_alike = map(_find_unique, (config.predicted_values, config.names_by_spelling))
     names = {}
     for label in model_labels:
         # `names_by_spelling` prefers aliases to values already.
         exact = _find_claim(label, config) or config.names_by_spelling.get(label)
-        if chosen := exact or alike.get(label.casefold()):
+        folded = _fold(label)
+        if chosen := exact or claims.get(folded) or names_alike.get(folded):
             names[label] = chosen
     unmapped = tuple(label for label in dict.fromkeys(model_labels) if label not in names)
     return LabelMap(MappingProxyType(names), unmapped)
+
+
+def _find_unique(names: Mapping[str, str]) -> dict[str, str]:
+    """The names by folded spelling, without spellings that two names share."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for spelling, name in names.items():
+        found[_fold(spelling)].add(name)
+    return {spelling: next(iter(one)) for spelling, one in found.items() if len(one) == 1}
+
+
+def _fold(spelling: str) -> str:
+    return " ".join(spelling.split()).casefold()
 
 
 def _find_claim(label: str, config: LabelConfig) -> str | None:

@@ -46,6 +46,12 @@ def project(*labels: str) -> LabelConfig:
         (['value="A" predicted_values="x"', 'value="B" predicted_values="x"'], "x", None),
         (['value="A" predicted_values="b"', 'value="B" predicted_values="b"'], "b", "B"),
         (['value="Chemical"'], "Disease", None),
+        # Blanks at edges, and the case of predicted values.
+        (['value=" Chemical "'], "Chemical", " Chemical "),
+        (['value="Cell&#160;line"'], "Cell line", "Cell\u00a0line"),
+        (['value="Drug" predicted_values="chemical"'], "Chemical", "Drug"),
+        (['value="A" predicted_values="x"', 'value="B" predicted_values="X"'], "x", "A"),
+        (['value="A" predicted_values="xy"', 'value="B" predicted_values="XY"'], "Xy", None),
         # A model label with a comma is one of the list, or two parts of it.
         (['value="Drug" predicted_values="drug, small molecule"'], "drug, small molecule", "Drug"),
         (['value="A" predicted_values="drug"', 'value="B" predicted_values="b"'], "drug, b", None),
