@@ -32,6 +32,10 @@ from tagalong.backend.label_studio.results import (
 )
 from tagalong.ner.errors import FormatError
 
+# The editor takes tags and attributes in any case, label-studio-sdk in this one.
+USUAL_SPELLINGS = {
+    name.lower(): name for name in ("Labels", "Label", "Text", "name", "toName", "value", "alias")
+}
 MAX_CONFIG_CHARACTERS = 500_000  # thousands of labels take a tenth of it
 NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 MAX_NAME_CHARACTERS = 1_000  # of a control, an object or a label: each region repeats them
@@ -138,6 +142,8 @@ def _parse_interface(xml: str) -> tuple[Any, frozenset[str]]:
     try:
         # Label Studio's parser fails on comments and processing instructions.
         tree = etree.fromstring(XML_DECLARATION.sub("", xml).strip(), parser)
+        _use_usual_spellings(tree)
+        _check_links(tree)
         repeated = frozenset(
             tag.get("name", "")
             for repeater in tree.iter()
@@ -155,6 +161,35 @@ def _parse_interface(xml: str) -> tuple[Any, frozenset[str]]:
             f"the labelling config is not XML ({error!s:.200}): {COPY_ADVICE}",
             code="label-config-not-xml",
         ) from error
+
+
+def _use_usual_spellings(tree: Any) -> None:
+    for tag in tree.iter():
+        tag.tag = USUAL_SPELLINGS.get(tag.tag.lower(), tag.tag)
+        for name in tag.attrib:
+            usual = USUAL_SPELLINGS.get(name.lower(), name)
+            if usual not in tag.attrib:
+                tag.set(usual, tag.attrib.pop(name))
+
+
+def _check_links(tree: Any) -> None:
+    # Label Studio refuses unknown names too; label-studio-sdk leaves such tags out.
+    tags = {tag.get("name"): tag for tag in tree.iter() if tag.get("name")}
+    for labels in tree.iter("Labels"):
+        where = f"<Labels name={labels.get('name', '')!r:.60}>"
+        for name in labels.get("toName", "").split(","):
+            if name not in tags:
+                raise FormatError(
+                    f"{where} has toName={labels.get('toName', '')!r:.60}, and no <Text> is named "
+                    f"{name!r:.60}: write the name of the <Text> there, without blanks",
+                    code="label-config-without-object",
+                )
+            if tags[name].tag == "Text" and not tags[name].get("value"):
+                raise FormatError(
+                    f"<Text name={name!r:.60}> has no value: name a key of the task's data, such "
+                    'as value="$text"',
+                    code="text-without-data-key",
+                )
 
 
 def _is_tag(tag: Any, name: str) -> bool:

@@ -33,6 +33,7 @@ UNLOGGED = (TEXT_MARKER, *SECRETS)
 CODES_WITH_NAMES = {
     "label-config-not-xml",
     "label-config-control-not-unique",
+    "label-config-without-object",
     "label-config-without-span-control",
     "label-config-without-labels",
     "text-without-data-key",

@@ -1,5 +1,7 @@
 """Labelling configs: one control for a text, or an error."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -222,11 +224,21 @@ def test_repeater_beside_text_is_ignored() -> None:
     assert parse_label_config(xml).object == "text"
 
 
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_tags_and_attributes_are_read_in_any_case(change: Callable[[str], str]) -> None:
+    names = re.compile(r"\b(?:View|Labels?|Text|name|toName|value|alias)(?=[ =>])")
+    xml = view(LABELS, TEXT)
+    changed = names.sub(lambda found: change(found[0]), xml)
+    assert change("toName=") in changed
+    assert parse_label_config(changed) == parse_label_config(xml)
+
+
 def test_hypertext_beside_text_is_ignored() -> None:
     beside = '<HyperText name="h" value="$h"/><Choices name="c" toName="h"/>'
     assert parse_label_config(view(LABELS, TEXT, beside)).object == "text"
 
 
+NO_OBJECT = "label-config-without-object"
 NO_CONTROL = "label-config-without-span-control"
 LONG = "x" * 9_000
 ENCODING = "unsupported-text-encoding"
@@ -241,8 +253,11 @@ REPEATED = (LABELS + TEXT).replace('"text"', '"text_{{idx}}"').replace('"label"'
         ("<View>", "label-config-not-xml", ""),
         ("Chemical, Disease", "label-config-not-xml", ""),
         (view(), NO_CONTROL, "config has no <Labels> over"),
-        (view(LABELS), NO_CONTROL, "<Labels>"),
-        (view(LABELS.replace('toName="text"', 'toName="no"'), TEXT), NO_CONTROL, "<Labels>"),
+        (view(LABELS), NO_OBJECT, "'text'"),
+        (view(LABELS.replace('toName="text"', 'toName="no"'), TEXT), NO_OBJECT, "'no'"),
+        (view(LABELS.replace('toName="text"', 'toName="text, b"'), TEXT), NO_OBJECT, "' b'"),
+        (view(LABELS, '<Text name="text" value=""/>'), "text-without-data-key", "no value"),
+        (view(LABELS, '<Text name="text"/>'), "text-without-data-key", "no value"),
         (view('<Choices name="c" toName="text"/>', TEXT), NO_CONTROL, "<Choices>,"),
         (view(LABELS, TEXT.replace("Text ", "HyperText ")), "hypertext", ""),
         (
