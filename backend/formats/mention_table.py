@@ -12,6 +12,7 @@ do not pair is read without quoting.
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -28,11 +29,12 @@ from tagalong.backend.formats.standoff import (
     check_label,
     read_standoff,
     read_standoff_texts,
+    refuse_other_kinds,
 )
 from tagalong.backend.formats.tables import format_row
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError
+from tagalong.ner.errors import FormatError, InputError
 
 COLUMNS = ("id", "start", "end", "text", "label")
 NAMES_BY_COLUMN: Mapping[str, tuple[str, ...]] = {  # of headers, in lower case
@@ -44,6 +46,7 @@ NAMES_BY_COLUMN: Mapping[str, tuple[str, ...]] = {  # of headers, in lower case
 }
 # No number longer than this: the limit of Python is 4,300 digits, and no text is that long.
 OFFSET_PATTERN = re.compile(r"-?[0-9]{1,15}")
+MAX_WAITING = 20  # odd documents in a row
 TAG_PATTERN = re.compile(r"O|[BIESLUM]-.*", re.DOTALL)  # of tokens, in a file of another format
 # A field may be a whole text. The limit of the module is 131,072 characters, for all its readers.
 csv.field_size_limit(2**31 - 1)
@@ -55,6 +58,7 @@ class _MentionRow(NamedTuple):
     place: tuple[int, int] | None  # None: the row has the text of the document
     text: str
     label: str
+    error: FormatError | None = None  # of a row that is none
 
 
 def is_mention_table(head: FileHead) -> bool:
@@ -72,22 +76,48 @@ def is_mention_table(head: FileHead) -> bool:
 
 
 def _read_documents(head: FileHead, _import_log: ImportLog) -> Iterator[StandoffDocument]:
-    seen = set[str]()
+    return refuse_other_kinds(_read_each(head))
+
+
+def _read_each(head: FileHead) -> Iterator[StandoffDocument]:
+    # A document waits for the next good one: rows of another id may stand between its own.
+    waiting: list[StandoffDocument] = []
+    done = dict[str, bool]()  # whether each document was good
     for name, group in groupby(_read_rows(head), key=lambda row: row.id):
         rows = list(group)
-        if name in seen:
-            raise FormatError(
+        if again := next((one for one in waiting if one.id == name), None):
+            again.error = again.error or waiting[-1].error
+            continue
+        document = _read_group(head.path, name, rows)
+        if name in done:
+            error = FormatError(
                 f"{head.path}, line {rows[0].line} belongs to document {name!r:.40}, whose other "
                 "rows stand above other documents: sort the rows by id",
                 code="table-rows-apart",
             )
-        seen.add(name)
-        text, mentions = _find_text(head.path, name, rows)
-        standoff = StandoffDocument(name, text)
-        for row in mentions:
-            if row.place is not None:
-                standoff.add_annotation(row.label or None, [row.place], row.text)
-        yield standoff
+            if done[name]:  # it lacks these rows, and cannot be called back
+                raise error
+            document.error = error
+        if document.error is None or len(waiting) == MAX_WAITING:
+            yield from waiting
+            done |= {one.id: one.error is None for one in waiting}
+            waiting = []
+        waiting.append(document)
+    yield from waiting
+
+
+def _read_group(path: Path, name: str, rows: Sequence[_MentionRow]) -> StandoffDocument:
+    try:
+        if error := next((row.error for row in rows if row.error), None):
+            raise error
+        text, mentions = _find_text(path, name, rows)
+    except InputError as error:
+        return StandoffDocument(name, "", error=error)
+    standoff = StandoffDocument(name, text)
+    for row in mentions:
+        if row.place is not None:
+            standoff.add_annotation(row.label or None, [row.place], row.text)
+    return standoff
 
 
 def _find_text(path: Path, name: str, rows: Sequence[_MentionRow]) -> tuple[str, list[_MentionRow]]:
@@ -131,11 +161,13 @@ def _read_rows(head: FileHead) -> Iterator[_MentionRow]:
         elif name and all(map(OFFSET_PATTERN.fullmatch, (start, end))):
             yield _MentionRow(line, name, (int(start), int(end)), text, label)
         else:
-            raise FormatError(
+            error = FormatError(
                 f"{head.path}, line {line} is {' TAB '.join(fields)!r:.60}, but should be id, "
                 "start, end, text and label, set apart by tabs",
                 code="table-row-unknown",
             )
+            stated = fields[places[0]] if len(fields) > places[0] else ""
+            yield _MentionRow(line, stated or f"line {line}", None, "", "", error)
 
 
 def _read_fields(head: FileHead, quoting: int) -> Iterator[tuple[int, list[str]]]:
@@ -152,18 +184,16 @@ def _read_fields(head: FileHead, quoting: int) -> Iterator[tuple[int, list[str]]
 def _choose_quoting(head: FileHead) -> int:
     # A text may begin with a quote that nobody meant as quoting.
     try:
-        is_table = _has_equal_rows(head, csv.QUOTE_MINIMAL)
+        uneven = _count_uneven_rows(head, csv.QUOTE_MINIMAL)
     except csv.Error:
         return csv.QUOTE_NONE
-    return (
-        csv.QUOTE_NONE
-        if not is_table and _has_equal_rows(head, csv.QUOTE_NONE)
-        else (csv.QUOTE_MINIMAL)
-    )
+    is_better = uneven > 0 and _count_uneven_rows(head, csv.QUOTE_NONE) < uneven
+    return csv.QUOTE_NONE if is_better else csv.QUOTE_MINIMAL
 
 
-def _has_equal_rows(head: FileHead, quoting: int) -> bool:
-    return len({len(fields) for _, fields in _read_fields(head, quoting)}) == 1
+def _count_uneven_rows(head: FileHead, quoting: int) -> int:
+    widths = Counter(len(fields) for _, fields in _read_fields(head, quoting))
+    return widths.total() - max(widths.values(), default=0)
 
 
 def _find_columns(header: Sequence[str]) -> list[int] | None:

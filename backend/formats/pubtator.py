@@ -23,12 +23,14 @@ from tagalong.backend.formats.standoff import (
     check_label,
     read_standoff,
     read_standoff_texts,
+    refuse_other_kinds,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError
 
 TEXT_PATTERN = re.compile(r"([^\t|]+)\|([ta])\|(.*)", re.DOTALL)
+ID_END_PATTERN = re.compile(r"[\t|]")
 # No number longer than this: the limit of Python is 4,300 digits, and no text is that long.
 OFFSET_PATTERN = re.compile(r"-?[0-9]{1,15}")
 RELATION_COLUMNS = range(4, 6)  # id, kind, two concept ids, perhaps whether it is new
@@ -49,66 +51,105 @@ def is_pubtator(head: FileHead) -> bool:
 
 
 def _read_documents(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:
-    document = _DocumentLines()
+    return refuse_other_kinds(_read_each(head, import_log))
+
+
+def _read_each(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:
+    document, good_ids = _DocumentLines(""), set[str]()
+    misplaced = dict[str, FormatError]()  # of rows, by the ids that they name
+    is_apart = False  # whether a blank line stands above
     for number, raw in enumerate(head.file.open_lines(), start=1):
         line = raw.decode().rstrip("\r\n")
         if not line.strip():
+            is_apart = True
             continue
         found = TEXT_PATTERN.fullmatch(line)
-        if found and (found[1] != document.id or found[2] in document.parts):
-            yield from document.close(import_log)
-            document = _DocumentLines(found[1])
-        if found:
+        name = ID_END_PATTERN.split(line, 1)[0]
+        error = None
+        if not found and name != document.id:
+            where = f"{head.path}, line {number}"
+            error = _misplaced(where, name, document.id)
+            if name in good_ids:  # it lacks this row, and cannot be called back
+                raise error
+            if len(name) < len(line):
+                misplaced.setdefault(name, error)
+        is_new = found is not None and (name != document.id or found[2] in document.parts)
+        is_odd_title = error is not None and (is_apart or line[len(name) :].startswith("|"))
+        if is_new or is_odd_title:
+            if document.close(import_log):
+                yield document.standoff
+                good_ids |= {document.id} if document.standoff.error is None else set()
+            document = _DocumentLines(name)
+            error = error or misplaced.get(name)
+        if error is not None:
+            document.refuse(error)
+        elif found:
             document.parts[found[2]] = found[3]
         else:
             document.add_row(line, f"{head.path}, line {number}")
-    yield from document.close(import_log)
+        is_apart = False
+    if document.close(import_log):
+        yield document.standoff
+
+
+def _misplaced(where: str, name: str, above: str) -> FormatError:
+    return FormatError(
+        f"{where} belongs to document {name!r:.40}, but stands below document {above!r:.40}: put "
+        "each line below its title",
+        code="pubtator-other-document",
+    )
 
 
 class _DocumentLines:
     # Lines of one document, until the next begins.
-    def __init__(self, identifier: str = "") -> None:
+    def __init__(self, identifier: str) -> None:
         self.id = identifier
         self.parts: dict[str, str] = {}  # title "t" and abstract "a"
-        self._standoff = StandoffDocument(identifier, "")
+        self.standoff = StandoffDocument(identifier, "")
         self._left_out = Counter[str]()
+
+    def refuse(self, error: FormatError) -> None:
+        self.standoff.error = self.standoff.error or error
 
     def add_row(self, line: str, where: str) -> None:
         columns = line.split("\t")
-        if columns[0] != self.id:
-            raise FormatError(
-                f"{where} belongs to document {columns[0]!r:.40}, but stands below document "
-                f"{self.id!r:.40}: put each line below its title",
-                code="pubtator-other-document",
-            )
         are_offsets = [OFFSET_PATTERN.fullmatch(one) is not None for one in columns[1:3]]
-        if all(are_offsets) and len(columns) in ANNOTATION_COLUMNS:
+        is_ours = columns[0] == self.id
+        if is_ours and all(are_offsets) and len(columns) in ANNOTATION_COLUMNS:
             self._add_annotation(columns)
-        elif are_offsets[:1] == [False] and len(columns) in RELATION_COLUMNS:
+        elif is_ours and are_offsets[:1] == [False] and len(columns) in RELATION_COLUMNS:
             self._left_out["relation"] += 1
         else:
-            raise FormatError(
+            self._refuse_line(line, where)
+
+    def _refuse_line(self, line: str, where: str) -> None:
+        self.refuse(
+            FormatError(
                 f"{where} is {line!r:.60}, but PubTator's lines are like "
                 "ID|t|title, ID|a|abstract or ID TAB 0 TAB 8 TAB delirium TAB Disease",
                 code="pubtator-line-unknown",
             )
+        )
 
     def _add_annotation(self, columns: list[str]) -> None:
         _, start, end, text, label, *others = columns
-        self._standoff.add_annotation(label or None, [(int(start), int(end))], text)
+        self.standoff.add_annotation(label or None, [(int(start), int(end))], text)
         self._left_out["concept id"] += others[:1] != [] and others[0] not in NO_CONCEPT
         self._left_out["individual mention"] += len(others[1].split("|")) if others[1:] else 0
 
-    def close(self, import_log: ImportLog) -> Iterator[StandoffDocument]:
+    def close(self, import_log: ImportLog) -> bool:
+        # Whether there is a document, which may be an odd one.
+        if self.standoff.error is not None:
+            return True
         if not self.parts:
-            return
+            return False
         title, abstract = self.parts.get("t"), self.parts.get("a", "")
-        self._standoff.text = (
+        self.standoff.text = (
             f"{title} {abstract}" if title is not None and abstract else (title or abstract)
         )
         for kind, count in (+self._left_out).items():
             import_log.record_warning(kind, self.id, count=count)
-        yield self._standoff
+        return True
 
 
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, OutputError
 from tagalong.training.corpus import Corpus, read_corpus, write_documents
-from tests.errors import raises
+from tests.errors import assert_wording, raises
 from tests.odd_documents import odd_documents
 
 TEXT = "Lithium may do it to 5' cells."
@@ -70,16 +70,39 @@ def test_quotes_that_do_not_pair_are_characters(read) -> None:
         (f"8\t0\t{'9' * 5000}\tLithium\tDrug", "table-row-unknown"),
         ("8\t0\t7\tLithium\tDrug", "table-without-text"),
         ("8\t\t\tLithium\t\n8\t\t\tLithium\t", "table-without-text"),
-        ("6\t\t\tLithium\t\n7\t0\t7\tLithium\tDrug", "table-rows-apart"),
     ],
 )
-def test_broken_rows_are_refused_with_their_place(
-    read, tmp_path: Path, row: str, code: str
-) -> None:
+def test_document_of_a_broken_row_is_set_aside(read, tmp_path: Path, row: str, code: str) -> None:
     content = f'{HEADER}7\t\t\t"{TEXT}\n"\t\n{MENTIONS}{row}\n'
-    with raises(FormatError, code) as raised:
-        read(content)
-    assert f"{tmp_path / 'x.tsv'}, line {6 + row.count(chr(10))}" in str(raised.value)
+    corpus = read(f"{content}9\t\t\tLithium\t\n")
+    assert [(one.id, len(one.spans)) for one in corpus.documents] == [("7", 2), ("9", 0)]
+    (warning,) = corpus.warnings
+    assert (warning.kind, warning.count) == ("task set aside", 1)
+    assert f"{tmp_path / 'x.tsv'}, line {6 + row.count(chr(10))}" in warning.examples[0]
+    assert_wording(warning.examples[0], code)
+    with raises(FormatError, code):  # without a good document
+        read(f"{HEADER}{row}\n")
+
+
+@pytest.mark.parametrize("row", ["# a note", "1O\t0\t7\tLithium\tDrug", "7\t1"])
+def test_rows_around_an_odd_one_are_one_odd_document(read, row: str) -> None:
+    corpus = read(f"{HEADER}6\t\t\tA\t\n7\t\t\t{TEXT}\t\n{row}\n{MENTIONS}9\t\t\tB\t\n")
+    assert [one.id for one in corpus.documents] == ["6", "9"]
+
+
+def test_rows_apart_are_refused_if_their_document_was_good(read, tmp_path: Path) -> None:
+    with raises(FormatError, "table-rows-apart") as raised:
+        read(f"{HEADER}7\t\t\t{TEXT}\t\n6\t\t\tLithium\t\n{MENTIONS}")
+    assert f"{tmp_path / 'x.tsv'}, line 4 " in str(raised.value)
+    corpus = read(f"{HEADER}7\t1\n6\t\t\tLithium\t\n{MENTIONS}8\t\t\tB\t\n7\t\t\tC\t\n")
+    assert [one.id for one in corpus.documents] == ["6", "8"]
+
+
+def test_file_of_another_kind_is_refused_by_its_first_rows(read, tmp_path: Path) -> None:
+    rows = "".join(f"w{number}\t0\t7\tNN\tDT\n" for number in range(30))
+    with raises(FormatError, "table-without-text") as raised:
+        read(f"{rows}7\t\t\t{TEXT}\t\n")
+    assert f"{tmp_path / 'x.tsv'}, line 1:" in str(raised.value)
 
 
 @settings(max_examples=40)

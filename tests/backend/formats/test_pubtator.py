@@ -7,10 +7,11 @@ from bioc import pubtator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagalong.backend.batch.files import open_source
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, OutputError
 from tagalong.training.corpus import Corpus, read_corpus, write_documents
-from tests.errors import raises
+from tests.errors import assert_wording, raises
 from tests.odd_documents import odd_documents
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -24,6 +25,7 @@ CONTENT = (
     "7\tCID\tD008094\tD1\n"
     "7\tAssociation\tD008094\t672\tNovel\n"
 )
+SECOND = "".join(f"6{line[1:]}\n" for line in CONTENT.splitlines())
 TEXT = "Acute renal and hepatic failure.  Lithium may do it."
 SPANS = (Span(0, 5, "Disease"), Span(6, 31, "Disease"), Span(34, 41, "Chemical"))
 
@@ -79,12 +81,50 @@ def test_offsets_outside_the_text_are_counted(read) -> None:
         ("Acute renal failure", "pubtator-other-document"),
     ],
 )
-def test_other_lines_are_refused_with_their_place(
+def test_document_with_another_line_is_set_aside(
     read, tmp_path: Path, line: str, code: str
 ) -> None:
-    with raises(FormatError, code) as raised:
-        read(f"{CONTENT}\n{CONTENT}{line}\n")
-    assert f"{tmp_path / 'x'}, line 16 " in str(raised.value)
+    line = line.replace("7", "6", 1)
+    corpus = read(f"{CONTENT}\n{SECOND}{line}\n\n9|t|Lithium.\n")
+    assert [one.id for one in corpus.documents] == ["7", "9"]
+    assert corpus.documents[0].spans == SPANS
+    (warning,) = [one for one in corpus.warnings if one.kind == "task set aside"]
+    assert warning.count == 1
+    assert f"{tmp_path / 'x'}, line 16 " in warning.examples[0]
+    assert_wording(warning.examples[0], code)
+    with raises(FormatError, code):  # without a good document
+        read(f"{SECOND}{line}\n")
+
+
+@pytest.mark.parametrize("title", ["8|x|Lithium.", "\n8 Lithium.", "\n8\t0\t7\tLithium\tDrug"])
+def test_document_without_its_title_is_set_aside_alone(read, title: str) -> None:
+    corpus = read(f"{CONTENT}{title}\n8|a|It may do.\n8\t0\t7\tLithium\tDrug\n9|t|Lithium.\n")
+    assert [one.id for one in corpus.documents] == ["7", "9"]
+    assert warned(corpus)["task set aside"] >= 1
+
+
+def test_document_of_a_row_elsewhere_is_not_read_without_it(read) -> None:
+    row = "8\t0\t7\tLithium\tDrug\n"
+    corpus = read(f"{CONTENT}\n{SECOND}{row}8|t|Lithium.\n9|t|Lithium.\n")
+    assert [one.id for one in corpus.documents] == ["7", "9"]
+    assert warned(corpus)["task set aside"] == 2
+    with raises(FormatError, "pubtator-other-document"):
+        read(f"8|t|Lithium.\n{CONTENT}{row}9|t|Lithium.\n")
+
+
+def test_texts_of_good_documents_are_read(read, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(f"{CONTENT}\n{SECOND}6\t0\n\n9|t|Lithium.\n")
+    with open_source(tmp_path / "x") as source:
+        assert [(one.key, one.document is None) for one in source] == [
+            ("7", False), ("6", True), ("9", False)
+        ]  # fmt: skip
+
+
+def test_file_of_another_kind_is_refused_by_its_first_lines(read, tmp_path: Path) -> None:
+    paragraphs = "".join(f"\n{number} is some text.\n" for number in range(30))
+    with raises(FormatError, "pubtator-other-document") as raised:
+        read(f"a|t|b\n{paragraphs}{CONTENT}")
+    assert f"{tmp_path / 'x'}, line 3 " in str(raised.value)
 
 
 @settings(max_examples=40)
