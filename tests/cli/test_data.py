@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tagalong.backend.formats.registry import WRITERS
 from tagalong.cli.data import app
 from tagalong.ner.errors import FormatError, InputError, OutputError
 from tagalong.ner.length_buckets import LENGTH_NOTES
@@ -200,6 +201,48 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     result = run("split", CORPUS, "--out", tmp_path, "--shares", "0.5,0.5")
     assert isinstance(result.exception, OutputError)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dev.jsonl", "out.jsonl"]
+
+
+ODD_LABELS = (
+    *("M\u00e9d", "Me\u0301d", "\u05ea\u05e8\u05d5\u05e4\u05d4", "x\u202eevil", "\u200bzw"),
+    *("\U0001f469\u200d\u2695\ufe0f", "L" * 1000, 'drug, small "molecule"', "line\nbreak"),
+    *("\u75be\u75c5", "tab\there", " lead", "O", "I", "B-X", "-", "_", "null"),
+    *("[bold]Drug[/bold]", "<b>&amp;", "a|b", "a\\b"),
+)
+
+
+def test_label_of_any_characters_stays_itself_or_is_refused_by_name(tmp_path: Path) -> None:
+    given = {f"Dose zorb{number} daily": label for number, label in enumerate(ODD_LABELS)}
+    lines = [
+        {"id": text, "text": text, "entities": [{"start": 5, "end": 10, "label": label}]}
+        for text, label in given.items()
+    ]
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def read(*paths: Path) -> dict[str, str]:
+        return {one.text: one.spans[0].label for one in read_corpus(paths).documents}
+
+    check = run_json("check", path)
+    assert sorted(check["labels"]) == sorted(ODD_LABELS)
+    assert [one["kind"] for one in check["warnings"]] == ["labels alike"]
+    for command in ("check", "stats"):
+        shown = run(command, path).output
+        assert not {"\u202e", "\u200b", "\u200d"}.intersection(shown)
+    run_json("split", path, "--out", tmp_path / "parts")
+    assert read(*(tmp_path / "parts").iterdir()) == given
+    refused = set()
+    for name in sorted(WRITERS.keys() - {"spacy"}):
+        out = tmp_path / f"out.{name}"
+        result = run("convert", path, "--to", name, "--out", out)
+        if result.exit_code:
+            assert isinstance(result.exception, OutputError)
+            assert not out.exists()
+            assert any(repr(label) in str(result.exception) for label in ODD_LABELS)
+            refused.add(name)
+        else:
+            assert read(out) == given
+    assert refused.isdisjoint(["jsonl", "label-studio", "bioc-xml", "bioc-json", "tsv"])
 
 
 def test_split_writes_each_document_once(tmp_path: Path) -> None:

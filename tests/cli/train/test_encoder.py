@@ -10,11 +10,13 @@ import pytest
 from huggingface_hub import constants
 
 from tagalong.backend.documents.jsonl import document_to_json
-from tagalong.cli.train.messages import describe_split, describe_version
+from tagalong.backend.storage.model_store import ModelStore
+from tagalong.cli.train.messages import describe_split, describe_version, train_and_print
 from tagalong.ner.manifest import Manifest
 from tagalong.training.corpus import read_corpus
 from tagalong.training.data.train_dev_split import split_train_dev
-from tagalong.training.jobs.train_version import TrainedVersion
+from tagalong.training.jobs.train_version import TrainedVersion, TrainInputs, TrainJob
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tests.cli.run_command import run, run_failing
 from tests.errors import failed
 from tests.hub_cache import COMMIT, add_to_hub_cache
@@ -203,6 +205,17 @@ def test_introduction_reports_dropped_dev_annotations_and_unlearnable_labels(exp
     assert "[Gene]" in shown
     assert "white space trimmed" in shown
     assert len(shown.splitlines()) == 4  # no annotation of the export was dropped
+
+
+def test_labels_cannot_control_the_terminal(export, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "odd.jsonl"
+    path.write_text(export.read_text(encoding="utf-8").replace("Disease", r"x\u202e"))
+    job = TrainJob("encoder", EncoderRecipe(), ModelStore(tmp_path), "x")
+    monkeypatch.setattr("tagalong.training.jobs.train_version.train_version", lambda *_, **__: None)
+    train_and_print(job, TrainInputs([path]), as_json=False)
+    shown = capsys.readouterr().err
+    assert "\u202e" not in shown
+    assert r"x\u202e" in shown
 
 
 def test_summary_distinguishes_missing_entities_from_zero_scores():
