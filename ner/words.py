@@ -37,11 +37,14 @@ SCRIPT_GROUPS = (
     *(("ARABIC ",), ("SYRIAC ",), ("THAANA ",), ("ETHIOPIC ",), ("TIBETAN ",), ("MONGOLIAN ",)),
     *(("DEVANAGARI ",), ("BENGALI ",), ("GURMUKHI ",), ("GUJARATI ",), ("ORIYA ",), ("TAMIL ",)),
     *(("TELUGU ",), ("KANNADA ",), ("MALAYALAM ",), ("SINHALA ",)),
+    *(("COPTIC ",), ("CHEROKEE ",), ("CANADIAN ",), ("NKO ",), ("ADLAM ",), ("TIFINAGH ",)),
+    *(("OL CHIKI ",), ("MEETEI MAYEK ",), ("GLAGOLITIC ",)),
 )
 # Letters by category that join the character before: Thai and Lao AM, voiced sounds in half width,
 # and the Korean vowels and final consonants of decomposed syllables.
 JOINED_LETTER = re.compile("[\u0e33\u0eb3\uff9e\uff9f\u1160-\u11ff\ud7b0-\ud7c6\ud7cb-\ud7fb]")
 JOINERS = "\u200c\u200d"
+FILLERS = "\u115f\u2800\u3164\uffa0"  # invisible, although letters or symbols by category
 
 # Classes of characters, one letter each. Letters of a script group are from FIRST_GROUP on.
 BLANK, MARK, JOINER, SYMBOL, NUMBER, UNDERSCORE, SINGLE = " mj.0_h"
@@ -67,7 +70,7 @@ PLAIN_WORD = re.compile(r"\w+|[^\w\s]")
 LATIN_WORD = re.compile(r"\w+|[^\w\s\0-\x1f\x7f-\x9f]")
 OTHER_THAN_LATIN = re.compile(
     "[^\0-\xac\xae-\u02e9\u0370-\u03e1\u03f0-\u03ff\u1e00-\u200a\u2010-\u2029\u202f-\u205f"
-    "\u2070-\u20cf\u2100-\u2bff\U0001f300-\U0001faff]"
+    "\u2070-\u20cf\u2100-\u27ff\u2801-\u2bff\U0001f300-\U0001faff]"
 )
 
 
@@ -96,7 +99,7 @@ def _class_in_any_rule(char: str) -> str:
     kind = category(char)
     if char in JOINERS:
         return JOINER
-    if char.isspace() or kind in ("Cc", "Cf"):
+    if char.isspace() or kind in ("Cc", "Cf") or char in FILLERS:
         return BLANK
     if kind[0] == "M" or JOINED_LETTER.match(char):
         return MARK

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tagalong.ner.words import (
     CHARACTERS,
+    FILLERS,
     LATIN_WORD,
     OTHER_THAN_LATIN,
     PARTS,
@@ -92,12 +93,15 @@ def test_only_blanks_format_and_control_characters_are_in_no_word(
         covered[start:end] = b"\1" * (end - start)
     without = {char for char, inside in zip(text, covered, strict=True) if not inside}
     assert {
-        char for char in without if not char.isspace() and category(char) not in ("Cc", "Cf")
+        char
+        for char in without
+        if not char.isspace() and category(char) not in ("Cc", "Cf") and char not in FILLERS
     } == set()
     for start, end in rule.find_words(text):  # none is at an edge of a prediction
         for edge in (text[start], text[end - 1]):
             assert not edge.isspace()
             assert category(edge) not in ("Cc", "Cf")
+            assert edge not in FILLERS
 
 
 @given(any_text, st.sampled_from([PARTS, CHARACTERS]))
@@ -147,6 +151,8 @@ def test_the_fast_pattern_finds_the_same_words(text: str) -> None:
         ("IкBα TNFα 5µg x_1", ["IкBα", "TNFα", "5µg", "x_1"]),
         ("aspirin\u200b \u200fheadache\u200e\xad.", ["aspirin", "headache", "."]),
         ("end\u200d.", ["end", "."]),
+        ("aspirin\u3164 \u2800ill\u2800 \uffa0x\u115f", ["aspirin", "ill", "x"]),
+        ("ᏣᎳᎩaspirinᐃᓄᒃ", ["ᏣᎳᎩ", "aspirin", "ᐃᓄᒃ"]),
         ("葛\U000e0100城❤\ufe0f", ["葛\U000e0100", "城", "❤\ufe0f"]),
     ],
 )
