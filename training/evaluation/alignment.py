@@ -211,7 +211,7 @@ def _describe_matches_by_text(matched: Mapping[str, DocumentPrediction], name: s
     ids = {gold_id: document.id for gold_id, (document, _) in matched.items()}
     for lacking, used in ((name, ids.values()), ("Gold", ids.keys())):
         if all(map(is_place_of_line, used)):
-            return f"{lacking} has no document ids: {count} matched by text."
+            return f"{lacking} has {count} without ids, matched by text."
     gold_id, other = next(iter(ids.items()))
     return f"{count} matched by text: {name} has other ids, such as {other!r} for {gold_id!r}."
 

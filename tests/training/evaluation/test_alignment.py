@@ -99,8 +99,17 @@ def predictions_of(ids: list[str], texts: tuple[str, ...] = TEXTS) -> SystemOutp
 @pytest.mark.parametrize(
     ("gold_ids", "ids", "note"),
     [
-        ("123", [f"p.jsonl, line {number}" for number in (1, 2, 3)], "p.jsonl has no document ids"),
-        ([f"g.jsonl, line {number}" for number in (1, 2, 3)], "123", "Gold has no document ids"),
+        (
+            "123",
+            [f"p.jsonl, line {number}" for number in (1, 2, 3)],
+            "p.jsonl has 3 documents without ids",
+        ),
+        (
+            [f"g.jsonl, line {number}" for number in (1, 2, 3)],
+            "123",
+            "Gold has 3 documents without ids",
+        ),
+        ("123", ["1", "p.jsonl, line 2", "3"], "p.jsonl has 1 document without ids, matched"),
         ("123", "abc", "p.jsonl has other ids, such as 'a' for '1'"),
         ("123", "012", "other ids"),  # shared ids, but of another numbering
         ("123", "213", "2 documents matched by text"),
