@@ -36,7 +36,8 @@ from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 
-TEXT_KEYS, SPAN_KEYS = ("text", "data"), ("label", "labels", "entities")  # the first counts
+TEXT_KEYS = ("text", "data")  # the first counts
+SPAN_KEYS = ("label", "labels", "entities", "annotations")  # the last: of old releases
 OWN_KEYS = frozenset({"id", "meta", "relations", *TEXT_KEYS, *SPAN_KEYS})
 DOCCANO_SHAPE = '{"text", "label": [[start, end, label]]}'
 
@@ -50,6 +51,9 @@ def is_doccano(head: FileHead) -> bool:
         # An empty list is in our own JSON lines too.
         offsets = (isinstance(one, dict) and "start_offset" in one for one in entities[:1])
         return any(offsets) or "relations" in record
+    old = record.get("annotations")
+    if isinstance(old, list) and old and isinstance(old[0], dict) and "start_offset" in old[0]:
+        return isinstance(old[0].get("label"), str)  # numbers stand for labels in some releases
     lists = [record[key] for key in SPAN_KEYS if _is_list(record.get(key))]
     return bool(lists) and all(_is_list(one) and len(one) == 3 for one in lists[0][:1])
 

@@ -81,6 +81,16 @@ READABLE: dict[str, tuple[str, str | bytes, list[list[str]]]] = {
         '{"id": 2, "text": "Lithium", "label": [[0, 7, "Drug"]]}\n',
         LITHIUM,
     ),
+    "annotations of an old doccano": (
+        "a.jsonl",
+        '{"text": "Lithium", "annotations": [{"start_offset": 0, "end_offset": 7, "label": "D"}]}',
+        LITHIUM,
+    ),
+    "a null in doccano's array": (
+        "a.json",
+        '[null, {"text": "Lithium", "label": [[0, 7, "D"]]}, 5]',
+        LITHIUM,
+    ),
     "WebAnno without a last blank line": ("a.tsv", WEBANNO, [["Lithium", "tremor"]]),
 }
 
