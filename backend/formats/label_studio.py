@@ -87,7 +87,7 @@ def read_texts_of_tasks(
 def read_task_predictions(
     head: FileHead, options: ReadOptions
 ) -> Iterator[tuple[Document, Prediction]]:
-    """Read the last prediction of each task, and the document without spans."""
+    """Read the last prediction of each task, and the document of each text without spans."""
     for number, task in enumerate(_stream_tasks(head), start=1):
         fields = task if isinstance(task, dict) else {}
         name = str(fields.get("id", number))
@@ -99,8 +99,8 @@ def read_task_predictions(
                 "only ids: give a file that tagalong prelabel wrote",
                 code="task-without-prediction",
             )
-        line = _task_to_line(name, fields, predictions[-1], where, options.label_config)
-        yield prediction_from_json(line, where)
+        for line in _task_to_lines(name, fields, predictions[-1], where, options.label_config):
+            yield prediction_from_json(line, where)
 
 
 def document_to_task(document: Document, config: LabelConfig) -> dict[str, Any]:
@@ -132,14 +132,14 @@ def _serialize_prediction(document: Document, prediction: Prediction, config: La
     return _serialize(predicted, config).content
 
 
-def _task_to_line(
+def _task_to_lines(
     name: str,
     task: Mapping[str, Any],
     prediction: Mapping[str, Any],
     where: str,
     config: LabelConfig | None,
-) -> dict[str, Any]:
-    # The object of a line of JSON lines, which `prediction_from_json` reads.
+) -> Iterator[dict[str, Any]]:
+    # The object of a line of JSON lines for each text, which `prediction_from_json` reads.
     result = prediction.get("result")
     if not _is_list_of_objects(result):
         raise FormatError(
@@ -147,10 +147,28 @@ def _task_to_line(
             code="task-result-not-a-list",
         )
     spans = [item for item in result if is_span_result(item, where)]
-    if config is not None:
-        named = (config.control, config.object)
-        ours = [one for one in spans if (one.get("from_name"), one.get("to_name")) == named]
-        spans = ours or spans  # a file of another project has its own names
+    stated = {key: prediction[key] for key in PREDICTION_META_KEYS if prediction.get(key)}
+    if is_place(stated.get("score")):  # a place in the annotation queue is no confidence
+        del stated["score"]
+    ours = [item for item in spans if config is not None and _is_of(item, config.texts)]
+    if config is None or not config.other_texts or (spans and not ours):
+        # A file of another project has its own names.
+        yield stated | _predicted_line(name, task, ours or spans, where, config)
+        return
+    for text in config.texts:
+        own = [item for item in ours if _is_of(item, [text])]
+        if own or _has_text(task.get("data"), text):
+            alone = replace(text, other_texts=())
+            yield stated | _predicted_line(f"{name}@{text.object}", task, own, where, alone)
+
+
+def _predicted_line(
+    name: str,
+    task: Mapping[str, Any],
+    spans: Sequence[Mapping[str, Any]],
+    where: str,
+    config: LabelConfig | None,
+) -> dict[str, Any]:
     hint = _find_only_object(spans, where)
     entities = [
         {"start": region.start, "end": region.end, "label": label, "text": region.text}
@@ -160,11 +178,16 @@ def _task_to_line(
         for label in region.labels
     ]
     text = _read_predicted_text(task, where, config, hint)
-    line = {"id": name, "text": text, "entities": entities}
-    stated = {key: prediction[key] for key in PREDICTION_META_KEYS if prediction.get(key)}
-    if is_place(stated.get("score")):  # a place in the annotation queue is no confidence
-        del stated["score"]
-    return line | stated
+    return {"id": name, "text": text, "entities": entities}
+
+
+def _is_of(item: Mapping[str, Any], texts: Sequence[LabelConfig]) -> bool:
+    names = (item.get("from_name"), item.get("to_name"))
+    return any((text.control, text.object) == names for text in texts)
+
+
+def _has_text(data: object, text: LabelConfig) -> bool:
+    return bool(find_value(data, text.data_key) or text.template)
 
 
 def _read_predicted_text(
@@ -225,8 +248,20 @@ def _read_task(
         return []
     results = [_read_result(one, name, where, options, import_log) for one in raw]
     if (config := options.label_config) is not None and config.other_texts:
-        return _split_texts(
-            name, task.get("data"), list(zip(raw, results, strict=True)), where, config
+
+        def annotations_of(text: LabelConfig) -> list[Annotation]:
+            return [
+                _make_annotation(
+                    one,
+                    [item for item in result.spans if item["to_name"] == text.object],
+                    [item for item in result.unlabelled if item.get("to_name") == text.object],
+                    where,
+                )
+                for one, result in zip(raw, results, strict=True)
+            ]
+
+        return make_tasks_of_texts(
+            name, task.get("data"), annotations_of, where=where, config=config
         )
     items = [item for result in results for item in result.spans]
     if options.label_config is None and len({str(item.get("from_name")) for item in items}) > 1:
@@ -243,39 +278,37 @@ def _read_task(
     ]
 
 
-def _split_texts(
+def make_tasks_of_texts(
     name: str,
     data: object,
-    annotated: Sequence[tuple[Mapping[str, Any], "_Result"]],
+    annotations_of: Callable[[LabelConfig], Sequence[Annotation]],
+    *,
     where: str,
     config: LabelConfig,
+    record: Mapping[str, Any] | None = None,
 ) -> list[AnnotatedTask]:
-    # A task of its own for each text: its offsets count from its own start.
+    """Make a task of its own for each text of a config: its offsets count from its own start."""
     tasks = []
     for text in config.texts:
-        annotations = [
-            _make_annotation(
-                raw,
-                [item for item in result.spans if item["to_name"] == text.object],
-                [item for item in result.unlabelled if item.get("to_name") == text.object],
-                where,
-            )
-            for raw, result in annotated
-        ]
-        if (
-            find_value(data, text.data_key)
-            or text.template
-            or any(one.regions for one in annotations)
-        ):
-            own = replace(text, other_texts=())
-            part = make_annotated_task(
-                f"{name}@{text.object}", data, annotations, where=where, config=own
-            )
-            if part.document is not None:
-                meta = without_text(part.data, config)
-                part = replace(part, document=replace(part.document, meta=meta))
-            tasks.append(part)
-    return tasks
+        annotations = annotations_of(text)
+        if not (_has_text(record or data, text) or any(one.regions for one in annotations)):
+            continue
+        part = make_annotated_task(
+            f"{name}@{text.object}",
+            data,
+            annotations,
+            where=where,
+            config=replace(text, other_texts=()),
+            record=record,
+        )
+        if part.document is not None:
+            meta = without_text(part.data, config)
+            part = replace(part, document=replace(part.document, meta=meta))
+        tasks.append(part)
+    if tasks:
+        return tasks
+    without = make_annotated_task(name, data, annotations_of(config), where=where, config=config)
+    return [without]  # has the reason
 
 
 def _make_annotation(
@@ -365,7 +398,7 @@ def _submitted_annotations(
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    spans: Sequence[Mapping[str, Any]]  # the regions of the config's control, or of every <Labels>
+    spans: Sequence[Mapping[str, Any]]  # the regions of the config's controls, or of every <Labels>
     unlabelled: Sequence[Mapping[str, Any]]  # regions of other kinds of controls
 
 
@@ -389,11 +422,10 @@ def _read_result(
         unlabelled = _read_other_items(others, items, name, import_log)
     if options.label_config is None:
         return _Result(items, unlabelled)
-    control = options.label_config.control
-    named = {(control, text.object) for text in options.label_config.texts}
-    ours = [item for item in items if (item.get("from_name"), item.get("to_name")) in named]
+    texts = options.label_config.texts
+    ours = [item for item in items if _is_of(item, texts)]
     if len(ours) < len(items):
-        controls = {str(item.get("from_name")) for item in items} - {control}
+        controls = {str(item.get("from_name")) for item in items} - {text.control for text in texts}
         example = f"{name}: {', '.join(sorted(controls)) or 'another object'}"
         import_log.record_warning("another control", example, count=len(items) - len(ours))
     return _Result(ours, unlabelled)

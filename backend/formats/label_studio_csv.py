@@ -17,7 +17,12 @@ from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.standoff import NUL, REPLACEMENT_CHARACTER, check_id
 from tagalong.backend.formats.tables import DELIMITERS, format_row, parse_header, read_rows
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.backend.label_studio.results import place_texts, result_from_spans
+from tagalong.backend.label_studio.results import (
+    VARIABLE,
+    first_step,
+    place_texts,
+    result_from_spans,
+)
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError
 
@@ -35,22 +40,35 @@ def _find_delimiter(head: FileHead) -> str | None:
     return next((one for one in DELIMITERS if {*parse_header(head, one)} >= EXPORT_COLUMNS), None)
 
 
-def _read_items(head: FileHead) -> Iterator[dict[str, Any]]:
+def _read_items(head: FileHead, config: LabelConfig | None) -> Iterator[dict[str, Any]]:
+    paths = [path for text in config.texts for path in _data_paths(text)] if config else []
     for number, (_, row) in enumerate(read_rows(head, _find_delimiter(head) or ","), start=1):
         item: dict[str, Any] = {name: _parse_cell(name, cell) for name, cell in row.items()}
+        nested = {first_step(path) for path in paths if path not in row} & row.keys()
         yield {
             **item,
+            **{name: _parse_nested(row[name]) for name in nested},
             "id": row.get("id") or number,
             "annotation_id": row["annotation_id"] or None,
         }
 
 
-def _parse_cell(column: str, cell: str) -> object:
-    # Regions, and numbers, which are no texts but in the column of texts; any other cell is text.
+def _data_paths(text: LabelConfig) -> list[str]:
+    variables = VARIABLE.findall(text.template)
+    return [variable[1:] for variable in variables] or [text.data_key]
+
+
+def _parse_nested(cell: str) -> object:
+    # The objects and arrays of a task's data are JSON in a cell.
     try:
-        value = json.loads(cell)
+        return json.loads(cell)
     except (ValueError, RecursionError):
         return cell
+
+
+def _parse_cell(column: str, cell: str) -> object:
+    # Regions, and numbers, which are no texts but in the column of texts; any other cell is text.
+    value = _parse_nested(cell)
     is_regions = isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
     is_number = isinstance(value, int | float) and column != TEXT_COLUMN
     return value if is_regions or is_number else cell

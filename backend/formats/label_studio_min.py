@@ -5,21 +5,24 @@ Cancelled annotations, drafts and ground truth marks are not in it; JSON has mor
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
 
-from tagalong.backend.annotations.annotated_task import AnnotatedTask
+from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import FileFormat, ReadOptions
 from tagalong.backend.formats.label_studio import (
     make_annotated_task,
+    make_tasks_of_texts,
     parse_annotation,
     read_adjudicated,
     read_texts_of_tasks,
 )
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
+from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
     SPAN_TYPE,
     is_span_result,
@@ -34,31 +37,30 @@ ANNOTATION_KEYS = frozenset(
 BROKEN_REGIONS = re.compile(r"\s*\[\s*\{.*\blabels\b", re.DOTALL)  # as text, in a cell of a table
 
 
-ItemReader = Callable[[FileHead], Iterator[Any]]
+ItemReader = Callable[[FileHead, LabelConfig | None], Iterator[Any]]
 
 
 def read_item_tasks(
     head: FileHead, options: ReadOptions, import_log: ImportLog, *, read_items: ItemReader
 ) -> Iterator[AnnotatedTask]:
     """Read the tasks of a flat export, of which `read_items` gives an item per annotation."""
-    if options.label_config is not None and options.label_config.other_texts:
+    controls = [text.control for text in options.label_config.texts] if options.label_config else []
+    if len({*controls}) < len(controls):
         raise FormatError(
-            f"{head.path} does not say which text each region is in, and the labelling config has "
-            "several: export JSON, which does",
+            f"{head.path} does not say which text each region is in, and a <Labels> of the "
+            "labelling config has several: export JSON, which does",
             code="regions-without-object",
         )
     # Label Studio writes the annotations of a task one after the other.
-    items = enumerate(read_items(head), start=1)
+    items = enumerate(read_items(head, options.label_config), start=1)
     for name, group in groupby(items, key=lambda pair: _task_name(*pair)):
         try:
-            task = _read_task(name, [item for _, item in group], head, options, import_log)
+            yield from _read_task(name, [item for _, item in group], head, options, import_log)
         except InputError as error:
-            task = AnnotatedTask(name, None, error=error)
-        if task is not None:
-            yield task
+            yield AnnotatedTask(name, None, error=error)
 
 
-def _read_items(head: FileHead) -> Iterator[Any]:
+def _read_items(head: FileHead, _: LabelConfig | None) -> Iterator[Any]:
     return stream_array_items(head.file)
 
 
@@ -72,8 +74,8 @@ def _read_task(
     head: FileHead,
     options: ReadOptions,
     import_log: ImportLog,
-) -> AnnotatedTask | None:
-    # None for a task without annotations.
+) -> list[AnnotatedTask]:
+    # One for each text of the config; none for a task without annotations.
     for item in group:
         if not isinstance(item, dict):
             raise FormatError(
@@ -84,23 +86,53 @@ def _read_task(
     items = [item for item in group if item.get("annotation_id", "") is not None]
     if not items:
         import_log.record_warning("task without annotation", name)
-        return None
+        return []
     fields = {  # of the task's data; a list is what a control has added
         key: value
         for key, value in items[0].items()
         if key not in ANNOTATION_KEYS and not isinstance(value, list)
     }
-    annotations = [
-        parse_annotation(item, _parse_raw_spans(item, where, options, import_log)) for item in items
+    regions = [_parse_regions(item, where, options, import_log) for item in items]
+
+    def annotations_of(text: LabelConfig | None) -> list[Annotation]:
+        return [
+            parse_annotation(item, found.of(None if text is None else text.control))
+            for item, found in zip(items, regions, strict=True)
+        ]
+
+    config = options.label_config
+    if config is not None and config.other_texts:
+        if any(found.unlabelled for found in regions):
+            raise FormatError(
+                f"{where} has regions of other controls than <Labels>, and does not say the text "
+                "of each: export JSON, which does",
+                code="regions-without-object",
+            )
+        return make_tasks_of_texts(
+            name, fields, annotations_of, where=where, config=config, record=items[0]
+        )
+    return [
+        make_annotated_task(
+            name, fields, annotations_of(config), where=where, config=config, record=items[0]
+        )
     ]
-    return make_annotated_task(
-        name, fields, annotations, where=where, config=options.label_config, record=items[0]
-    )
 
 
-def _parse_raw_spans(
+@dataclass(frozen=True, slots=True)
+class _Regions:
+    by_control: Mapping[str, Sequence[RawSpan]]  # of each <Labels>
+    unlabelled: Sequence[RawSpan]  # of other kinds of controls
+
+    def of(self, control: str | None) -> list[RawSpan]:
+        """The regions of a control, or of all."""
+        names = self.by_control if control is None else [control]
+        labelled = [region for name in names for region in self.by_control.get(name, ())]
+        return [*labelled, *self.unlabelled]
+
+
+def _parse_regions(
     item: Mapping[str, Any], where: str, options: ReadOptions, import_log: ImportLog
-) -> list[RawSpan]:
+) -> _Regions:
     # Each control has a list of regions under its name.
     for key, value in item.items():
         if isinstance(value, str) and BROKEN_REGIONS.match(value):
@@ -122,10 +154,10 @@ def _parse_raw_spans(
     if options.label_config is None:
         if len(controls) > 1:
             import_log.record_warning("several controls", name)
-        return [region for found in controls.values() for region in found] + unlabelled
-    for key in controls.keys() - {options.label_config.control}:
+        return _Regions(controls, unlabelled)
+    for key in controls.keys() - {text.control for text in options.label_config.texts}:
         import_log.record_warning("another control", f"{name}: {key}", count=len(controls[key]))
-    return controls.get(options.label_config.control, []) + unlabelled
+    return _Regions(controls, unlabelled)
 
 
 def _parse_control_raw_spans(entries: Sequence[Mapping[str, Any]], where: str) -> list[RawSpan]:

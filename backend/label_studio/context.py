@@ -150,13 +150,15 @@ def _find_countings(
 def _raw_regions(
     result: object, config: LabelConfig
 ) -> Iterator[tuple[Mapping[str, Any], str, RawSpan]]:
-    # Each region of the config's control with the name of its <Text>.
+    # Each region of the config's controls with the name of its <Text>.
+    controls = {text.object: text.control for text in config.texts}
     for item in map(_as_object, _as_array(result)):
         value = span_value(item)
         start, end, labels = value.get("start"), value.get("end"), value.get(SPAN_TYPE)
+        name = str(item.get("to_name", config.object))
+        control = controls.get(name)
         ours = (
-            item.get("from_name", config.control) == config.control
-            and item.get("type", SPAN_TYPE) == SPAN_TYPE
+            item.get("from_name", control) == control and item.get("type", SPAN_TYPE) == SPAN_TYPE
         )
         # Not isinstance, which accepts True as an int.
         if ours and type(start) is type(end) is int and isinstance(labels, list):
@@ -164,7 +166,6 @@ def _raw_regions(
             label = config.names_by_spelling.get(first, first)
             text = value.get("text")
             stated = text if isinstance(text, str) else ""
-            name = str(item.get("to_name", config.object))
             yield item, name, RawSpan(start, end, (label,), stated)
 
 

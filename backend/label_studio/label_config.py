@@ -18,8 +18,8 @@ TextEncoding = Literal[
 class LabelConfig:
     """The part of a labelling config that concerns spans of a text."""
 
-    control: str  # name of the <Labels>, the from_name of every region
-    object: str  # name of the <Text>, the to_name of every region
+    control: str  # name of the <Labels>, the from_name of each region in this text
+    object: str  # name of the <Text>, the to_name of each region in this text
     data_key: str  # of the text in a task's data, or a path to it such as a.b[0].c
     # Name of each label: its alias, because Label Studio accepts nothing else in predictions, or
     # its value.
@@ -29,11 +29,11 @@ class LabelConfig:
     predicted_values: Mapping[str, str] = field(default_factory=dict, hash=False)
     text_encoding: TextEncoding = "text"  # of the text in a task's data
     template: str = ""  # such as "$title: $body", if the <Text> shows more than one value
-    other_texts: tuple["LabelConfig", ...] = ()  # one for each further <Text> of the <Labels>
+    other_texts: tuple["LabelConfig", ...] = ()  # one for each further <Text>, with the same labels
 
     @property
     def texts(self) -> tuple["LabelConfig", ...]:
-        """One config for each ``<Text>``, in the order of ``toName``."""
+        """One config for each ``<Text>``, in the order of ``<Labels>`` and of ``toName``."""
         return (self, *self.other_texts)
 
 

@@ -70,31 +70,31 @@ def read_label_config(path: Path) -> LabelConfig:
 def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
     """Parse a labelling config, as Label Studio shows it under Labeling Interface, Code.
 
-    Of several ``<Labels>`` over a ``<Text>``, `control` names the one to use. The last
-    `MAX_CACHED_CONFIGS` results are cached.
+    Several ``<Labels>`` with the same labels, each over a ``<Text>`` of its own, are used together.
+    Of others, `control` names the one to use. The last `MAX_CACHED_CONFIGS` results are cached.
 
     Raises:
         FormatError: If it or a name is too long, declares a document type or entities, is not XML,
-            or has no unique ``<Labels>`` over a ``<Text>``.
+            or no ``<Labels>`` over a ``<Text>`` can be chosen.
     """
-    tag = _choose_control(_span_controls(*_parse_interface(xml)), control)
-    labels = [label.attr for label in tag.labels_attrs.values() if label.value]
+    controls = _choose_controls(_span_controls(*_parse_interface(xml)), control)
+    labels = _labels(controls[0])  # the same as of the others
     if not labels:
         raise FormatError(
-            f"<Labels name={tag.name!r:.60}> has no <Label>: labels that come with the tasks "
-            "cannot be learned, so write each one into the labelling config",
+            f"<Labels name={controls[0].name!r:.60}> has no <Label>: labels that come with the "
+            "tasks cannot be learned, so write each one into the labelling config",
             code="label-config-without-labels",
         )
     names_by_spelling = _names_by_spelling(labels)
-    texts = [obj for obj in tag.objects if _is_tag(obj, "text")]
+    texts = [(tag, text) for tag in controls for text in _texts(tag)]
     if len(texts) > MAX_TEXTS:
         raise FormatError(
-            f"<Labels name={tag.name!r:.60}> labels {len(texts)} texts, more than {MAX_TEXTS}: "
-            "import them as tasks of their own",
+            f"the labelling config labels {len(texts)} texts, more than {MAX_TEXTS}: import them "
+            "as tasks of their own",
             code="label-config-too-many-texts",
         )
-    names = [name for text in texts for name in (text.name, text.value)]
-    longest = max(map(len, (tag.name, *names, *names_by_spelling)))
+    names = [name for tag, text in texts for name in (tag.name, text.name, text.value)]
+    longest = max(map(len, (*names, *names_by_spelling)))
     if longest > MAX_NAME_CHARACTERS:
         raise FormatError(
             f"the labelling config has a name of {longest:,} characters, more than "
@@ -112,7 +112,7 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
             text_encoding=_text_encoding(text),
             template=_template(text),
         )
-        for text in texts
+        for tag, text in texts
     )
     return replace(first, other_texts=tuple(others))
 
@@ -203,8 +203,7 @@ def _span_controls(interface: Any, repeated: frozenset[str]) -> list[Any]:
     if found := [
         control
         for control in labels
-        if any(_is_tag(obj, "text") for obj in control.objects)
-        and repeated.isdisjoint((control.name, *control.to_name))
+        if _texts(control) and repeated.isdisjoint((control.name, *control.to_name))
     ]:
         return found
     if any(not repeated.isdisjoint((control.name, *control.to_name)) for control in controls):
@@ -226,18 +225,38 @@ def _span_controls(interface: Any, repeated: frozenset[str]) -> list[Any]:
     )
 
 
-def _choose_control(controls: list[Any], name: str | None) -> Any:
+def _texts(control: Any) -> list[Any]:
+    return [obj for obj in control.objects if _is_tag(obj, "text")]
+
+
+def _labels(control: Any) -> list[Mapping[str, str]]:
+    return [label.attr for label in control.labels_attrs.values() if label.value]
+
+
+def _choose_controls(controls: list[Any], name: str | None) -> list[Any]:
     matching = [control for control in controls if name is None or control.name == name]
-    if len(matching) != 1:
-        names = format_names([control.name for control in controls])
-        missing = "" if name is None else f", none of them called {name!r:.60}"
-        raise FormatError(
-            f"the labelling config has these <Labels> over a <Text>: {names}{missing}; name one in "
-            'the extra params of the ML backend in Label Studio, as {"control": "NAME"}, or, to '
-            "read an export, give a config with only the one to use",
-            code="label-config-control-not-unique",
-        )
-    return matching[0]
+    if len(matching) == 1 or (matching and _are_separate(matching)):
+        return matching
+    names = format_names([control.name for control in controls])
+    missing = "" if name is None else f", none of them called {name!r:.60}"
+    raise FormatError(
+        f"the labelling config has these <Labels> over a <Text>: {names}{missing}; give each "
+        "<Text> one <Labels>, all with the same labels, or name one in the extra params of the ML "
+        'backend in Label Studio, as {"control": "NAME"}, or, to read an export, give a config '
+        "with only the one to use",
+        code="label-config-control-not-unique",
+    )
+
+
+def _are_separate(controls: list[Any]) -> bool:
+    # Each has its own texts, and any label of a model is the same label in all.
+    times = Counter(text.name for control in controls for text in _texts(control))
+    first, *others = (_labels(control) for control in controls)
+    return max(times.values()) == 1 and all(
+        _names_by_spelling(labels) == _names_by_spelling(first)
+        and _predicted_values(labels) == _predicted_values(first)
+        for labels in others
+    )
 
 
 def _data_key(text: Any) -> str:

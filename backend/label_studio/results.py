@@ -134,10 +134,13 @@ def without_text(data: Mapping[str, Any], config: LabelConfig) -> dict[str, Any]
     keys = {UNDEFINED_KEY}
     for text in config.texts:
         key = text.data_key
-        if not text.template and key not in data:
-            key = next((index or name for index, name in PATH_STEP.findall(key)), key)
-        keys.add(key)
+        keys.add(key if text.template or key in data else first_step(key))
     return {name: value for name, value in data.items() if name not in keys}
+
+
+def first_step(path: str) -> str:
+    """The key of a task's data that a path begins with."""
+    return next((index or name for index, name in PATH_STEP.findall(path)), path)
 
 
 def find_text_key(data: object, where: str, *, hint: str | None = None) -> str:

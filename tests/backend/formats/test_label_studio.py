@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.batch.files import open_source
 from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.formats.registry import read_predictions
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import place_texts
 from tagalong.ner.document import Document, Span
@@ -378,17 +379,58 @@ def test_regions_are_read_in_the_text_that_they_name(read) -> None:
     assert judged(corpus)["another control"] == 1
 
 
+def test_task_without_any_of_its_texts_is_set_aside(read) -> None:
+    empty = {"id": 10, "data": {"year": 1}, "annotations": [annotation()]}
+    corpus = read(task(TEXT, annotation(NALOXONE)), empty, config=TITLE_AND_BODY)
+    assert [document.id for document in corpus.documents] == ["1@text"]
+    assert judged(corpus)["task set aside"] == 1
+
+
+def test_predictions_are_read_in_the_text_that_they_name(tmp_path: Path) -> None:
+    title = "Lithium"
+    result = [region(title, 0, 7, "Chemical", to_name="title"), CLONIDINE]
+    about = {"model_version": "v1", "score": 0.5}
+    tasks = [
+        {"id": 9, "data": {"title": title, "text": TEXT}, "predictions": [{"result": result}]},
+        {"id": 10, "data": {"text": TEXT}, "predictions": [{"result": [], **about}]},
+    ]
+    path = tmp_path / "predicted.json"
+    path.write_text(json.dumps(tasks), encoding="utf-8")
+    read = read_predictions(path, ReadOptions(label_config=TITLE_AND_BODY))
+    assert [(document.id, document.text, predicted.spans) for document, predicted in read] == [
+        ("9@title", title, (Span(0, 7, "Chemical"),)),
+        ("9@text", TEXT, (Span(49, 58, "Chemical"),)),
+        ("10@text", TEXT, ()),
+    ]
+    assert (read[2][1].version, read[2][1].score) == ("v1", 0.5)
+
+
+MIN_ITEM = {
+    "id": 9,
+    "annotator": 1,
+    "annotation_id": 3,
+    "lead_time": 1.5,
+    "title": "Lithium",
+    "text": TEXT,
+}
+
+
 def test_json_min_does_not_say_the_text_of_a_region(read) -> None:
-    item = {
-        "id": 9,
-        "annotator": 1,
-        "annotation_id": 3,
-        "lead_time": 1.5,
-        "title": "a",
-        "text": "b",
-    }
     with raises(FormatError, "regions-without-object"):
-        read(item, config=TITLE_AND_BODY)
+        read(MIN_ITEM, config=TITLE_AND_BODY)
+
+
+def test_json_min_names_the_control_of_each_text(read) -> None:
+    config = replace(TITLE_AND_BODY, control="title_label")
+    in_title = {"start": 0, "end": 7, "text": "Lithium", "labels": ["Chemical"]}
+    drawn = {"title_label": [in_title], "label": [NALOXONE["value"]], "other": [in_title]}
+    odd = {"grade": [{"start": 0, "end": 3, "text": "Lit", "choices": ["x"]}]}
+    corpus = read(MIN_ITEM | drawn, MIN_ITEM | {"id": 10} | drawn | odd, config=config)
+    assert corpus.documents == (
+        Document("9@title", "Lithium", (Span(0, 7, "CHEM"),)),
+        Document("9@text", TEXT, (Span(0, 8, "CHEM"),)),
+    )
+    assert judged(corpus) == {"another control": 2, "task set aside": 1}
 
 
 def drawn_at(start: int, end: int, stated: object = "", **more: Any) -> dict[str, Any]:

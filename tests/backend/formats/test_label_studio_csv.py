@@ -44,7 +44,7 @@ def read(tmp_path: Path):
     return read
 
 
-def item(number: int, *regions: dict[str, Any], by: int = 1, **data: str) -> dict[str, Any]:
+def item(number: int, *regions: dict[str, Any], by: int = 1, **data: Any) -> dict[str, Any]:
     """An annotation as the exporter of Label Studio takes it."""
     return {
         "id": number,
@@ -96,6 +96,22 @@ def test_config_names_text_and_control(read, tmp_path: Path) -> None:
     corpus = read(made, ReadOptions(label_config=config))
     assert corpus.documents[0].spans == (Span(0, 7, "CHEM"),)
     assert [one.reason for one in corpus.dropped] == ["label unknown"]
+
+
+@pytest.mark.parametrize("template", ["", "$note.parts[0].body"])
+def test_nested_texts_are_read(read, tmp_path: Path, template: str) -> None:
+    data = {"text": "", "note": {"parts": [{"body": TEXT}]}}
+    made = export(tmp_path, item(1, *REGIONS, **data))
+    config = LabelConfig(
+        "label",
+        "text",
+        "note.parts[0].body",
+        ("Chemical", "Disease"),
+        {"Chemical": "Chemical", "Disease": "Disease"},
+        template=template,
+    )
+    (document,) = read(made, ReadOptions(label_config=config)).documents
+    assert (document.text, document.spans) == (TEXT, SPANS)
 
 
 def test_columns_with_semicolons_are_read(read) -> None:

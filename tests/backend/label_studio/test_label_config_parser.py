@@ -71,6 +71,41 @@ def test_labels_of_several_texts() -> None:
     assert config.labels == ("CHEM", "Disease")
 
 
+TITLE = '<Text name="title" value="$title"/>'
+# The same labels in another order, with a colour.
+TITLE_LABELS = (
+    '<Labels name="title_label" toName="title"><Label value="Disease" background="red"/>'
+    '<Label value="Chemical" alias="CHEM"/></Labels>'
+)
+
+
+def test_labels_of_a_text_each() -> None:
+    config = parse_label_config(view(TITLE_LABELS, LABELS, TITLE, TEXT))
+    assert [(one.control, one.object, one.data_key) for one in config.texts] == [
+        ("title_label", "title", "title"),
+        ("label", "text", "abstract"),
+    ]
+    assert len({(one.names_by_spelling["Chemical"], *one.labels) for one in config.texts}) == 1
+    alone = parse_label_config(view(TITLE_LABELS, LABELS, TITLE, TEXT), control="label")
+    assert [one.object for one in alone.texts] == ["text"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LABELS.replace('toName="text"', 'toName="text,title"'),
+        LABELS.replace('<Label value="Disease"/>', ""),
+        LABELS.replace('alias="CHEM"', ""),
+        LABELS.replace('value="Disease"', 'value="Disease" predicted_values="Illness"'),
+        '<Labels name="label" toName="text" value="$labels"/>',
+    ],
+    ids=["shared text", "fewer labels", "other name", "other model label", "labels of tasks"],
+)
+def test_ambiguous_labels_of_texts_are_refused(labels: str) -> None:
+    with raises(FormatError, "label-config-control-not-unique"):
+        parse_label_config(view(TITLE_LABELS, labels, TITLE, TEXT))
+
+
 def test_control_of_the_text_is_chosen() -> None:
     other = '<Labels name="parts" toName="image"><Label value="Title"/></Labels>'
     image = '<Image name="image" value="$image"/>'

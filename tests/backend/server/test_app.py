@@ -253,19 +253,31 @@ TWO_TEXTS = """<View><Labels name="label" toName="title,abstract">
 <Text name="title" value="$title"/><Text name="abstract" value="$note.body"/></View>"""
 
 
-def test_each_text_of_a_task_gets_its_regions(client: FlaskClient) -> None:
-    assert post_json(client, "/setup", {"schema": TWO_TEXTS}).status_code == 200
+# A <Labels> for each text.
+OWN_LABELS = TWO_TEXTS.replace("title,abstract", "title").replace(
+    "</View>",
+    '<Labels name="own" toName="abstract"><Label value="Chemical"/><Label value="Disease"/>'
+    "</Labels></View>",
+)
+
+
+@pytest.mark.parametrize(("xml", "own"), [(TWO_TEXTS, "label"), (OWN_LABELS, "own")])
+def test_each_text_of_a_task_gets_its_regions(client: FlaskClient, xml: str, own: str) -> None:
+    assert post_json(client, "/setup", {"schema": xml}).status_code == 200
     data = [
         {"title": "😀 Lithium", "note": {"body": ABSTRACT}},
         {"title": "Lithium"},
         {"note": {"body": "Lithium"}},
         {"other": "Lithium"},
     ]
-    body = request_for(*map(str, data), xml=TWO_TEXTS)
-    for task, own in zip(body["tasks"], data, strict=True):
-        task["data"] = own
+    body = request_for(*map(str, data), xml=xml)
+    for task, values in zip(body["tasks"], data, strict=True):
+        task["data"] = values
     answer = post_json(client, "/predict", body)
-    assert_valid(answer.json, TWO_TEXTS)
+    assert_valid(answer.json, xml)
+    names = {"title": "label", "abstract": own}
+    items = [item for one in answer.json["results"] for item in one["result"]]
+    assert all(item["from_name"] == names[item["to_name"]] for item in items)
     found = [
         [(item["to_name"], item["value"]["start"], item["value"]["text"]) for item in one["result"]]
         for one in answer.json["results"]
@@ -278,17 +290,21 @@ def test_each_text_of_a_task_gets_its_regions(client: FlaskClient) -> None:
     ]
 
 
-def test_mention_is_found_in_the_other_text(client: FlaskClient) -> None:
+@pytest.mark.parametrize(("xml", "own"), [(TWO_TEXTS, "label"), (OWN_LABELS, "own")])
+def test_mention_is_found_in_the_other_text(client: FlaskClient, xml: str, own: str) -> None:
     drawn = {
         "id": "a",
-        "from_name": "label",
+        "from_name": own,
         "to_name": "abstract",
         "type": "labels",
         "origin": "manual",
         "value": {"start": 4, "end": 10, "text": "zorbex", "labels": ["Disease"]},
     }
-    body = request_for("", xml=TWO_TEXTS)
-    body["tasks"][0] |= {"id": 71, "data": {"title": "No zorbex", "note": {"body": "Yes zorbex"}}}
+    body = request_for("", xml=xml)
+    body["tasks"][0] |= {
+        "id": 71 + len(own),
+        "data": {"title": "No zorbex", "note": {"body": "Yes zorbex"}},
+    }
     body["params"]["context"] = {"result": [drawn]}
     ((item,),) = [one["result"] for one in post_json(client, "/predict", body).json["results"]]
     assert (item["to_name"], item["value"]["start"], item["value"]["end"]) == ("title", 3, 9)
