@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_demo_label_config
 from tagalong.backend.label_studio.api.client import LabelStudioClient
@@ -32,6 +34,28 @@ class BackendProject:
 
     def add(self, *texts: str) -> list[int]:
         return self.client.tasks.add(self.id, [{"data": {"text": text}} for text in texts])
+
+    def upload(self, text: str) -> str:
+        """Upload a text; returns the address that tasks have."""
+        connection = self.client.connection
+        answer = httpx.post(
+            f"{connection.url}/api/projects/{self.id}/import?commit_to_project=false",
+            files={"file": ("text.txt", text.encode())},
+            headers={"Authorization": connection.authorization_header()},
+            timeout=60,
+        )
+        (upload,) = answer.json()["file_upload_ids"]
+        return f"/data/{self.call('GET', f'api/import/file-upload/{upload}')['file']}"
+
+    def export(self, kind: str) -> bytes:
+        """Export the annotations, as JSON, JSON_MIN, CSV and the like."""
+        connection = self.client.connection
+        answer = httpx.get(
+            f"{connection.url}/api/projects/{self.id}/export?exportType={kind}",
+            headers={"Authorization": connection.authorization_header()},
+            timeout=60,
+        )
+        return answer.raise_for_status().content
 
     def stored(self, version: str = "") -> dict[int, StoredPrediction]:
         """The predictions of a version by task, at most one each."""
@@ -64,7 +88,8 @@ def create_backend_project(
         project = client.create_project(title, config or read_demo_label_config()).id
         try:
             client.update_project(project, shows_predictions=True)
-            tasks = client.tasks.add(project, [{"data": {"text": text}} for text in texts])
+            rows = [{"data": {"text": text}} for text in texts]
+            tasks = client.tasks.add(project, rows) if rows else []
             backend = client.ml_backends.add(project, url, "new", login=login)
             backend = client.ml_backends.update(backend, title=backend.model_version)
             yield BackendProject(

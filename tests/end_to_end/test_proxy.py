@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
@@ -40,20 +39,6 @@ def server(
     folder = tmp_path_factory.mktemp("asked")
     with start_server(folder, "--access-log", **environment) as server:
         yield server
-
-
-def upload(project: BackendProject, text: str) -> str:
-    """Upload a text to a project; returns the address that its tasks have."""
-    connection = project.client.connection
-    headers = {"Authorization": connection.authorization_header()}
-    answer = httpx.post(
-        f"{connection.url}/api/projects/{project.id}/import?commit_to_project=false",
-        files={"file": ("text.txt", text.encode())},
-        headers=headers,
-        timeout=60,
-    )
-    (upload,) = answer.json()["file_upload_ids"]
-    return f"/data/{project.call('GET', f'api/import/file-upload/{upload}')['file']}"
 
 
 def set_secret(project: BackendProject) -> None:
@@ -97,7 +82,7 @@ def use_files(label_studio: LabelStudioServer, url: str) -> None:
         label_studio, url, ["-"], login=LOGIN, config=URL_CONFIG
     ) as project:
         set_secret(project)
-        rows = [{"data": {"text": upload(project, TEXTS[0])}}]
+        rows = [{"data": {"text": project.upload(TEXTS[0])}}]
         (task,) = project.client.tasks.add(project.id, rows)
         project.client.predictions.retrieve(project.id, [task])
         assert places(project.stored()[task].result)
