@@ -74,8 +74,8 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
     Of others, `control` names the one to use. The last `MAX_CACHED_CONFIGS` results are cached.
 
     Raises:
-        FormatError: If it or a name is too long, declares a document type or entities, is not XML,
-            or no ``<Labels>`` over a ``<Text>`` can be chosen.
+        FormatError: If it or a name is too long, declares a document type or entities, or is not
+            XML. If no ``<Labels>`` over a ``<Text>`` can be chosen.
     """
     controls = _choose_controls(_span_controls(*_parse_interface(xml)), control)
     labels = _labels(controls[0])  # the same as of the others
