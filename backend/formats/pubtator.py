@@ -64,7 +64,7 @@ def _read_each(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocume
             is_apart = True
             continue
         found = TEXT_PATTERN.fullmatch(line)
-        name = ID_END_PATTERN.split(line, 1)[0]
+        name = ID_END_PATTERN.split(line, maxsplit=1)[0]
         error = None
         if not found and name != document.id:
             where = f"{head.path}, line {number}"
