@@ -23,6 +23,7 @@ from tagalong.backend.annotations.span_validation import (
 )
 from tagalong.backend.documents.offsets import (
     Counting,
+    RawSpan,
     is_address,
     is_counted_alike,
     stands_as_stated,
@@ -133,15 +134,29 @@ def read_by_evidence(
     Where no annotation states its text, offsets count code points. ``read`` reads the file from its
     start, and takes a log for losses and warnings.
     """
-    records = read(import_log)
-    for document, raw_spans in records:
-        if any(one.text for one in raw_spans) and not is_counted_alike(raw_spans, document.text):
-            rest = chain([(document, raw_spans)], records)
-            break
+
+    def make_document(document: Document, raw_spans: Sequence[RawSpan]) -> Document:
         spans = validate_raw_spans(document, raw_spans, config=config, import_log=import_log)
         masked = tuple(find_masked_ranges(document, raw_spans))
-        yield replace(document, spans=spans, masked_ranges=masked)
+        return replace(document, spans=spans, masked_ranges=masked)
+
+    records = read(import_log)
+    waiting: list[StatedDocument] = []  # until one states a text
+    is_waiting = True
+    for document, raw_spans in records:
+        is_stated = any(one.text for one in raw_spans)
+        if is_stated and not is_counted_alike(raw_spans, document.text):
+            rest = chain(waiting, [(document, raw_spans)], records)
+            break
+        if is_waiting and not is_stated and len(waiting) < MAX_WAITING_TASKS:
+            waiting.append((document, raw_spans))
+            continue
+        if is_waiting:
+            yield from (make_document(*one) for one in waiting)
+            waiting, is_waiting = [], False
+        yield make_document(document, raw_spans)
     else:
+        yield from (make_document(*one) for one in waiting)
         return
 
     def read_tasks(log: ImportLog) -> Iterator[AnnotatedTask]:

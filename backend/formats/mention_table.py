@@ -87,6 +87,9 @@ def _read_each(head: FileHead) -> Iterator[StandoffDocument]:
         rows = list(group)
         if again := next((one for one in waiting if one.id == name), None):
             again.error = again.error or waiting[-1].error
+            # An odd row is not a document of its own.
+            done |= {one.id: False for one in waiting if one.error is again.error}
+            waiting = [one for one in waiting if one is again or one.error is not again.error]
             continue
         document = _read_group(head.path, name, rows)
         if name in done:

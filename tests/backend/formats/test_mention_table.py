@@ -88,6 +88,7 @@ def test_document_of_a_broken_row_is_set_aside(read, tmp_path: Path, row: str, c
 def test_rows_around_an_odd_one_are_one_odd_document(read, row: str) -> None:
     corpus = read(f"{HEADER}6\t\t\tA\t\n7\t\t\t{TEXT}\t\n{row}\n{MENTIONS}9\t\t\tB\t\n")
     assert [one.id for one in corpus.documents] == ["6", "9"]
+    assert [one.count for one in corpus.warnings] == [1]
 
 
 def test_rows_apart_are_refused_if_their_document_was_good(read, tmp_path: Path) -> None:
