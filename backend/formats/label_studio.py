@@ -34,6 +34,7 @@ from tagalong.backend.label_studio.results import (
     find_value,
     is_place,
     is_span_result,
+    name_task,
     place_texts,
     raw_span_from_value,
     result_from_spans,
@@ -90,7 +91,7 @@ def read_task_predictions(
     """Read the last prediction of each task, and the document of each text without spans."""
     for number, task in enumerate(_stream_tasks(head), start=1):
         fields = task if isinstance(task, dict) else {}
-        name = str(fields.get("id", number))
+        name = name_task(fields, number)
         where = f"{head.path}, task {name}"
         predictions = fields.get("predictions")
         if not _is_list_of_objects(predictions) or not predictions:
@@ -240,7 +241,7 @@ def _read_task(
         raise FormatError(
             f"{head.path}, item {number} is not a task but {task!r:.40}", code="not-a-task"
         )
-    name = str(task.get("id", number))
+    name = name_task(task, number)
     where = f"{head.path}, task {name}"
     raw = _submitted_annotations(task, name, where, import_log)
     if not raw:

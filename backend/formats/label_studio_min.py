@@ -26,6 +26,7 @@ from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
     SPAN_TYPE,
     is_span_result,
+    name_task,
     raw_span_from_value,
     unlabelled_span,
 )
@@ -65,7 +66,7 @@ def _read_items(head: FileHead, _: LabelConfig | None) -> Iterator[Any]:
 
 
 def _task_name(number: int, item: object) -> str:
-    return str(item.get("id")) if isinstance(item, dict) else f"item {number}"
+    return name_task(item, number) if isinstance(item, dict) else f"item {number}"
 
 
 def _read_task(
@@ -92,7 +93,7 @@ def _read_task(
         for key, value in items[0].items()
         if key not in ANNOTATION_KEYS and not isinstance(value, list)
     }
-    regions = [_parse_regions(item, where, options, import_log) for item in items]
+    regions = [_parse_regions(item, name, where, options, import_log) for item in items]
 
     def annotations_of(text: LabelConfig | None) -> list[Annotation]:
         return [
@@ -131,7 +132,7 @@ class _Regions:
 
 
 def _parse_regions(
-    item: Mapping[str, Any], where: str, options: ReadOptions, import_log: ImportLog
+    item: Mapping[str, Any], name: str, where: str, options: ReadOptions, import_log: ImportLog
 ) -> _Regions:
     # Each control has a list of regions under its name.
     for key, value in item.items():
@@ -141,7 +142,6 @@ def _parse_regions(
                 "again, and change nothing in a spreadsheet",
                 code="regions-not-json",
             )
-    name = str(item.get("id"))
     entries = {
         key: [entry for entry in value if isinstance(entry, dict)]
         for key, value in item.items()

@@ -43,6 +43,12 @@ MAX_SCORE = 1.0  # also for a region without a score
 MIN_SCORE = 1e-6  # Label Studio refuses 0
 
 
+def name_task(task: Mapping[str, Any], number: int) -> str:
+    """The id of a task as text; without one, its number in the file."""
+    identifier = task.get("id")
+    return str(number if identifier in (None, "") else identifier)
+
+
 def find_value(data: object, key: str) -> object:
     """Find a value in a task's data by its key, or by a path; None if there is none.
 

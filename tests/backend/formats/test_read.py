@@ -333,6 +333,23 @@ def test_duplicate_document_is_read_once(read) -> None:
     assert judged(corpus) == {"duplicate document": 1}
 
 
+@pytest.mark.parametrize("missing", [{}, {"id": None}, {"id": ""}])
+def test_tasks_without_an_id_are_numbered(read, missing: dict[str, Any]) -> None:
+    texts = ["lead ill", "lead", "lead too"]
+    ids = [{"id": 9}, missing, missing]
+    regions = [{"start": 0, "end": 4, "text": "lead", "labels": ["Chemical"]}]
+    tasks, items = [], []
+    for text, own in zip(texts, ids, strict=True):
+        made = task(text, annotation(region(text, 0, 4, "Chemical")))
+        tasks.append({**{key: value for key, value in made.items() if key != "id"}, **own})
+        items.append({"text": text, "annotator": 1, "lead_time": 1, "label": regions, **own})
+    for records in (tasks, items):
+        documents = read(json.dumps(records)).documents
+        assert [(one.id, one.text) for one in documents] == list(
+            zip(["9", "2", "3"], texts, strict=True)
+        )
+
+
 def test_reused_id_is_made_unique(read) -> None:
     corpus = read(
         lines(document("1", "a"), document("1#2", "b"), document("1", "c")),
