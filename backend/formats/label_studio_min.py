@@ -3,6 +3,7 @@
 Cancelled annotations, drafts and ground truth marks are not in it; JSON has more.
 """
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from tagalong.ner.errors import FormatError, InputError
 ANNOTATION_KEYS = frozenset(
     {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
 )  # added by the export to the fields of the task's data
-BROKEN_REGIONS = re.compile(r"\s*\[\s*\{.*\blabels\b", re.DOTALL)  # as text, in a cell of a table
+REGIONS_TEXT = re.compile(r"\s*\[\s*\{.*\blabels\b", re.DOTALL)  # as text, in a cell of a table
 
 
 ItemReader = Callable[[FileHead, LabelConfig | None], Iterator[Any]]
@@ -84,7 +85,9 @@ def _read_task(
                 code="not-an-annotation",
             )
     where = f"{head.path}, task {name}"
-    items = [item for item in group if item.get("annotation_id", "") is not None]
+    items = [
+        _parse_cells(item, where) for item in group if item.get("annotation_id", "") is not None
+    ]
     if not items:
         import_log.record_warning("task without annotation", name)
         return []
@@ -131,17 +134,31 @@ class _Regions:
         return [*labelled, *self.unlabelled]
 
 
+def _parse_cells(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+    # Tools that write tables may turn regions into text.
+    return {
+        key: _parse_cell(value, key, where)
+        if isinstance(value, str) and REGIONS_TEXT.match(value)
+        else value
+        for key, value in item.items()
+    }
+
+
+def _parse_cell(value: str, key: str, where: str) -> object:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"{where} has regions under {key!r} that are no JSON ({value!r:.40}): export it again, "
+            "and change nothing in a spreadsheet",
+            code="regions-not-json",
+        ) from error
+
+
 def _parse_regions(
     item: Mapping[str, Any], name: str, where: str, options: ReadOptions, import_log: ImportLog
 ) -> _Regions:
     # Each control has a list of regions under its name.
-    for key, value in item.items():
-        if isinstance(value, str) and BROKEN_REGIONS.match(value):
-            raise FormatError(
-                f"{where} has regions under {key!r} that are no JSON ({value!r:.40}): export it "
-                "again, and change nothing in a spreadsheet",
-                code="regions-not-json",
-            )
     entries = {
         key: [entry for entry in value if isinstance(entry, dict)]
         for key, value in item.items()

@@ -91,6 +91,22 @@ READABLE: dict[str, tuple[str, str | bytes, list[list[str]]]] = {
         '[null, {"text": "Lithium", "label": [[0, 7, "D"]]}, 5]',
         LITHIUM,
     ),
+    "regions as text in JSON_MIN": (
+        "a.json",
+        json.dumps(
+            [
+                {
+                    "id": 1,
+                    "text": TEXT,
+                    "annotator": 1,
+                    "annotation_id": 1,
+                    "lead_time": 1,
+                    "label": json.dumps([{"start": 0, "end": 7, "labels": ["Drug"]}]),
+                }
+            ]
+        ),
+        LITHIUM,
+    ),
     "WebAnno without a last blank line": ("a.tsv", WEBANNO, [["Lithium", "tremor"]]),
 }
 
@@ -179,6 +195,13 @@ def test_lines_of_one_annotation_are_one_span(tmp_path: Path) -> None:
     corpus = read_corpus([write(tmp_path, {"a.txt": text, "a.ann": lines + broken})])
     assert covered(corpus) == [["renal\nfailure"]]
     assert [lost.reason for lost in corpus.dropped] == ["discontinuous"]
+
+
+def test_a_null_is_no_id(tmp_path: Path) -> None:
+    content = json.dumps([{**GOOD, "id": None}])
+    assert [one.id for one in read_corpus([write(tmp_path, {"a": content}) / "a"]).documents] == [
+        "1"
+    ]
 
 
 def test_links_are_no_labels(tmp_path: Path) -> None:
