@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from operator import attrgetter
 from typing import Literal
 
 from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation, StatedDocument
@@ -41,6 +42,7 @@ COMMON_COUNTINGS = frozenset({"UTF-16 offsets", "CRLF counted as one"})
 
 TaskReader = Callable[[ImportLog], Iterable[AnnotatedTask]]
 CODE_POINT_READING = ExportReading()
+get_stated_text = attrgetter("text")  # faster than a generator, for every annotation of a file
 
 
 def adjudicate_export(
@@ -144,7 +146,7 @@ def read_by_evidence(
     waiting: list[StatedDocument] = []  # until one states a text
     is_waiting = True
     for document, raw_spans in records:
-        is_stated = any(one.text for one in raw_spans)
+        is_stated = any(map(get_stated_text, raw_spans))
         if is_stated and not is_counted_alike(raw_spans, document.text):
             rest = chain(waiting, [(document, raw_spans)], records)
             break

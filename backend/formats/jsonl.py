@@ -49,8 +49,8 @@ def read_documents(
         for where, line in parse_lines(head.file.open_lines(), str(head.path)):
             document = document_text_from_json(line, where)
             raw_spans = raw_spans_from_json(line, where)
-            unknown = masked_ranges_from_json(line, document, where)
-            raw_spans += [RawSpan(start, end, (), is_part=True) for start, end in unknown]
+            for start, end in masked_ranges_from_json(line, document, where):
+                raw_spans.append(RawSpan(start, end, (), is_part=True))
             yield document, raw_spans
 
     return read_by_evidence(read, config=options.label_config, import_log=import_log)
