@@ -26,6 +26,7 @@ from tagalong.backend.formats.file_format import (
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.results import split_texts
 from tagalong.ner.document import Document, Prediction
 
 
@@ -90,8 +91,10 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
     return SerializedDocument(json.dumps(document_to_json(document), ensure_ascii=False))
 
 
-def _serialize_prediction(document: Document, prediction: Prediction, _config: LabelConfig) -> str:
-    return json.dumps(prediction_to_json(document, prediction), ensure_ascii=False)
+def _serialize_prediction(document: Document, prediction: Prediction, config: LabelConfig) -> str:
+    # A line for each text of a task, as exports are read.
+    parts = split_texts(document, prediction, config)
+    return "\n".join(json.dumps(prediction_to_json(*part), ensure_ascii=False) for part in parts)
 
 
 JSON_LINES_FORMAT = FileFormat(

@@ -11,7 +11,7 @@ compared.
 import hashlib
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -100,6 +100,40 @@ def read_text_ranges(document: Document, config: LabelConfig) -> list[tuple[Labe
                     code="text-ranges-missing",
                 )
     return found
+
+
+def split_texts(
+    document: Document, prediction: Prediction, config: LabelConfig
+) -> Iterator[tuple[Document, Prediction]]:
+    """Divide a predicted task with several texts into a document for each, as exports are read."""
+    if TEXT_RANGES_KEY not in document.meta or not document.text.strip():
+        yield document, prediction
+        return
+    meta = {key: value for key, value in document.meta.items() if key != TEXT_RANGES_KEY}
+    for text, start, end in read_text_ranges(document, config):
+        if start == end:
+            continue
+        name = f"{document.id}@{text.object}"
+        spans = tuple(
+            replace(span, start=span.start - start, end=span.end - start)
+            for whole in prediction.spans
+            for span in _cut(document, whole, start, end)
+        )
+        dropped = tuple(
+            replace(lost, start=lost.start - start, end=lost.end - start, document=name)
+            for lost in prediction.dropped
+            if start <= lost.start < end
+        )
+        part = Document(name, document.text[start:end], meta=meta)
+        yield part, replace(prediction, spans=spans, dropped=dropped, tag_confidences=())
+
+
+def _cut(document: Document, span: Span, start: int, end: int) -> Iterator[Span]:
+    # The words of a span from start to end, if any.
+    part = document.text[max(span.start, start) : min(span.end, end)]
+    if words := part.strip():
+        first = max(span.start, start) + part.index(words)
+        yield replace(span, start=first, end=first + len(words))
 
 
 def place_texts(document: Document, config: LabelConfig) -> dict[str, Any]:
@@ -255,15 +289,12 @@ def result_from_spans(document: Document, spans: Sequence[Span], config: LabelCo
     if not config.other_texts:
         return [_result_item(document, span, config) for span in dict.fromkeys(spans)]
     ranges = read_text_ranges(document, config) if spans else []
-    items = []
-    for span in dict.fromkeys(spans):
-        for text, start, end in ranges:
-            part = document.text[max(span.start, start) : min(span.end, end)]
-            if words := part.strip():
-                first = max(span.start, start) + part.index(words)
-                piece = replace(span, start=first, end=first + len(words))
-                items.append(_result_item(document, piece, text, text_start=start))
-    return items
+    return [
+        _result_item(document, piece, text, text_start=start)
+        for span in dict.fromkeys(spans)
+        for text, start, end in ranges
+        for piece in _cut(document, span, start, end)
+    ]
 
 
 def _result_item(

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.batch.files import open_source
+from tagalong.backend.documents.jsonl import prediction_from_json
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.formats.registry import read_predictions
+from tagalong.backend.formats.registry import WRITERS, read_predictions
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import place_texts
-from tagalong.ner.document import Document, Span
+from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.training.corpus import Corpus, read_corpus
 from tests.errors import raises
@@ -403,6 +405,25 @@ def test_predictions_are_read_in_the_text_that_they_name(tmp_path: Path) -> None
         ("10@text", TEXT, ()),
     ]
     assert (read[2][1].version, read[2][1].score) == ("v1", 0.5)
+
+
+def test_predictions_in_lines_are_divided_by_text() -> None:
+    data = {"title": "Lithium", "text": TEXT}
+    document = TaskTextReader().read_document({"id": 9, "data": data}, TITLE_AND_BODY)
+    spans = (Span(0, 16, "CHEM", 0.5), Span(57, 66, "CHEM", 0.5))
+    lost = (document.drop_span(Span(17, 25, "Gene"), "label unknown"),)
+    write = WRITERS["jsonl"].serialize_prediction
+    assert write is not None
+    content = write(document, Prediction(spans, 0.5, "v1", dropped=lost), TITLE_AND_BODY)
+    found = [prediction_from_json(json.loads(line), "here") for line in content.splitlines()]
+    assert [(one.id, one.text, predicted.spans, predicted.version) for one, predicted in found] == [
+        ("9@title", "Lithium", (Span(0, 7, "CHEM"),), "v1"),
+        ("9@text", TEXT, (Span(0, 8, "CHEM"), Span(49, 58, "CHEM")), "v1"),
+    ]
+    assert [[(one.start, one.document) for one in predicted.dropped] for _, predicted in found] == [
+        [],
+        [(9, "9@text")],
+    ]
 
 
 MIN_ITEM = {
