@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
 from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.documents.jsonl import parse_lines, prediction_from_json
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
@@ -23,16 +22,24 @@ from tagalong.backend.formats.file_format import (
     ReadOptions,
     SerializedDocument,
 )
+from tagalong.backend.formats.label_studio_predictions import (
+    PREDICTION_META_KEYS,
+    read_task_predictions,
+)
+from tagalong.backend.formats.label_studio_tasks import (
+    find_only_object,
+    has_text,
+    is_list_of_objects,
+    is_result_of,
+    stream_tasks,
+)
 from tagalong.backend.formats.records import join_array
-from tagalong.backend.formats.sniff import FileHead, count_records, stream_array_items
+from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
-    CONFIG_ADVICE,
     TEXT_RANGES_KEY,
     find_text_key,
-    find_value,
-    is_place,
     is_span_result,
     name_task,
     place_texts,
@@ -51,8 +58,6 @@ REFUSAL = (
     "annotate it again, or name the right text with --label-config"
 )
 ANNOTATIONS_KEYS = frozenset({"annotations", "completions", "predictions"})
-TASK_SHAPE = '{"id", "data", "annotations"}'
-PREDICTION_META_KEYS = frozenset({"model_version", "score"})  # in the meta of a model's document
 
 
 def read_adjudicated(
@@ -85,25 +90,6 @@ def read_texts_of_tasks(
     return read
 
 
-def read_task_predictions(
-    head: FileHead, options: ReadOptions
-) -> Iterator[tuple[Document, Prediction]]:
-    """Read the last prediction of each task, and the document of each text without spans."""
-    for number, task in enumerate(_stream_tasks(head), start=1):
-        fields = task if isinstance(task, dict) else {}
-        name = name_task(fields, number)
-        where = f"{head.path}, task {name}"
-        predictions = fields.get("predictions")
-        if not _is_list_of_objects(predictions) or not predictions:
-            raise FormatError(
-                f"{where} has no prediction with its regions, of which exports of projects have "
-                "only ids: give a file that tagalong prelabel wrote",
-                code="task-without-prediction",
-            )
-        for line in _task_to_lines(name, fields, predictions[-1], where, options.label_config):
-            yield prediction_from_json(line, where)
-
-
 def document_to_task(document: Document, config: LabelConfig) -> dict[str, Any]:
     """Make a task for Label Studio's import.
 
@@ -133,77 +119,6 @@ def _serialize_prediction(document: Document, prediction: Prediction, config: La
     return _serialize(predicted, config).content
 
 
-def _task_to_lines(
-    name: str,
-    task: Mapping[str, Any],
-    prediction: Mapping[str, Any],
-    where: str,
-    config: LabelConfig | None,
-) -> Iterator[dict[str, Any]]:
-    # The object of a line of JSON lines for each text, which `prediction_from_json` reads.
-    result = prediction.get("result")
-    if not _is_list_of_objects(result):
-        raise FormatError(
-            f"{where} has a result that is not a list of objects: write it again",
-            code="task-result-not-a-list",
-        )
-    spans = [item for item in result if is_span_result(item, where)]
-    stated = {key: prediction[key] for key in PREDICTION_META_KEYS if prediction.get(key)}
-    if is_place(stated.get("score")):  # a place in the annotation queue is no confidence
-        del stated["score"]
-    ours = [item for item in spans if config is not None and _is_of(item, config.texts)]
-    if config is None or not config.other_texts or (spans and not ours):
-        # A file of another project has its own names.
-        yield stated | _predicted_line(name, task, ours or spans, where, config)
-        return
-    for text in config.texts:
-        own = [item for item in ours if _is_of(item, [text])]
-        if own or _has_text(task.get("data"), text):
-            alone = replace(text, other_texts=())
-            yield stated | _predicted_line(f"{name}@{text.object}", task, own, where, alone)
-
-
-def _predicted_line(
-    name: str,
-    task: Mapping[str, Any],
-    spans: Sequence[Mapping[str, Any]],
-    where: str,
-    config: LabelConfig | None,
-) -> dict[str, Any]:
-    hint = _find_only_object(spans, where)
-    entities = [
-        {"start": region.start, "end": region.end, "label": label, "text": region.text}
-        | {"score": item.get("score")}
-        for item in spans
-        for region in [raw_span_from_value(item["value"], where)]
-        for label in region.labels
-    ]
-    text = _read_predicted_text(task, where, config, hint)
-    return {"id": name, "text": text, "entities": entities}
-
-
-def _is_of(item: Mapping[str, Any], texts: Sequence[LabelConfig]) -> bool:
-    names = (item.get("from_name"), item.get("to_name"))
-    return any((text.control, text.object) == names for text in texts)
-
-
-def _has_text(data: object, text: LabelConfig) -> bool:
-    return bool(find_value(data, text.data_key) or text.template)
-
-
-def _read_predicted_text(
-    task: Mapping[str, Any], where: str, config: LabelConfig | None, hint: str | None
-) -> str:
-    if config is not None:
-        try:
-            return TaskTextReader().read_document(task, config, where=where).text
-        except InputError:
-            pass  # a file of another project has its own key
-    data = task.get("data")
-    key = find_text_key(data, where, hint=hint)
-    return to_shown_text(data[key]) or "" if isinstance(data, dict) else ""
-
-
 def _is_label_studio(head: FileHead) -> bool:
     # Unannotated exports too, so that reading can say that they have no annotations.
     record = head.first_record
@@ -211,22 +126,10 @@ def _is_label_studio(head: FileHead) -> bool:
     return (head.structure == "array" or is_line) and isinstance(record.get("data"), dict)
 
 
-def _stream_tasks(head: FileHead) -> Iterator[Any]:
-    if head.structure == "array":
-        yield from stream_array_items(head.file)
-    else:
-        lines = parse_lines(head.file.open_lines(), str(head.path), TASK_SHAPE)
-        yield from (line for _, line in lines)
-
-
-def _is_list_of_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
 def _read_tasks(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[AnnotatedTask]:
-    for number, task in enumerate(_stream_tasks(head), start=1):
+    for number, task in enumerate(stream_tasks(head), start=1):
         try:
             yield from _read_task(task, number, head, options, import_log)
         except InputError as error:
@@ -271,7 +174,7 @@ def _read_task(
         _make_annotation(one, result.spans, result.unlabelled, where)
         for one, result in zip(raw, results, strict=True)
     ]
-    hint = None if config else _find_only_object(items, where)
+    hint = None if config else find_only_object(items, where)
     return [
         make_annotated_task(
             name, task.get("data"), annotations, where=where, config=config, hint=hint
@@ -292,7 +195,7 @@ def make_tasks_of_texts(
     tasks = []
     for text in config.texts:
         annotations = annotations_of(text)
-        if not (_has_text(record or data, text) or any(one.regions for one in annotations)):
+        if not (has_text(record or data, text) or any(one.regions for one in annotations)):
             continue
         part = make_annotated_task(
             f"{name}@{text.object}",
@@ -382,7 +285,7 @@ def _submitted_annotations(
     task: Mapping[str, Any], name: str, where: str, import_log: ImportLog
 ) -> list[dict[str, Any]]:
     raw = task.get("annotations", task.get("completions")) or []
-    if not _is_list_of_objects(raw):
+    if not is_list_of_objects(raw):
         raise FormatError(
             f"{where} has annotations that are not a list of objects: export it again",
             code="task-annotations-not-a-list",
@@ -411,7 +314,7 @@ def _read_result(
     import_log: ImportLog,
 ) -> _Result:
     result = annotation.get("result") or []
-    if not _is_list_of_objects(result):
+    if not is_list_of_objects(result):
         raise FormatError(
             f"{where} has a result that is not a list of objects: export it again",
             code="task-result-not-a-list",
@@ -424,7 +327,7 @@ def _read_result(
     if options.label_config is None:
         return _Result(items, unlabelled)
     texts = options.label_config.texts
-    ours = [item for item in items if _is_of(item, texts)]
+    ours = [item for item in items if is_result_of(item, texts)]
     if len(ours) < len(items):
         controls = {str(item.get("from_name")) for item in items} - {text.control for text in texts}
         example = f"{name}: {', '.join(sorted(controls)) or 'another object'}"
@@ -448,18 +351,6 @@ def _read_other_items(
             kind = "relation" if item.get("type") == "relation" else "other annotation"
             import_log.record_warning(kind, f"{name}: {item.get('type')}")
     return regions
-
-
-def _find_only_object(items: Sequence[Mapping[str, Any]], where: str) -> str | None:
-    # The name of the <Text> that all regions are in; None without regions.
-    objects = sorted({str(item["to_name"]) for item in items if "to_name" in item})
-    if len(objects) > 1:
-        names = ", ".join(repr(name) for name in objects)
-        raise FormatError(
-            f"{where} has regions in several objects ({names}): {CONFIG_ADVICE}",
-            code="task-with-several-objects",
-        )
-    return objects[0] if objects else None
 
 
 LABEL_STUDIO_FORMAT = FileFormat(
