@@ -12,7 +12,9 @@ from tagalong.backend.label_studio.context import InteractiveContext
 from tagalong.ner.document import Document, Span
 from tagalong.ner.words import is_inside_word, trim_to_words, word_offsets
 
-MAX_MENTION_CHARACTERS = 500  # code points; a longer span is a passage, which does not recur
+MAX_MENTION_CHARACTERS = (
+    500  # code points, as drawn; a longer span is a passage, which does not recur
+)
 MAX_STRINGS = 20  # of one action, which draws one; run time grows with nested ones
 MAX_MENTIONS = 5_000  # the editor stops to respond before
 MENTION_SCORE = 1.0  # a copy of the annotator's choice, not a model's guess
@@ -59,8 +61,9 @@ def _merge_ranges(spans: Iterable[Span], length: int) -> Iterator[tuple[int, int
 def _search_strings(document: Document, drawn: Sequence[Span]) -> dict[str, str]:
     labels: dict[str, set[str]] = {}
     for span in drawn:
-        trimmed = trim_to_words(document.text, span.start, span.end)
-        if trimmed and trimmed[1] - trimmed[0] <= MAX_MENTION_CHARACTERS:
+        if span.end - span.start > MAX_MENTION_CHARACTERS:
+            continue  # untrimmed: finding the words of thousands of passages takes minutes
+        if trimmed := trim_to_words(document.text, span.start, span.end):
             labels.setdefault(document.text[slice(*trimmed)], set()).add(span.label)
     strings = {
         text: label
