@@ -14,6 +14,7 @@ from tagalong.backend.formats.registry import read_predictions
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
+from tagalong.ner.words import FILLERS
 from tagalong.training.corpus import Corpus, read_corpus
 from tests.errors import raises
 
@@ -231,7 +232,8 @@ def test_scripts_without_blanks_get_none(read, tokens: str, text: str) -> None:
     assert covered(document) == [(tokens.split(maxsplit=1)[0], "D")]
 
 
-TOKENS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=6)
+VISIBLE = st.characters(exclude_categories=("Z", "C"), exclude_characters=FILLERS)
+TOKENS = st.text(VISIBLE, min_size=1, max_size=6)
 SENTENCE = st.lists(st.tuples(TOKENS, st.sampled_from(("", "A", "B c"))), min_size=1, max_size=8)
 SCHEMES = {
     "IOB2": ("B", "I", "I", "B"),
@@ -379,7 +381,7 @@ def test_wrong_tags_below_their_header_are_refused(read, delimiter: str) -> None
     assert "line 2 " in str(raised.value)
 
 
-CELLS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=4)
+CELLS = st.text(VISIBLE, min_size=1, max_size=4)
 
 
 @settings(max_examples=30)

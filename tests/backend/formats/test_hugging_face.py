@@ -18,6 +18,7 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, InputError, OutputError
 from tagalong.ner.tags import TagSet
+from tagalong.ner.words import FILLERS
 from tagalong.training.corpus import read_corpus, write_documents
 from tests.errors import raises
 from tests.odd_documents import LABELS, odd_documents
@@ -194,7 +195,8 @@ def test_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (tmp_path / "b").exists()
 
 
-TOKENS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=5)
+VISIBLE = st.characters(exclude_categories=("Z", "C"), exclude_characters=FILLERS)
+TOKENS = st.text(VISIBLE, min_size=1, max_size=5)
 DATA = st.lists(
     st.lists(st.tuples(TOKENS, st.sampled_from(("", "A", "B"))), min_size=1, max_size=6),
     min_size=1,
