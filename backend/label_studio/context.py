@@ -25,6 +25,9 @@ from tagalong.ner.document import Document, Span
 
 TASK_RESULT_KEYS = ("drafts", "annotations", "predictions")  # the newest results first
 CONTEXT_ID_KEYS = ("draft_id", "annotation_id")  # keys in a context for the first two
+# Thousands of regions may cover the whole text, and each comparison takes time by its length.
+MAX_MENTION_CHARACTERS = 500  # code points, as drawn; a passage does not recur
+MAX_COMPARED_REGIONS = 1_000  # of a text, to find how all are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def read_interactive_context(
 
     Malformed regions, regions of other controls, and those outside the text are skipped. The texts
     that the sent regions state show how their offsets count. A region that contradicts its text is
-    no new span.
+    no new span, unless it is longer than `MAX_MENTION_CHARACTERS`.
     `seen_regions` returns those of some region ids that earlier requests for this task had.
 
     Returns:
@@ -138,13 +141,19 @@ def _find_countings(
     # By name of a <Text>.
     regions: dict[str, list[RawSpan]] = {}
     for _, name, region in _raw_regions(result, config):
-        regions.setdefault(name, []).append(region)
+        known = regions.setdefault(name, [])
+        if _can_recur(region) and len(known) < MAX_COMPARED_REGIONS:
+            known.append(region)
     texts = {}
     for shown, start, end in read_text_ranges(document, config):
         text = document.text[start:end]
         counting = find_counting(regions.get(shown.object, ()), text)
         texts[shown.object] = _ShownText(start, text, counting.make_converter(text))
     return texts
+
+
+def _can_recur(region: RawSpan) -> bool:
+    return region.end - region.start <= MAX_MENTION_CHARACTERS
 
 
 def _raw_regions(
@@ -184,7 +193,7 @@ def _read_regions(
         yield _Region(
             identifier if isinstance(identifier, str) else "",
             span,
-            is_manual and not is_contradicted(region, shown.text),
+            is_manual and not (_can_recur(region) and is_contradicted(region, shown.text)),
         )
 
 

@@ -8,13 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
-from tagalong.backend.label_studio.context import InteractiveContext
+from tagalong.backend.label_studio.context import MAX_MENTION_CHARACTERS, InteractiveContext
 from tagalong.ner.document import Document, Span
 from tagalong.ner.words import is_inside_word, trim_to_words, word_offsets
 
-MAX_MENTION_CHARACTERS = (
-    500  # code points, as drawn; a longer span is a passage, which does not recur
-)
 MAX_STRINGS = 20  # of one action, which draws one; run time grows with nested ones
 MAX_MENTIONS = 5_000  # the editor stops to respond before
 MENTION_SCORE = 1.0  # a copy of the annotator's choice, not a model's guess

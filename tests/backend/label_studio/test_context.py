@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagalong.backend.label_studio.context import (
+    MAX_MENTION_CHARACTERS,
     InteractiveContext,
     read_interactive_context,
     with_unique_region_ids,
@@ -185,6 +186,17 @@ def test_stated_texts_show_how_drawn_regions_count(
     item["value"] |= {"start": start, "end": end, "text": stated}
     context = read_interactive_context(task(text), {"result": [item]}, CONFIG, Document("1", text))
     assert context.new_spans == (() if drawn is None else (Span(*drawn, "Disease"),))
+
+
+@pytest.mark.parametrize("length", [MAX_MENTION_CHARACTERS, MAX_MENTION_CHARACTERS + 1])
+def test_passages_are_not_compared_with_their_stated_texts(length: int) -> None:
+    """Thousands of them would take minutes; a passage is not searched for anyway."""
+    text = "lead " * MAX_MENTION_CHARACTERS
+    item = region(text, 0, length, "Disease", id="new")
+    item["value"]["text"] = "ill"
+    context = read_interactive_context(task(text), {"result": [item]}, CONFIG, Document("1", text))
+    drawn = (Span(0, length, "Disease"),) if length > MAX_MENTION_CHARACTERS else ()
+    assert context.new_spans == drawn
 
 
 def test_regions_with_unknown_label_block_but_are_not_copied() -> None:

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
-from tagalong.backend.label_studio.context import InteractiveContext
+from tagalong.backend.label_studio.context import MAX_MENTION_CHARACTERS, InteractiveContext
 from tagalong.backend.label_studio.interactive import (
-    MAX_MENTION_CHARACTERS,
     MENTION_SCORE,
     suggest_spans,
 )
