@@ -41,6 +41,7 @@ WARNING_DESCRIPTIONS: Mapping[str, str] = {
     "text line not used": "joined from the tokens: the text that the file states has others",
     "made by a model": "kept: but these are predictions, not what a person annotated",
     "labels alike": "kept apart: they differ in white space, invisible characters or composition",
+    "last line without an end": "read: but the file may be cut off, so look at its end",
     "duplicate document": "kept once: same id, same text, same annotations",
     "annotated again": "kept under a new id: same id and text, other annotations",
     "id used again": "kept under a new id: same id, another text",

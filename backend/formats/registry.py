@@ -70,6 +70,8 @@ FORMATS: tuple[FileFormat, ...] = (
 )
 # Of these, most state no texts of annotations, which could contradict the address of a text.
 STATING_NO_TEXT = (DOCCANO_FORMAT, PRODIGY_FORMAT, SPACY_JSON_FORMAT, JSON_LINES_FORMAT)
+# Formats that need no closing mark: a file that is cut off within a line may look whole.
+LINE_FORMATS = (PUBTATOR_FORMAT, MENTION_TABLE_FORMAT, CONLL_FORMAT)
 WRITERS: dict[str, FormatWriter] = {
     form.writer.option: form.writer for form in FORMATS if form.writer is not None
 }
@@ -189,6 +191,8 @@ def read_annotations(
             f"{head.path} is {form.name}: give {describe_formats('annotations')}",
             code="format-without-annotations",
         )
+    if form in LINE_FORMATS and head.file.ends_within_line:
+        import_log.record_warning("last line without an end", str(head.path))
     documents = form.read_annotations(head, options, import_log)
     return _leave_addresses_out(documents, import_log) if form in STATING_NO_TEXT else documents
 

@@ -102,6 +102,14 @@ class TextFile(AbstractContextManager["TextFile"]):
         assert self._file is not None  # noqa: S101 (formats of folders open the files in them)
         return io.BufferedReader(_Cursor(self._file.fileno(), self._start), STREAM_BUFFER_BYTES)
 
+    @property
+    def ends_within_line(self) -> bool:
+        """Whether the last line has no end, so that it may be cut off."""
+        assert self._file is not None  # noqa: S101 (only files have lines)
+        descriptor = self._file.fileno()
+        size = os.fstat(descriptor).st_size
+        return os.pread(descriptor, 1, max(size - 1, 0)) not in (b"\n", b"\r")
+
     def open_lines(self) -> Iterator[bytes]:
         """The lines with their ends: LF, CRLF, or CR as in old Macintosh files, and no others."""
         return split_lines(self.open_stream())

@@ -304,3 +304,17 @@ def test_hidden_files_are_no_texts(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": TEXT, "._a.txt": b"\0\x05", ".cache/b.txt": TEXT})
     with open_source(tmp_path) as source:
         assert [one.key for one in source] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.conll", "Lithium\tB-Drug\ncaused\tO\n\nTremor\tB-Sign\n"),
+        ("a.txt", "1|t|Lithium\n1|a|\n1\t0\t7\tLithium\tDrug\n"),
+        ("a.tsv", "id\tstart\tend\ttext\tlabel\n1\t\t\tLithium\t\n1\t0\t7\tLithium\tDrug\n"),
+    ],
+)
+def test_cut_off_last_line_is_told(tmp_path: Path, name: str, content: str) -> None:
+    for length, is_told in ((len(content), False), (len(content) - 2, True)):
+        corpus = read_corpus([write(tmp_path, {name: content[:length]}) / name])
+        assert ("last line without an end" in judged(corpus)) is is_told
