@@ -230,16 +230,18 @@ def is_counted_alike(regions: Sequence[RawSpan], text: str) -> bool:
 
     Fast, so it may be False where a comparison of all countings would show the same.
     """
-    last, last_stated = -1, None
+    last, last_stated, length = -1, None, len(text)
     for region in regions:
-        last = max(last, region.end)
+        start, end = region.start, region.end
+        if end > last:
+            last = end
         if isinstance(region, PassageSpan) and _fits_from_passage(region, text):
             return False
         if region.text:
-            is_exact = region.text == text[region.start : region.end]
-            if not (is_exact and is_inside(region, text)) and not stands_as_stated(region, text):
+            is_exact = 0 <= start < end <= length and region.text == text[start:end]
+            if not is_exact and not stands_as_stated(region, text):
                 return False
-            if last_stated is None or region.start >= last_stated.start:
+            if last_stated is None or start >= last_stated.start:
                 last_stated = region
     reach = _max_displacement(text, last)
     if not reach:

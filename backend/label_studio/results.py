@@ -219,12 +219,14 @@ def is_span_result(item: Mapping[str, Any], where: str) -> bool:
     """
     value = span_value(item)
     kind = item.get("type", SPAN_TYPE if SPAN_TYPE in value else None)
+    if kind == SPAN_TYPE and "startOffset" not in value:  # nearly all
+        return "start" in value and "end" in value
     name = OTHER_OBJECT_BY_TYPE.get(str(kind))
-    if kind == SPAN_TYPE and "startOffset" in value:  # beside the number of a paragraph, or a path
+    if kind == SPAN_TYPE:  # beside the number of a paragraph, or a path
         name = "Paragraphs" if str(value.get("start")).isdecimal() else "HyperText"
     if name is not None:
         raise other_object_error(f"{where} has a region in", name)
-    return kind == SPAN_TYPE and "start" in value and "end" in value
+    return False
 
 
 def other_object_error(subject: str, name: str) -> FormatError:
@@ -245,7 +247,9 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
         FormatError: If offsets are not whole numbers, or labels are not text.
     """
     start, end, labels = value.get("start"), value.get("end"), value.get(SPAN_TYPE) or []
-    if isinstance(value.get("text"), str):  # a region of an <Audio> has none, and counts seconds
+    text = value.get("text")
+    if not type(start) is type(end) is int and type(text) is str:
+        # A region of an <Audio> has no text, and counts seconds.
         start, end = (
             int(one) if isinstance(one, float) and one.is_integer() else one for one in (start, end)
         )
@@ -260,7 +264,6 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
             f"{where} has a region with the labels {labels!r}: they must be text",
             code="region-labels-not-text",
         )
-    text = value.get("text")
     return RawSpan(start, end, tuple(labels), text if type(text) is str else _join_texts(text))
 
 
