@@ -5,7 +5,6 @@ A property raises if its request fails, and the check that reads it reports the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -59,19 +58,9 @@ class DoctorContext:
             return client.read_version(timeout_seconds=self.options.label_studio_timeout_seconds)
 
     @cached_property
-    def project_json(self) -> Mapping[str, Any]:
-        """The project in the JSON of the API."""
-        return self.client.connection.get(self._project_path, dict)
-
-    @cached_property
     def project(self) -> Project:
         """The project."""
-        parse = self.client.connection.parse_answer
-        return parse(Project.from_json, self.project_json, self._project_path)
-
-    @property
-    def _project_path(self) -> str:
-        return f"api/projects/{self.options.project}/"
+        return self.client.get_project(self.options.project)
 
     @cached_property
     def config(self) -> LabelConfig:
@@ -142,7 +131,7 @@ class DoctorContext:
     def setup_response(self) -> BackendResponse:
         """The answer to ``/setup`` with the body that Label Studio sends."""
         body = {
-            "project": self._project_uid,
+            "project": self.project.key,
             "schema": self.project.label_config,
             "hostname": self.client.url,
             "access_token": "",
@@ -156,7 +145,7 @@ class DoctorContext:
         """The answer to ``/predict`` for one task."""
         body = {
             "tasks": [self.tasks[0]],
-            "project": self._project_uid,
+            "project": self.project.key,
             "label_config": self.project.label_config,
             "params": {"login": None, "password": None, "context": None},
         }
@@ -181,12 +170,6 @@ class DoctorContext:
     def is_tagalong(self) -> bool:
         """Whether the backend is our own server."""
         return self.health_response.get("model_class") == MODEL_CLASS
-
-    @property
-    def _project_uid(self) -> str:
-        # Label Studio appends the time of creation, in seconds.
-        created = datetime.fromisoformat(self.project_json["created_at"])
-        return f"{self.project.id}.{int(created.timestamp())}"
 
     def call(self, route: str, body: Any = None, **options: Any) -> BackendResponse:
         """Call the backend from here; the options are those of `call_backend`."""

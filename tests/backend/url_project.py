@@ -44,6 +44,7 @@ def serve_url_project() -> Iterator[tuple[WebServer, WebServer]]:
             for number, (file, text) in enumerate(zip(files, TEXTS, strict=True), start=1)
         ]
         project = {"id": 1, "title": "P", "label_config": XML, "show_collab_predictions": True}
+        project["created_at"] = "2026-11-22T20:13:55.5Z"
         pages["/api/projects/1/"] = Page(json.dumps(project).encode())
         pages["/api/tasks/"] = Page(json.dumps({"tasks": tasks, "total": len(tasks)}).encode())
         yield own, other

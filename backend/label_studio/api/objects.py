@@ -5,6 +5,7 @@ Each `from_json` raises KeyError, TypeError or ValueError for JSON of another sh
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Self
 
 AuthMethod = Literal["NONE", "BASIC_AUTH"]
@@ -30,6 +31,7 @@ class Project:
 
     id: int
     title: str
+    created: int  # seconds since 1970
     label_config: str
     model_version: str  # shown and sorted by: a version, or a backend's title; empty without any
     shows_predictions: bool  # to annotators, when they open a task
@@ -37,12 +39,18 @@ class Project:
     task_count: int
     prediction_count: int
 
+    @property
+    def key(self) -> str:
+        """The project as Label Studio names it to its backends: ``7.1795354311``."""
+        return f"{self.id}.{self.created}"
+
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
         """Parse the JSON of the API."""
         return cls(
             id=int(json["id"]),
             title=str(json["title"]),
+            created=int(datetime.fromisoformat(json["created_at"]).timestamp()),
             label_config=str(json["label_config"]),
             model_version=str(json.get("model_version") or ""),
             shows_predictions=bool(json["show_collab_predictions"]),

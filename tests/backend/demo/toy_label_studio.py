@@ -56,6 +56,7 @@ class Toy:
 
     def make_project(self, query: Query, body: Any) -> Answer:
         fields = {"model_version": "", "show_collab_predictions": True, "sampling": "Sequential"}
+        fields["created_at"] = "2026-11-22T20:13:55.5Z"
         return 201, self.add("projects", **fields, **body)
 
     def get_project(self, query: Query, body: Any, number: str) -> Answer:

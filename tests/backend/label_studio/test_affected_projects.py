@@ -49,7 +49,9 @@ def test_project_loses_labels_of_only_the_old_version(
     assert compute_lost_labels(found, ("Chemical", "Disease"), new) == missed
 
 
+CREATED = "2026-11-22T20:13:55.5Z"
 OURS = {"id": 1, "title": "Ours", "label_config": config(DISEASE), "show_collab_predictions": True}
+OURS["created_at"] = CREATED
 IMAGES = (
     '<View><Choices name="c" toName="i"><Choice value="x"/></Choices>'
     '<Image name="i" value="$i"/></View>'

@@ -285,10 +285,11 @@ def test_lists_are_read_to_last_page(server: Server) -> None:
 
 def test_title_is_matched_exactly(server: Server) -> None:
     project = {"label_config": "<View/>", "show_collab_predictions": True, "model_version": None}
+    project["created_at"] = "2026-11-22T22:13:55.999999+02:00"
     found = [project | {"id": 1, "title": "Demo"}, project | {"id": 2, "title": "Demo two"}]
     server.answers((200, {"results": found, "count": 2}))
     (kept,) = server.connect().list_projects("Demo")
-    assert (kept.id, kept.model_version) == (1, "")
+    assert (kept.id, kept.model_version, kept.key) == (1, "", "1.1795378435")
 
 
 def test_backend_update_sends_url_and_project(server: Server) -> None:
