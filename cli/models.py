@@ -30,7 +30,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_cli(models: ModelsOption = Path("models"), as_json: JsonOption = False) -> None:
-    """List the versions with their scores; the current one of each tier is marked.
+    """List the versions with their scores; the current one of each model is marked.
 
     Example: tagalong models list
     """
@@ -51,7 +51,7 @@ def show_cli(
         str | None,
         typer.Argument(
             metavar="VERSION",
-            help="Version, TIER/VERSION, a tier (its current version), 'bundled', or a path.",
+            help="Version, MODEL/VERSION, a model (its current version), 'bundled', or a path.",
             show_default="the current encoder, else the bundled one",
         ),
     ] = None,
@@ -76,47 +76,50 @@ def promote_cli(
     reference: Annotated[
         str,
         typer.Argument(
-            metavar="VERSION", help="Version, TIER/VERSION as `models list` shows it, or 'bundled'."
+            metavar="VERSION",
+            help="Version, MODEL/VERSION as `models list` shows it, or 'bundled'.",
         ),
     ],
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a version and make it the current one of its tier.
+    """Verify a version and make it the current one of its model.
 
     A running server loads it within seconds. `tagalong doctor` checks the names in Label Studio.
 
     Example: tagalong models promote minilm-20260131-0f3c2d1e
     """
     store = open_store(models)
-    tier, version = locate_stored_version(store, reference)
-    store.promote(tier, version)
+    model, version = locate_stored_version(store, reference)
+    store.promote(model, version)
     is_bundled = version == BUNDLED_REFERENCE
-    name = store.bundled_version_folder(tier).name if is_bundled else version
+    name = store.bundled_version_folder(model).name if is_bundled else version
     shown = f"{name} (bundled)" if is_bundled else name
-    _print_result(f"{shown} is the current version of {tier} now", tier, name, as_json=as_json)
+    _print_result(f"{shown} is the current version of {model} now", model, name, as_json=as_json)
 
 
 @app.command("rollback")
 def rollback_cli(
-    tier: Annotated[str, typer.Argument(help="Tier whose last promotion to undo.")] = DEFAULT_TIER,
+    model: Annotated[
+        str, typer.Argument(help="Model whose last promotion to undo.")
+    ] = DEFAULT_TIER,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
     """Undo the last promotion: the version that was current before is current again.
 
-    Undoing the first promotion returns to the bundled version, or to none if the tier has none.
+    Undoing the first promotion returns to the bundled version, or to none if the model has none.
 
     Example: tagalong models rollback encoder
     """
     store = open_store(models)
-    version = store.rollback(tier)
+    version = store.rollback(model)
     if version is None:
-        sentence = f"Tier {tier} has no current version any more"
+        sentence = f"Model {model} has no current version any more"
     else:
-        shown = version if store.promoted_version(tier) == version else f"{version} (bundled)"
-        sentence = f"{shown} is the current version of {tier} again"
-    _print_result(sentence, tier, version, as_json=as_json)
+        shown = version if store.promoted_version(model) == version else f"{version} (bundled)"
+        sentence = f"{shown} is the current version of {model} again"
+    _print_result(sentence, model, version, as_json=as_json)
 
 
 @app.command("compile")
@@ -167,7 +170,7 @@ def remove_cli(
     reference: Annotated[
         str,
         typer.Argument(
-            metavar="VERSION", help="Version, or TIER/VERSION as `models list` shows it."
+            metavar="VERSION", help="Version, or MODEL/VERSION as `models list` shows it."
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
@@ -179,39 +182,39 @@ def remove_cli(
     Example: tagalong models remove minilm-20260131-0f3c2d1e
     """
     store = open_store(models)
-    tier, version = locate_stored_version(store, reference)
+    model, version = locate_stored_version(store, reference)
     if version == BUNDLED_REFERENCE:
         raise RegistryError(
             "the bundled version is part of Tagalong and cannot be removed: give another version",
             code="bundled-version-not-removable",
         )
     if not yes:
-        typer.confirm(f"Delete {tier}/{version} for good?", abort=True, err=True)
-    store.remove(tier, version)
-    _print_result(f"{tier}/{version} was removed", tier, version, as_json=as_json)
+        typer.confirm(f"Delete {model}/{version} for good?", abort=True, err=True)
+    store.remove(model, version)
+    _print_result(f"{model}/{version} was removed", model, version, as_json=as_json)
 
 
 def locate_stored_version(store: ModelStore, reference: str) -> tuple[str, str]:
-    """Find the tier and name of a version that can be promoted or removed.
+    """Find the model and name of a version that can be promoted or removed.
 
     The name is ``bundled`` for the bundled version. Raises `VersionNotFound` if there is no such
     version, or it is outside the store.
     """
     folder = store.resolve(reference).resolve()  # links would hide where it is
-    tier, version = folder.parent.name, folder.name
+    model, version = folder.parent.name, folder.name
     if folder.parent.parent == store.root.resolve():
-        return tier, version
-    if store.bundled_version(tier) and folder == store.bundled_version_folder(tier).resolve():
-        return tier, BUNDLED_REFERENCE
+        return model, version
+    if store.bundled_version(model) and folder == store.bundled_version_folder(model).resolve():
+        return model, BUNDLED_REFERENCE
     raise VersionNotFound(
         f"{reference!r} is {folder}, outside the store {store.root}: give a version of the store",
         code="version-outside-store",
     )
 
 
-def _print_result(sentence: str, tier: str, version: str | None, *, as_json: bool) -> None:
+def _print_result(sentence: str, model: str, version: str | None, *, as_json: bool) -> None:
     if as_json:
-        echo_json({"tier": tier, "version": version})
+        echo_json({"model": model, "version": version})
     else:
         console.print(f"{sentence}.", markup=False, soft_wrap=True)
 
@@ -220,7 +223,7 @@ def _print_result(sentence: str, tier: str, version: str | None, *, as_json: boo
 class VersionRow:
     """One version of a list; the manifest is None if it is unreadable."""
 
-    tier: str
+    model: str
     version: str
     manifest: Manifest | None
     current: bool
@@ -230,7 +233,7 @@ class VersionRow:
 def list_versions(store: ModelRegistry) -> tuple[list[VersionRow], list[str]]:
     """List the versions of a store, and its problems.
 
-    Returns the versions by tier, oldest first, damaged ones included and bundled ones last; and a
+    Returns the versions by model, oldest first, damaged ones included and bundled ones last; and a
     note on each problem.
     """
     rows, notes = _collect_rows(store, bundled=False)
@@ -240,7 +243,7 @@ def list_versions(store: ModelRegistry) -> tuple[list[VersionRow], list[str]]:
     for row in bundled_rows:
         is_current = False
         with suppress(VersionInvalid):  # there is a note on it
-            is_current = row.current and store.promoted_version(row.tier) is None
+            is_current = row.current and store.promoted_version(row.model) is None
         rows.append(replace(row, current=is_current))
     return rows, notes + bundled_notes
 
@@ -248,35 +251,35 @@ def list_versions(store: ModelRegistry) -> tuple[list[VersionRow], list[str]]:
 def _collect_rows(registry: ModelRegistry, *, bundled: bool) -> tuple[list[VersionRow], list[str]]:
     rows: list[VersionRow] = []
     notes: list[str] = []
-    for tier in registry.tiers():
-        names = registry.version_names(tier)
+    for model in registry.models():
+        names = registry.version_names(model)
         current = None
         try:
-            current = registry.promoted_version(tier)
+            current = registry.promoted_version(model)
         except VersionInvalid as error:
             notes.append(str(error))
         if current is not None and current not in names:
             notes.append(
-                f"the current version {current} of {tier} is missing: promote another version or "
+                f"the current version {current} of {model} is missing: promote another version or "
                 "roll back"
             )
-        tier_rows = []
+        model_rows = []
         for name in names:
             manifest = None
             try:
                 # Not verified: hashing the files of all versions takes long.
-                manifest = read_manifest(registry.version_folder(tier, name), verify=False)
+                manifest = read_manifest(registry.version_folder(model, name), verify=False)
             except VersionInvalid as error:
                 notes.append(str(error))
-            tier_rows.append(VersionRow(tier, name, manifest, name == current, bundled))
-        rows += sorted(tier_rows, key=lambda row: row.manifest.created if row.manifest else "")
+            model_rows.append(VersionRow(model, name, manifest, name == current, bundled))
+        rows += sorted(model_rows, key=lambda row: row.manifest.created if row.manifest else "")
     return rows, notes
 
 
 def row_to_json(row: VersionRow) -> dict[str, Any]:
     """Convert a row to JSON types, without config, data and files; null if unreadable."""
-    own = {name: getattr(row, name) for name in ("tier", "version", "current", "bundled")}
-    fields = ("name", "created", "base", "base_revision", "labels", "scores", "calibration")
+    own = {name: getattr(row, name) for name in ("model", "version", "current", "bundled")}
+    fields = ("tier", "name", "created", "base", "base_revision", "labels", "scores", "calibration")
     return own | {name: getattr(row.manifest, name, None) for name in fields}
 
 
@@ -296,7 +299,7 @@ def render_list(rows: Sequence[VersionRow]) -> Table:
         states = (("current", row.current), (BUNDLED_REFERENCE, row.bundled))
         state = ", ".join(name for name, applies in states if applies)
         figures = ["unreadable"] if row.manifest is None else _score_cells(row.manifest.scores)
-        cells = (state, f"{row.tier}/{row.version}", *figures)
+        cells = (state, f"{row.model}/{row.version}", *figures)
         table.add_row(*map(Text, cells), style="bold" if row.current else "")
     return table
 

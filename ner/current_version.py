@@ -1,6 +1,6 @@
-"""The file ``current`` of a tier: its current version and the versions before it.
+"""The file ``current`` of a model: its current version and the versions before it.
 
-Without this file, the bundled version of the tier is current, if there is one. A rollback to that
+Without this file, the bundled version of the model is current, if there is one. A rollback to that
 state writes ``{"version": null, "previous": []}``. A copy beside it says what was current where the
 file is damaged.
 """
@@ -53,15 +53,15 @@ class CurrentVersion:
         return None
 
 
-def read_current_version(tier_folder: Path) -> CurrentVersion | None:
-    """Read the file ``current`` of a tier, None without one; raises `VersionInvalid` if damaged."""
-    return _read(tier_folder / CURRENT_FILE_NAME)
+def read_current_version(model_folder: Path) -> CurrentVersion | None:
+    """Read the file ``current``; None without one. Raises `VersionInvalid` if it is damaged."""
+    return _read(model_folder / CURRENT_FILE_NAME)
 
 
-def read_current_backup(tier_folder: Path) -> CurrentVersion | None:
-    """Read the copy of ``current`` of a tier; None if there is none, or it is damaged too."""
+def read_current_backup(model_folder: Path) -> CurrentVersion | None:
+    """Read the copy of ``current`` of a model; None if there is none, or it is damaged too."""
     with suppress(VersionInvalid):
-        return _read(tier_folder / BACKUP_FILE_NAME)
+        return _read(model_folder / BACKUP_FILE_NAME)
     return None
 
 
@@ -88,15 +88,15 @@ def _is_version_or_none(name: object) -> bool:
     return name is None or (isinstance(name, str) and SAFE_NAME_PATTERN.fullmatch(name) is not None)
 
 
-def write_current_version(tier_folder: Path, current: CurrentVersion) -> None:
-    """Write the file ``current`` in the folder of a tier, whose lock the caller holds."""
-    path = tier_folder / CURRENT_FILE_NAME
+def write_current_version(model_folder: Path, current: CurrentVersion) -> None:
+    """Write the file ``current`` in the folder of a model, whose lock the caller holds."""
+    path = model_folder / CURRENT_FILE_NAME
     with suppress(OSError):
         path.rmdir()  # Docker makes a folder for a mounted file that is missing
     if path.exists() and not os.access(path, os.R_OK):
         path.unlink()  # its permissions would be kept
     text = json.dumps(asdict(current), indent=2) + "\n"
     # The copy first: after an error, the caller says that nothing has changed.
-    for place in (tier_folder / BACKUP_FILE_NAME, path):
+    for place in (model_folder / BACKUP_FILE_NAME, path):
         remove_unfinished_writes(place)
         write_text_atomically(place, text, mode=UMASK_MODE)

@@ -1,4 +1,6 @@
-"""The model versions in a folder: their names, the current ones, and references to them.
+"""The models in a folder: their versions, the current ones, and references to them.
+
+A model has a name, versions and one current version. Each tier has a default model of its name.
 
 Reading needs no lock: see `tagalong.backend.storage.model_store`, which makes the changes.
 """
@@ -17,67 +19,73 @@ MAX_LISTED_VERSIONS = 8  # in a message
 
 @dataclass(frozen=True, slots=True)
 class ModelRegistry:
-    """A folder of model versions, one sub-folder per tier."""
+    """A folder of models, each a sub-folder with its versions."""
 
     root: Path  # a missing one has no versions
     bundled_root: Path | None = None  # of the versions that come with Tagalong; None for none
 
-    def tiers(self) -> list[str]:
-        """The tiers that have a folder, in order of name."""
+    def models(self) -> list[str]:
+        """The models that have a folder, in order of name."""
         return _list_safe_folders(self.root)
 
-    def version_names(self, tier: str) -> list[str]:
-        """The versions of a tier in order of name, damaged ones included."""
-        home = self.tier_folder(tier)
+    def model_tier(self, model: str) -> str | None:
+        """The tier of a model: that of its oldest readable version; None if it has none."""
+        if model in TIERS:
+            return model
+        return next((manifest.tier for manifest in self.manifests(model)), None)
+
+    def version_names(self, model: str) -> list[str]:
+        """The versions of a model in order of name, damaged ones included."""
+        home = self.model_folder(model)
         return [name for name in _list_safe_folders(home) if is_version(home / name)]
 
-    def manifests(self, tier: str) -> list[Manifest]:
-        """The readable manifests of a tier, oldest first; their files are not verified."""
+    def manifests(self, model: str) -> list[Manifest]:
+        """The readable manifests of a model, oldest first; their files are not verified."""
         found = []
-        for name in self.version_names(tier):
+        for name in self.version_names(model):
             try:
-                found.append(read_manifest(self.tier_folder(tier) / name, verify=False))
+                found.append(read_manifest(self.model_folder(model) / name, verify=False))
             except VersionInvalid:
                 continue
         return sorted(found, key=lambda manifest: (manifest.created, manifest.version))
 
-    def promoted_version(self, tier: str) -> str | None:
-        """The version of a tier that was promoted in this folder; None before the first promotion.
+    def promoted_version(self, model: str) -> str | None:
+        """The version of a model that was promoted in this folder; None before the first promotion.
 
         Raises `VersionInvalid` if the file ``current`` cannot be read.
         """
-        current = read_current_version(self.tier_folder(tier))
+        current = read_current_version(self.model_folder(model))
         return current.version if current else None
 
-    def bundled_version(self, tier: str) -> str | None:
-        """The bundled version of a tier; None if it has none."""
+    def bundled_version(self, model: str) -> str | None:
+        """The bundled version of a tier's default model; None if there is none."""
         if self.bundled_root is None:
             return None
-        return ModelRegistry(self.bundled_root).promoted_version(tier)
+        return ModelRegistry(self.bundled_root).promoted_version(model)
 
-    def bundled_version_folder(self, tier: str) -> Path:
-        """The folder of the bundled version of a tier; raises `VersionNotFound` without one."""
-        version = self.bundled_version(tier)
+    def bundled_version_folder(self, model: str) -> Path:
+        """The folder of the bundled version of a model; raises `VersionNotFound` without one."""
+        version = self.bundled_version(model)
         if self.bundled_root is None or version is None:
             raise VersionNotFound(
-                f"no bundled version of tier {tier!r} exists: {self.describe_available(tier)}",
+                f"model {model!r} has no bundled version: {self.describe_available(model)}",
                 code="no-bundled-version",
             )
-        return ModelRegistry(self.bundled_root).version_folder(tier, version)
+        return ModelRegistry(self.bundled_root).version_folder(model, version)
 
-    def current_version(self, tier: str) -> str:
-        """The current version of a tier, the bundled one included; empty if there is none.
+    def current_version(self, model: str) -> str:
+        """The current version of a model, the bundled one included; empty if there is none.
 
         Raises `VersionInvalid` if the file ``current`` cannot be read.
         """
-        return self.promoted_version(tier) or self.bundled_version(tier) or ""
+        return self.promoted_version(model) or self.bundled_version(model) or ""
 
     def resolve(self, reference: str = DEFAULT_TIER) -> Path:
         """Find the folder of a version; by default the current version of the default tier.
 
-        A reference is one of these, tried in this order: ``bundled``; a tier, for its current or
-        bundled version; a version; ``tier/version``; or a path to a version's folder. Files are not
-        verified. Raises `VersionNotFound` if there is no such version, or one in each of two tiers.
+        A reference is one of these, tried in this order: ``bundled``; a model, for its current
+        or bundled version; a version; ``model/version``; or a path to a version's folder. Files are
+        not verified. Raises `VersionNotFound` if there is no such version, or two models have it.
         Raises `VersionInvalid` if a path leads to a folder that is no version.
         """
         if reference == BUNDLED_REFERENCE and self.bundled_root is not None:
@@ -85,13 +93,14 @@ class ModelRegistry:
         registries = [self]
         if self.bundled_root is not None:
             registries.append(ModelRegistry(self.bundled_root))
-        if any(reference in registry.tiers() for registry in registries):
+        if any(reference in registry.models() for registry in registries):
             return self._current_version_folder(reference)
         found = next(filter(None, (one._find_by_name(reference) for one in registries)), [])
         if len(found) > 1:
             choices = " or ".join(f"{folder.parent.name}/{folder.name}" for folder in found)
             raise VersionNotFound(
-                f"{reference!r} is in more than one tier: write {choices}", code="version-ambiguous"
+                f"{reference!r} is in more than one model: write {choices}",
+                code="version-ambiguous",
             )
         if found:
             return found[0]
@@ -115,68 +124,68 @@ class ModelRegistry:
             )
         return folder
 
-    def tier_folder(self, tier: str) -> Path:
-        """The folder of a tier, which may not exist; raises `RegistryError` for an unsafe name."""
-        return self.root / validate_name(tier)
+    def model_folder(self, model: str) -> Path:
+        """The folder of a model, which may not exist; raises `RegistryError` for an unsafe name."""
+        return self.root / validate_name(model)
 
-    def version_folder(self, tier: str, version: str) -> Path:
+    def version_folder(self, model: str, version: str) -> Path:
         """The folder of a version; raises `VersionNotFound` if there is no such version."""
-        folder = self.tier_folder(tier) / validate_name(version)
+        folder = self.model_folder(model) / validate_name(version)
         if not is_version(folder):
             raise VersionNotFound(
-                f"tier {tier!r} has no version {version!r}: {self.describe_available(tier)}",
-                code="version-not-in-tier",
+                f"model {model!r} has no version {version!r}: {self.describe_available(model)}",
+                code="version-not-in-model",
             )
         return folder
 
-    def describe_available(self, tier: str = DEFAULT_TIER) -> str:
-        """List the versions for a message, with the bundled version of the default tier."""
-        names = [f"{one}/{version}" for one in self.tiers() for version in self.version_names(one)]
+    def describe_available(self, model: str = DEFAULT_TIER) -> str:
+        """List the versions for a message, with the bundled version for the default model."""
+        names = [f"{one}/{version}" for one in self.models() for version in self.version_names(one)]
         if len(names) > MAX_LISTED_VERSIONS:
             names[:-MAX_LISTED_VERSIONS] = [f"{len(names) - MAX_LISTED_VERSIONS} others"]
         listed = f"{self.root} has {', '.join(names) or 'no version yet'}"
-        if self.bundled_root is None or tier != DEFAULT_TIER:
+        if self.bundled_root is None or model != DEFAULT_TIER:
             return listed
         return f"{listed}; {BUNDLED_REFERENCE!r} is always available"
 
     def _find_by_name(self, reference: str) -> list[Path]:
-        """The folders of ``version`` in all tiers, or of ``tier/version``."""
-        tier, _, version = reference.rpartition("/")
-        tiers = [name for name in self.tiers() if tier in ("", name)]
+        """The folders of ``version`` in all models, or of ``model/version``."""
+        model, _, version = reference.rpartition("/")
+        models = [name for name in self.models() if model in ("", name)]
         return [
-            self.tier_folder(name) / version
-            for name in tiers
+            self.model_folder(name) / version
+            for name in models
             if version in self.version_names(name)
         ]
 
-    def _current_version_folder(self, tier: str) -> Path:
-        """The folder of a tier's current version, the bundled one included."""
-        version = self.promoted_version(tier)
+    def _current_version_folder(self, model: str) -> Path:
+        """The folder of a model's current version, the bundled one included."""
+        version = self.promoted_version(model)
         if version is not None:
-            return self.version_folder(tier, version)
-        if self.bundled_version(tier) is not None:
-            return self.bundled_version_folder(tier)
-        raise self._no_current_version_error(tier)
+            return self.version_folder(model, version)
+        if self.bundled_version(model) is not None:
+            return self.bundled_version_folder(model)
+        raise self._no_current_version_error(model)
 
-    def _no_current_version_error(self, tier: str) -> VersionNotFound:
-        if tier in TIERS and not self.version_names(tier):
-            name = TIER_DISPLAY_NAMES[tier]
-            message = f"no {name} has been trained: run `tagalong train {tier}`"
-            if tier not in TRAINABLE_TIERS:
+    def _no_current_version_error(self, model: str) -> VersionNotFound:
+        if model in TIERS and not self.version_names(model):
+            name = TIER_DISPLAY_NAMES[model]
+            message = f"no {name} has been trained: run `tagalong train {model}`"
+            if model not in TRAINABLE_TIERS:
                 message = f"tier {name!r} has no version: publish and promote one"
             return VersionNotFound(message, code="tier-not-trained")
         return VersionNotFound(
-            f"no version of tier {tier!r} is current, so promote one with `tagalong models "
-            f"promote`: {self.describe_available(tier)}",
+            f"no version of model {model!r} is current, so promote one with `tagalong models "
+            f"promote`: {self.describe_available(model)}",
             code="no-current-version",
         )
 
 
 def validate_name(name: str) -> str:
-    """Return the name of a tier or version; raises `RegistryError` if it is not safe."""
+    """Return the name of a model or version; raises `RegistryError` if it is not safe."""
     if not _is_safe_name(name):
         raise RegistryError(
-            f"{name!r} cannot be the name of a tier or version: use up to 100 letters, digits, "
+            f"{name!r} cannot be the name of a model or version: use up to 100 letters, digits, "
             f"dots, dashes and underscores, a letter or digit first, but not {BUNDLED_REFERENCE!r}",
             code="name-not-safe",
         )
@@ -184,7 +193,7 @@ def validate_name(name: str) -> str:
 
 
 def _list_safe_folders(parent: Path) -> list[str]:
-    """The folders whose names a tier or version may have, in order of name."""
+    """The folders whose names a model or version may have, in order of name."""
     if not parent.is_dir():
         return []
     return sorted(

@@ -40,12 +40,14 @@ def write_files(folder: Path, value: int = 0) -> None:
     (folder / "onnx" / "config.json").write_text("{}")
 
 
-def publish_number(store: ModelStore, value: int = 0, **changes: Any) -> Manifest:
+def publish_number(
+    store: ModelStore, value: int = 0, *, model: str | None = None, **changes: Any
+) -> Manifest:
     """Publish a version whose weights are one number; another number is another version."""
     draft = VersionMetadata(**DRAFT | changes)
-    with store.staging_folder(draft.tier) as folder:
+    with store.staging_folder(model or draft.tier) as folder:
         write_files(folder, value)
-        return store.publish(folder, draft)
+        return store.publish(folder, draft, model=model)
 
 
 def edit_manifest(folder: Path, old: str, new: str, *, reseal: bool = False) -> None:

@@ -54,7 +54,8 @@ def train_cli(
     word_column: WordColumnOption = None,
     tag_column: TagColumnOption = None,
     entity_label: EntityLabelOption = None,
-    name: options.VersionNameOption = ENCODER,
+    name: options.VersionNameOption = None,
+    model: options.TargetModelOption = ENCODER,
     models: ModelsOption = Path("models"),
     resume: options.ResumeOption = False,
     promote: options.PromoteOption = "auto",
@@ -83,7 +84,9 @@ def train_cli(
     )
     columns = ColumnOptions(word_column, tag_column, entity_label)
     reading = build_read_options(annotators, label_config, columns)
-    job = TrainJob(ENCODER, recipe, store, name, resume=resume, promotion_policy=promote)
+    job = TrainJob(
+        ENCODER, recipe, store, name or model, model, resume=resume, promotion_policy=promote
+    )
     inputs = TrainInputs(exports, dev or (), dev_share, reading, word_rule, allow_losses, added)
     train_and_print(job, inputs, as_json=as_json)
 

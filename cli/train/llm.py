@@ -52,7 +52,8 @@ def train_cli(
     word_column: WordColumnOption = None,
     tag_column: TagColumnOption = None,
     entity_label: EntityLabelOption = None,
-    name: options.VersionNameOption = LLM,
+    name: options.VersionNameOption = None,
+    model: options.TargetModelOption = LLM,
     models: ModelsOption = Path("models"),
     resume: options.ResumeOption = False,
     promote: options.PromoteOption = "auto",
@@ -83,7 +84,9 @@ def train_cli(
     columns = ColumnOptions(word_column, tag_column, entity_label)
     reading = build_read_options(annotators, label_config, columns)
     inputs = TrainInputs(exports, dev or (), dev_share, reading, word_rule, allow_losses)
-    job = TrainJob(LLM, recipe, store, name, resume=resume, promotion_policy=promote)
+    job = TrainJob(
+        LLM, recipe, store, name or model, model, resume=resume, promotion_policy=promote
+    )
     train_and_print(job, inputs, as_json=as_json)
 
 

@@ -67,7 +67,14 @@ SeedOption = Annotated[
 PrecisionOption = Annotated[
     Precision, typer.Option(help="Training precision; auto: bf16 where the hardware supports it.")
 ]
-VersionNameOption = Annotated[str, typer.Option(help="Prefix of the new version's name.")]
+VersionNameOption = Annotated[
+    str | None,
+    typer.Option(help="Prefix of the new version's name.", show_default="the model's name"),
+]
+TargetModelOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Model that receives the version; a new name makes one."),
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume an interrupted training run.")]
 PromoteOption = Annotated[
     PromotionPolicy,

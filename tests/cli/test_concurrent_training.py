@@ -53,7 +53,7 @@ def published_by(training: ForkedProcess) -> str:
 
 def states(store: ModelStore) -> list[Path]:
     """Complete states; unfinished ones have a suffix."""
-    return [path for path in store.tier_folder("encoder").glob(".training-*") if not path.suffix]
+    return [path for path in store.model_folder("encoder").glob(".training-*") if not path.suffix]
 
 
 def wait_for_state(store: ModelStore, training: ForkedProcess) -> None:
@@ -85,5 +85,5 @@ def test_different_trainings_publish_concurrently_and_identical_one_is_refused(
     for version in published:
         assert read_manifest(store.resolve(version)).version == version
     assert store.promoted_version("encoder") in published
-    left = {path.name for path in store.tier_folder("encoder").iterdir()}
+    left = {path.name for path in store.model_folder("encoder").iterdir()}
     assert left == {*published, "current", ".current-backup", ".lock"}

@@ -90,5 +90,5 @@ def test_two_processes_publish_one_version(
     assert json.loads(done.stdout)["version"] == version  # one object from one process
     assert len(manifest.data["epochs"]) > 1
     assert done.stderr.count("Published") == 1
-    left = {path.name for path in store.tier_folder(tier).iterdir()}
+    left = {path.name for path in store.model_folder(tier).iterdir()}
     assert left == {version, "current", ".current-backup", ".lock"}

@@ -47,5 +47,5 @@ def test_full_disk_fails_in_one_sentence_and_keeps_the_store(
     assert "File too large" in error_lines[-1]
     assert store.promoted_version("encoder") == current
     assert store.version_names("encoder") == [current]
-    assert not list(store.tier_folder("encoder").glob(f"{SCRATCH_PREFIX}*"))
-    assert list(store.tier_folder("encoder").glob(".training-*"))  # for --resume
+    assert not list(store.model_folder("encoder").glob(f"{SCRATCH_PREFIX}*"))
+    assert list(store.model_folder("encoder").glob(".training-*"))  # for --resume

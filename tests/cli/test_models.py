@@ -137,7 +137,7 @@ def test_missing_or_unreadable_current_version_is_noted(
     store.resolve(removed.version).rename(store.root.parent / "elsewhere")
     [note] = answer(store, "list")["notes"]
     assert removed.version in note
-    (store.tier_folder("encoder") / "current").write_text("{")
+    (store.model_folder("encoder") / "current").write_text("{")
     listed = answer(store, "list")
     assert listed["notes"][0].endswith("`tagalong models promote`")
     assert [row["version"] for row in listed["versions"]] == [remaining.version]
@@ -168,7 +168,7 @@ def test_show_as_json_is_the_manifest(store: ModelStore, publish: Publish) -> No
 def test_promote_and_roll_back(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     assert f"{one} is the current version of encoder now" in output(store, "promote", one)
-    assert answer(store, "promote", f"encoder/{two}") == {"tier": "encoder", "version": two}
+    assert answer(store, "promote", f"encoder/{two}") == {"model": "encoder", "version": two}
     assert store.promoted_version("encoder") == two
     assert f"{one} is the current version of encoder again" in output(store, "rollback")
     assert store.promoted_version("encoder") == one
@@ -192,7 +192,7 @@ def test_ways_back_to_the_bundled_version(
     listed = output(store, "list")
     assert line_of(listed, own)[0] == "current"
     assert line_of(listed, shipped)[0] == "bundled"
-    assert answer(store, "promote", "bundled") == {"tier": "encoder", "version": shipped}
+    assert answer(store, "promote", "bundled") == {"model": "encoder", "version": shipped}
     assert f"{own} is the current version of encoder again" in output(store, "rollback")
 
 
@@ -203,7 +203,7 @@ def test_first_llm_is_rolled_back_to_none(
     output(store, "promote", f"llm/{version}")
     refused = run_models(store, "remove", f"llm/{version}", "--yes")
     assert "roll back first" in str(refused.exception)
-    assert answer(store, "rollback", "llm") == {"tier": "llm", "version": None}
+    assert answer(store, "rollback", "llm") == {"model": "llm", "version": None}
     output(store, "remove", f"llm/{version}", "--yes")
     assert store.version_names("llm") == []
     assert shipped in output(store, "list")

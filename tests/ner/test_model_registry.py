@@ -30,7 +30,7 @@ Publish = Callable[..., Manifest]
 
 
 def test_store_that_was_never_written_is_empty(store: ModelStore) -> None:
-    assert store.tiers() == []
+    assert store.models() == []
     assert store.version_names("encoder") == []
     assert store.manifests("encoder") == []
     assert store.promoted_version("encoder") is None
@@ -52,10 +52,10 @@ def test_versions_are_listed_oldest_first_and_damaged_ones_by_name(
 
 def test_folder_without_manifest_is_not_a_version(store: ModelStore, publish: Publish) -> None:
     published = publish()
-    (store.tier_folder("encoder") / "half-copied").mkdir()
+    (store.model_folder("encoder") / "half-copied").mkdir()
     (store.root / "README.txt").write_text("a file among the tiers")
     assert store.version_names("encoder") == [published.version]
-    assert store.tiers() == ["encoder"]
+    assert store.models() == ["encoder"]
 
 
 def test_version_references(
@@ -99,7 +99,7 @@ def test_bundled_resolves_to_current_encoder_of_bundled_store(
     assert own.resolve("bundled") == store.root / "encoder" / shipped.version
     assert own.resolve(shipped.version) == own.resolve("bundled")
     assert own.resolve() == own.resolve("bundled")
-    assert own.tiers() == []
+    assert own.models() == []
 
 
 def test_tier_resolves_to_bundled_version_without_current(
@@ -184,7 +184,7 @@ def test_deleted_current_version_is_an_error(store: ModelStore, publish: Publish
     removed, remaining = publish(1), publish(2)
     store.promote("encoder", removed.version)
     store.resolve(removed.version).rename(store.root / "elsewhere")
-    with raises(VersionNotFound, "version-not-in-tier") as caught:
+    with raises(VersionNotFound, "version-not-in-model") as caught:
         store.resolve("encoder")
     assert remaining.version in str(caught.value)
 

@@ -75,7 +75,7 @@ def predict_with_cross_validation(
     check_annotated(corpus.documents, corpus.labels, choice.rule)
     tag_set = TagSet(corpus.labels, choice.rule)
     # Hidden, because it is there only until the review succeeds.
-    folder = store.tier_folder(ENCODER) / f".review-{config.key(corpus.documents, tag_set)}"
+    folder = store.model_folder(ENCODER) / f".review-{config.key(corpus.documents, tag_set)}"
     with lock_training(folder):
         distributions = cross_validate(
             corpus.documents,

@@ -4,6 +4,7 @@ import platform
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
@@ -36,17 +37,19 @@ def publish(
     store: ModelStore,
     tier: str,
     name: str,
+    model: str | None = None,
     scores: Mapping[str, Any] = NO_SCORES,
 ) -> Manifest:
     """Evaluate a trained model on dev and publish it, without promoting it.
 
-    `name` is the prefix of the version name. `scores` has the scores on other documents, each from
+    `name` is the prefix of the version name. `model` is the one that receives the version; None for
+    the default one of the tier. `scores` has the scores on other documents, each from
     `summarize_report`. Raises `PublishError` if the version cannot be written; the store is
     unchanged.
     """
-    model, base = trained.tagger, trained.recipe.base
-    options = EvaluationOptions(labels=model.labels)
-    report = evaluate(split.dev, model.predict(split.dev), options=options)
+    tagger, base = trained.tagger, trained.recipe.base
+    options = EvaluationOptions(labels=tagger.labels)
+    report = evaluate(split.dev, tagger.predict(split.dev), options=options)
     recipe = recipe_to_json(trained.recipe)
     del recipe["base"]  # the manifest has fields of its own for it
     metadata = VersionMetadata(
@@ -54,9 +57,9 @@ def publish(
         name=name,
         base=base.reference,
         base_revision=base.revision,
-        labels=model.labels,
-        config={**recipe, **model.config_to_json()},
-        calibration=model.calibration_to_json(),
+        labels=tagger.labels,
+        config={**recipe, **tagger.config_to_json()},
+        calibration=tagger.calibration_to_json(),
         data={
             **split.to_json(),
             "lost": dict(Counter(lost.reason for lost in trained.dropped)),
@@ -70,12 +73,12 @@ def publish(
             **{package: version(package) for package in RECORDED_PACKAGES},
         },
     )
-    with store.staging_folder(tier) as folder:
+    with store.staging_folder(model or tier) as folder:
         trained.save(folder)
-        return store.publish(folder, metadata)
+        return store.publish(folder, metadata, model=model)
 
 
-def compile_published_version(store: ModelStore, manifest: Manifest, split: TrainDevSplit) -> str:
+def compile_published_version(folder: Path, manifest: Manifest, split: TrainDevSplit) -> str:
     """Compile a published version for OpenVINO, if that is of use here.
 
     The compiled model is compared with PyTorch on dev, and on documents of train too if dev has
@@ -89,7 +92,6 @@ def compile_published_version(store: ModelStore, manifest: Manifest, split: Trai
         return OPENVINO_MISSING_MESSAGE
     check = [*split.dev, *split.train[: max(0, MIN_CHECK_DOCUMENTS - len(split.dev))]]
     try:
-        folder = store.version_folder(manifest.tier, manifest.version)
         compiled = compile_version(
             folder, quantization_documents=split.train, check_documents=check
         )

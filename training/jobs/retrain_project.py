@@ -100,7 +100,9 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     notes = data.notes
     if job.tier in COMPILED_TIERS:
         run.show("compiling it for OpenVINO")
-    if note := compile_published_version(store, manifest, data.split):
+    if note := compile_published_version(
+        store.version_folder(job.tier, manifest.version), manifest, data.split
+    ):
         notes += (note,)
     current_name = store.current_version(job.tier)
     current = read_manifest(store.resolve(current_name), verify=False) if current_name else None

@@ -58,12 +58,19 @@ class TrainJob:
     recipe: Recipe
     store: ModelStore  # receives the version
     name: str  # prefix of the version name
+    model: str = ""  # receives the version; empty for the default model of the tier
     resume: bool = False  # from the saved state, if there is one
     promotion_policy: PromotionPolicy = "auto"
 
     def __post_init__(self) -> None:
-        """Check the name, before an hour of training."""
+        """Check the names, before an hour of training."""
         validate_name(self.name)
+        self.store.check_tier(validate_name(self.model_name), self.tier)
+
+    @property
+    def model_name(self) -> str:
+        """The model that receives the version."""
+        return self.model or self.tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,7 @@ def train_version(
         splits.insert(0, replace(data.split, silver=None))
     train = partial(train_tier, job.tier, resume=job.resume, on_progress=on_progress)
     # All states are kept until the end: the second training may be stopped after the first.
-    paths = [training_state_path(job.store, job.tier, job.recipe, split) for split in splits]
+    paths = [training_state_path(job.store, job.model_name, job.recipe, split) for split in splits]
     with ExitStack() as locks:
         if data.is_main_process:  # of the processes that train together, one locks for all
             for path in paths:
@@ -201,8 +208,11 @@ def _publish(
     baseline: Sequence[Prediction] | None,
     on_message: Callable[[str], None],
 ) -> TrainedVersion:
-    manifest = publish(trained, split, store=job.store, tier=job.tier, name=job.name)
-    if message := compile_published_version(job.store, manifest, split):
+    manifest = publish(
+        trained, split, store=job.store, tier=job.tier, name=job.name, model=job.model_name
+    )
+    folder = job.store.version_folder(job.model_name, manifest.version)
+    if message := compile_published_version(folder, manifest, split):
         on_message(message)
     comparison = None
     if baseline is not None:
@@ -215,7 +225,7 @@ def _publish(
     dev_f1 = manifest.scores["dev"]["strict_f1"]
     if not should_promote_by_dev(job.promotion_policy, dev_f1, version.f1_gain):
         return version
-    job.store.promote(job.tier, manifest.version)
+    job.store.promote(job.model_name, manifest.version)
     return replace(version, promoted=True)
 
 
@@ -223,7 +233,9 @@ def _predict_as(name: str, tagger: DocumentTagger, split: TrainDevSplit) -> list
     return [replace(one, version=name) for one in tagger.predict(split.dev)]
 
 
-def training_state_path(store: ModelStore, tier: str, recipe: Recipe, split: TrainDevSplit) -> Path:
+def training_state_path(
+    store: ModelStore, model: str, recipe: Recipe, split: TrainDevSplit
+) -> Path:
     """The state file of a stopped training, named by its recipe and data."""
     silver = split.silver.fingerprint if split.silver else ""
     # Absent ones are left out, so that trainings that earlier releases stopped are found.
@@ -233,4 +245,4 @@ def training_state_path(store: ModelStore, tier: str, recipe: Recipe, split: Tra
         [recipe_to_json(recipe), split.labels, split.fingerprint, *optional], sort_keys=True
     )
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
-    return store.tier_folder(tier) / f".training-{key}"
+    return store.model_folder(model) / f".training-{key}"

@@ -175,7 +175,7 @@ class ModelHolder:
         or without one all versions, the newest first.
         """
         registry, names, damage = self._model_registry, tuple[str | None, ...](), ""
-        home = registry.tier_folder(self.name)
+        home = registry.model_folder(self.name)
         try:
             if (current := read_current_version(home)) is None:
                 return [registry.resolve(self.name)], ""

@@ -31,9 +31,9 @@ def publish(store: ModelStore, value: int) -> Manifest:
 def check(store: ModelStore) -> None:
     """Check that all visible versions are complete and that one is current."""
     for version in store.version_names("encoder"):
-        read_manifest(store.tier_folder("encoder") / version)
+        read_manifest(store.model_folder("encoder") / version)
     read_manifest(store.resolve("encoder"))
-    seen = [path for path in store.tier_folder("encoder").iterdir() if path.name[0] != "."]
+    seen = [path for path in store.model_folder("encoder").iterdir() if path.name[0] != "."]
     assert sorted(path.name for path in seen) == sorted(
         [*store.version_names("encoder"), "current"]
     )
@@ -70,7 +70,7 @@ def kill_at_every_step(store: ModelStore) -> None:
         for version in set(store.version_names("encoder")) - {store.promoted_version("encoder")}:
             store.remove("encoder", version)
         remove_abandoned_scratch_folders(
-            store.tier_folder("encoder")
+            store.model_folder("encoder")
         )  # else the next process would take other steps
     print(step)
 

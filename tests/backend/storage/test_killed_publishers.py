@@ -21,7 +21,7 @@ def start(*arguments: object) -> ForkedProcess:
 
 
 def temporary_files(store: ModelStore) -> list[Path]:
-    return list(store.tier_folder("encoder").glob(".staging-*"))
+    return list(store.model_folder("encoder").glob(".staging-*"))
 
 
 @pytest.mark.slow
@@ -36,7 +36,7 @@ def test_publisher_killed_at_a_random_moment_leaves_a_valid_store(store: ModelSt
             promoted += publisher.stdout.read().split()
 
         for version in store.version_names("encoder"):
-            read_manifest(store.tier_folder("encoder") / version)
+            read_manifest(store.model_folder("encoder") / version)
         read_manifest(store.resolve("encoder"))
         assert set(promoted) <= set(store.version_names("encoder"))
     assert len(set(promoted)) >= N_KILLS
@@ -76,9 +76,9 @@ def test_concurrent_publishers_lose_nothing(store: ModelStore) -> None:
     assert len(common) == 1
     assert len(own) == N_PROCESSES * N_EACH
     assert store.version_names("encoder") == sorted([*own, *common])
-    current = read_current_version(store.tier_folder("encoder"))
+    current = read_current_version(store.model_folder("encoder"))
     assert current is not None
     assert sorted([*current.previous, current.version]) == sorted(own)
     for version in store.version_names("encoder"):
-        read_manifest(store.tier_folder("encoder") / version)
+        read_manifest(store.model_folder("encoder") / version)
     assert temporary_files(store) == []

@@ -86,7 +86,7 @@ def test_same_content_on_a_later_day_is_the_same_version(
 ) -> None:
     today = publish()
     earlier = f"minilm-20200229-{content(today.version)}"
-    place = store.resolve(today.version).rename(store.tier_folder("encoder") / earlier)
+    place = store.resolve(today.version).rename(store.model_folder("encoder") / earlier)
     edit_manifest(place, today.version, earlier, reseal=True)
     assert publish().version == earlier
     assert store.version_names("encoder") == [earlier]
@@ -213,12 +213,12 @@ class FilledStore:
     names: tuple[str, ...]
 
     def state(self) -> tuple[CurrentVersion, str]:
-        current = read_current_version(self.store.tier_folder("encoder")) or CurrentVersion()
+        current = read_current_version(self.store.model_folder("encoder")) or CurrentVersion()
         return current, self.store.current_version("encoder")
 
     def promoted(self, history: list[int]) -> list[str]:
         """Promote versions in a store without a history; returns the current version after each."""
-        (self.store.tier_folder("encoder") / "current").unlink(missing_ok=True)
+        (self.store.model_folder("encoder") / "current").unlink(missing_ok=True)
         seen = [self.store.current_version("encoder")]
         for number in history:
             self.store.promote("encoder", self.names[number % len(self.names)])
@@ -278,7 +278,7 @@ def test_bundled_version_is_promoted_by_either_name(own: ModelStore, store: Mode
         own.promote("encoder", name)
         assert (own.promoted_version("encoder"), own.current_version("encoder")) == (None, shipped)
         assert own.resolve("encoder") == own.resolve("bundled") == store.resolve(shipped)
-        text = (own.tier_folder("encoder") / "current").read_text()
+        text = (own.model_folder("encoder") / "current").read_text()
         assert json.loads(text)["version"] is None
         assert own.rollback("encoder") == version
     assert store.promoted_version("encoder") == shipped
@@ -304,7 +304,7 @@ def test_store_of_an_older_release_rolls_back_to_the_bundled_version(
     own: ModelStore, store: ModelStore
 ) -> None:
     version = publish_number(own).version
-    path = own.tier_folder("encoder") / "current"
+    path = own.model_folder("encoder") / "current"
     path.write_text(json.dumps({"version": version, "previous": []}))
     assert own.promoted_version("encoder") == version
     assert own.rollback("encoder") == own.current_version("encoder")
@@ -395,7 +395,7 @@ def test_rollback_without_promotion_is_an_error(store: ModelStore, publish: Publ
         with raises(RegistryError, "no-promotion-to-undo"):
             store.rollback(tier)
     for name in ("bundled", "minilm-20260131-0f3c2d1e"):
-        with raises(RegistryError, "tier-unknown"):
+        with raises(RegistryError, "model-unknown"):
             store.rollback(name)
     assert not store.root.exists()
 
@@ -411,7 +411,7 @@ def test_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) ->
 
 def test_version_in_the_wrong_tier_is_not_promoted(store: ModelStore, publish: Publish) -> None:
     version = publish().version
-    store.resolve(version).rename(store.tier_folder("encoder") / "best")
+    store.resolve(version).rename(store.model_folder("encoder") / "best")
     with raises(VersionInvalid, "version-renamed"):
         store.promote("encoder", "best")
 
@@ -421,11 +421,11 @@ def test_missing_version_is_neither_promoted_nor_removed(
 ) -> None:
     version = publish().version
     for change in (store.promote, store.remove):
-        with raises(VersionNotFound, "version-not-in-tier"):
+        with raises(VersionNotFound, "version-not-in-model"):
             change("encoder", "gone")
         with pytest.raises(VersionNotFound):
             change("llm", version)
-    assert store.tiers() == ["encoder"]
+    assert store.models() == ["encoder"]
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_promotion_repairs_a_damaged_current_file(
     store: ModelStore, publish: Publish, text: str
 ) -> None:
     version = publish().version
-    (store.tier_folder("encoder") / "current").write_text(text)
+    (store.model_folder("encoder") / "current").write_text(text)
     for read in (store.current_version, store.rollback, store.resolve):
         with raises(VersionInvalid, "current-unreadable"):
             read("encoder")
@@ -449,7 +449,7 @@ def test_promotion_replaces_a_current_file_without_permissions(
 ) -> None:
     version = publish().version
     store.promote("encoder", version)
-    current = store.tier_folder("encoder") / "current"
+    current = store.model_folder("encoder") / "current"
     usual = current.stat().st_mode
     current.chmod(0)
     monkeypatch.setattr("os.access", lambda *_: False)  # root may read every file
@@ -461,7 +461,7 @@ def test_promotion_of_the_bundled_version_repairs_a_damaged_current_file(
     own: ModelStore, store: ModelStore
 ) -> None:
     publish_number(own)
-    (own.tier_folder("encoder") / "current").write_text("{")
+    (own.model_folder("encoder") / "current").write_text("{")
     own.promote("encoder", "bundled")
     assert own.current_version("encoder") == store.promoted_version("encoder")
 
@@ -470,7 +470,7 @@ def test_current_file_is_plain_json(store: ModelStore, publish: Publish) -> None
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
     store.promote("encoder", two)
-    text = (store.tier_folder("encoder") / "current").read_text()
+    text = (store.model_folder("encoder") / "current").read_text()
     assert json.loads(text) == {"version": two, "previous": [one]}
 
 
@@ -553,7 +553,7 @@ def test_version_is_synced_before_it_is_visible(
     with store.staging_folder("encoder") as folder:
         write_files(folder)
         published = store.publish(folder, VersionMetadata(**DRAFT))
-    home = store.tier_folder("encoder")
+    home = store.model_folder("encoder")
     seen = steps.index(("rename", str(home / published.version)))
     waited = [path for step, path in steps[:seen] if step == "sync"]
     written = [str(folder), *(str(folder / name) for name in ("manifest.json", *published.files))]
@@ -578,7 +578,7 @@ def test_version_replaces_only_the_expected_version(
     store.promote("encoder", two, expected_current=one)
     store.promote("encoder", two, expected_current=one)  # it is already current
     assert store.promoted_version("encoder") == two
-    (store.tier_folder("encoder") / "current").write_text("{")
+    (store.model_folder("encoder") / "current").write_text("{")
     store.promote("encoder", three, expected_current=one)  # repairs the file
     assert store.promoted_version("encoder") == three
 
@@ -599,3 +599,42 @@ def test_bundled_version_is_current_until_the_first_promotion(
         fresh.promote("encoder", new, expected_current="")
     fresh.promote("encoder", new, expected_current=own)
     assert fresh.current_version("encoder") == new
+
+
+class TestModels:
+    """Models beside the default ones."""
+
+    def test_model_has_its_own_versions(self, tmp_path: Path) -> None:
+        store = ModelStore(tmp_path / "models")
+        default = publish_number(store, 0)
+        own = publish_number(store, 0, model="cardiology")
+        assert own.version == default.version
+        store.promote("cardiology", own.version)
+        assert store.current_version("encoder") == ""
+        assert store.current_version("cardiology") == own.version
+        assert store.resolve("cardiology") == store.model_folder("cardiology") / own.version
+        assert store.model_tier("cardiology") == "encoder"
+        assert store.models() == ["cardiology", "encoder"]
+        store.rollback("cardiology")
+        assert store.current_version("cardiology") == ""
+
+    def test_model_has_one_tier(self, tmp_path: Path) -> None:
+        store = ModelStore(tmp_path / "models")
+        publish_number(store, 0, model="cardiology")
+        for model, tier in ("cardiology", "llm"), ("llm", "encoder"):
+            with raises(RegistryError, "model-of-another-tier"):
+                publish_number(store, 1, model=model, tier=tier)
+        assert len(store.version_names("cardiology")) == 1
+        assert store.version_names("llm") == []
+
+    def test_removed_model_leaves_nothing(self, tmp_path: Path) -> None:
+        store = ModelStore(tmp_path / "models")
+        publish_number(store, 0)
+        publish_number(store, 0, model="cardiology")
+        store.remove_model("cardiology")
+        assert store.models() == ["encoder"]
+        assert not list(store.root.glob(".staging-*"))
+        with raises(VersionNotFound, "model-unknown"):
+            store.remove_model("cardiology")
+        with raises(RegistryError, "default-model-not-removable"):
+            store.remove_model("encoder")

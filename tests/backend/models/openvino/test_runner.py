@@ -50,12 +50,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 @pytest.fixture
 def folder(tiny_base: Callable[[str], Path], store: ModelStore) -> Path:
     """A compiled version; its base model has room for windows."""
-    if not store.tier_folder("encoder").exists():
+    if not store.model_folder("encoder").exists():
         made = publish(tiny_base("biomedbert"), store)
         compile_version(made, quantization_documents=DOCUMENTS[:9], check_documents=DOCUMENTS[:9])
         store.promote("encoder", made.name)
     (only,) = store.manifests("encoder")
-    return store.tier_folder("encoder") / only.version
+    return store.model_folder("encoder") / only.version
 
 
 @pytest.fixture

@@ -307,7 +307,7 @@ def test_start_with_damaged_current_file_serves_the_version_that_was_current(
     promoted(store, publish, 1)
     second = promoted(store, publish, 2)
     third = publish(3).version  # never promoted
-    damage_current(store.tier_folder("encoder"), content)
+    damage_current(store.model_folder("encoder"), content)
     holder = make_holder(store)
     for _ in range(3):
         assert holder.serving_version() == second
@@ -330,9 +330,9 @@ def test_damaged_current_file_does_not_change_the_served_version(
     holder = make_holder(store)
     holder.refresh()
     served = holder.wait_for_tagger(timeout_seconds=0)
-    damage_current(store.tier_folder("encoder"), content)
+    damage_current(store.model_folder("encoder"), content)
     publish(2)
-    (store.tier_folder("encoder") / BACKUP_FILE_NAME).unlink()
+    (store.model_folder("encoder") / BACKUP_FILE_NAME).unlink()
     holder.refresh()
     assert holder.wait_for_tagger(timeout_seconds=0) is served
     assert [one.version for one in holder.state.load_failures] == ["current"]
@@ -347,7 +347,7 @@ def test_without_a_copy_of_current_the_newest_loadable_version_is_served(
     store: ModelStore, publish: Publish, copy: bytes | None
 ) -> None:
     first = promoted(store, publish, 1)
-    home = store.tier_folder("encoder")
+    home = store.model_folder("encoder")
     incomplete = home / publish(2).version
     (incomplete / "manifest.json").unlink()
     damage_current(home, b"{")
@@ -374,7 +374,7 @@ def test_current_file_that_names_no_version_serves_the_version_that_was_current(
     store: ModelStore, publish: Publish
 ) -> None:
     first = promoted(store, publish, 1)
-    current = store.tier_folder("encoder") / "current"
+    current = store.model_folder("encoder") / "current"
     current.write_text('{"version": "minilm-20990101-00000000", "previous": []}')
     registry = ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER)
     holder = ModelHolder("encoder", registry, telemetry=Telemetry(), load=load_lexicon)
