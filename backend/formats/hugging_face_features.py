@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tagalong.backend.formats.sniff import read_whole_text
+from tagalong.backend.formats.sniff import LINE_END_PATTERN, read_whole_text
 from tagalong.ner.errors import FormatError
 
 INFO_NAMES = ("dataset_info.json", "dataset_infos.json")
@@ -45,7 +45,8 @@ def find_tag_names(feature: object) -> list[str] | None:
         return None
     names = feature.get("names")
     if isinstance(names, dict):
-        names = [names[key] for key in sorted(names, key=int)]
+        # A number that is left out would give its name to another tag.
+        names = [names.get(str(number)) for number in range(len(names))]
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return names
     inner = (feature.get(key) for key in ("feature", "sequence", "list", "class_label"))
@@ -67,14 +68,21 @@ def _features_from_json(path: Path) -> Mapping[str, Any]:
 
 def _features_from_readme(path: Path) -> Mapping[str, Any]:
     # As in the JSON file: {"ner_tags": {"feature": {"names": [...]}}}.
-    parts = read_whole_text(path).split("---\n", 2)
+    parts = LINE_END_PATTERN.sub("\n", read_whole_text(path)).split("---\n", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return {}
     try:
-        header = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
-    except yaml.YAMLError:
+        # Scalars stay texts: a date that is none is no fault here, and a tag may be "NO".
+        header = yaml.load(parts[1], Loader=yaml.BaseLoader)  # noqa: S506 (makes no objects)
+    except (yaml.YAMLError, RecursionError):
         return {}
     info = header.get("dataset_info") if isinstance(header, dict) else None
     info = info[0] if isinstance(info, list) and info else info
     features = info.get("features") if isinstance(info, dict) else None
     if not isinstance(features, list):
         return {}
-    return {one["name"]: one for one in features if isinstance(one, dict) and "name" in one}
+    return {
+        one["name"]: one
+        for one in features
+        if isinstance(one, dict) and isinstance(one.get("name"), str)
+    }

@@ -7,6 +7,7 @@ the schema, or in a file of the folder or one above it.
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,37 +79,51 @@ def _open_table(path: Path, prefix: str, features: Mapping[str, Any]) -> DataFil
     pyarrow, parquet = _import_pyarrow(path)
 
     def read_batches() -> Iterator[Any]:
-        try:
-            with pyarrow.memory_map(str(path)) as source:
-                start = source.read(len(ARROW_FILE_MARK))
-                source.seek(0)
-                if start.startswith(PARQUET_MARK):
-                    yield from parquet.ParquetFile(source).iter_batches()
-                elif start == ARROW_FILE_MARK:  # Feather files, and others
-                    reader = pyarrow.ipc.open_file(source)
-                    yield from map(reader.get_batch, range(reader.num_record_batches))
-                else:  # as Hugging Face's library writes them
-                    yield from pyarrow.ipc.open_stream(source)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise FormatError(
-                f"{path} is no Parquet or Arrow file, or breaks off ({error!s:.80}): download it "
-                "again",
-                code="table-file-broken",
-            ) from error
+        with pyarrow.memory_map(str(path)) as source:
+            start = source.read(len(ARROW_FILE_MARK))
+            source.seek(0)
+            if start.startswith(PARQUET_MARK):
+                yield from parquet.ParquetFile(source).iter_batches()
+            elif start == ARROW_FILE_MARK:  # Feather files, and others
+                reader = pyarrow.ipc.open_file(source)
+                yield from map(reader.get_batch, range(reader.num_record_batches))
+            else:  # as Hugging Face's library writes them
+                yield from pyarrow.ipc.open_stream(source)
 
     def read_rows() -> Iterator[Row]:
         number = 0
-        for batch in read_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path}, row {number}", row
+        with _translate_errors(path, pyarrow.ArrowException):
+            for batch in read_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}, row {number}", row
 
-    for batch in read_batches():
-        metadata = json.loads((batch.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-        stated = metadata.get("info", {}).get("features")
-        features = stated or features
-        break
-    return DataFile(path, prefix, read_rows, features)
+    with _translate_errors(path, pyarrow.ArrowException):
+        metadata = next((batch.schema.metadata for batch in read_batches()), None)
+    return DataFile(path, prefix, read_rows, _parse_features(metadata or {}) or features)
+
+
+@contextmanager
+def _translate_errors(path: Path, error_type: type[Exception]) -> Iterator[None]:
+    # A ValueError: text that is not UTF-8, which pyarrow finds when it makes Python's texts.
+    try:
+        yield
+    except (error_type, OSError, ValueError) as error:
+        raise FormatError(
+            f"{path} is no Parquet or Arrow file, or breaks off ({error!s:.80}): download it again",
+            code="table-file-broken",
+        ) from error
+
+
+def _parse_features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    # Empty where the schema does not describe the columns.
+    try:
+        value = json.loads(metadata.get(METADATA_KEY, b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    for key in ("info", "features"):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:

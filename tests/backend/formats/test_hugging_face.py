@@ -87,13 +87,16 @@ def test_json_with_named_tags(tmp_path: Path, content: str) -> None:
         ("dataset_infos.json", json.dumps({"default": {"features": {"ner_tags": FEATURE}}})),
         ("dataset_infos.json", json.dumps({"a": {"features": {"ner_tags": [FEATURE["feature"]]}}})),
         ("README.md", README),
+        ("README.md", README.replace("\n", "\r\n")),
+        ("README.md", README.replace("dataset_info:", "updated: 2020-99-99\ndataset_info:")),
+        ("README.md", README.replace("features:", "features:\n  - name: [id]")),
     ],
 )
 def test_names_of_numbers_are_beside_the_file(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / "train.jsonl").write_text(to_lines(ROWS))
     with raises(FormatError, "tag-names-missing"):
         read_corpus([tmp_path / "train.jsonl"])
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, newline="")
     assert_rows(read_corpus([tmp_path / "train.jsonl"]).documents, "train")
     assert_rows(read_corpus([tmp_path]).documents, "train")
 
@@ -150,6 +153,37 @@ def test_column_of_other_values_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(to_lines([{"tokens": ["a"], "ner_tags": ["?"]}]))
     with raises(FormatError, "dataset-without-tags"):
         read_corpus([tmp_path / "a.jsonl"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dataset_info.json", '{"features": {"ner_tags": {"names": {"first": "O"}}}}'),
+        ("dataset_info.json", '{"features": {"ner_tags": {"names": {"0": "O", "2": "B-CHEM"}}}}'),
+        ("README.md", "---\n" + "[" * 5000 + "\n---\n"),
+    ],
+)
+def test_odd_names_of_numbers_are_none(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "train.jsonl").write_text(to_lines(ROWS))
+    (tmp_path / name).write_text(content)
+    with raises(FormatError, "tag-names-missing"):
+        read_corpus([tmp_path])
+
+
+@pytest.mark.parametrize("metadata", ["{", "[]", '{"info": null}', '{"info": {"features": [1]}}'])
+def test_odd_metadata_of_a_table_has_no_names(tmp_path: Path, metadata: str) -> None:
+    table = pyarrow.Table.from_pylist(STATED[:1]).replace_schema_metadata({"huggingface": metadata})
+    parquet.write_table(table, tmp_path / "train.parquet")
+    (document,) = read_corpus([tmp_path]).documents
+    assert [span.label for span in document.spans] == ["CHEM"]
+
+
+def test_table_with_other_texts_than_utf8_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", STATED[:1])
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content.replace(b"Lithium", b"Lithi\xffm"))
+    with raises(FormatError, "table-file-broken"):
+        read_corpus([tmp_path])
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
