@@ -8,9 +8,11 @@ Format: Comeau et al., Database 2013, bat064. The library `bioc` writes document
 a whole file in memory, and resolve the entities of XML, so we read documents ourselves.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bioc import BioCAnnotation, BioCDocument, BioCLocation, BioCPassage
@@ -36,6 +38,11 @@ class _Passage(NamedTuple):
     text: str
 
 
+class _Place(NamedTuple):
+    offset: int  # of a passage, as stated
+    start: int  # in the text
+
+
 def parse_bioc_document(
     value: Mapping[str, Any], where: str, default_id: str, import_log: ImportLog
 ) -> StandoffDocument:
@@ -58,7 +65,7 @@ def _parse_document(
     passages = _objects(value, "passages", where)
     sentences = [one for passage in passages for one in _objects(passage, "sentences", where)]
     text, places = _join_passages(_parse_passages(passages, where), where)
-    start = min(places, default=0)
+    start = places[0].offset if places else 0
     name = reject_lone_surrogates(str(value.get("id") or default_id), where, field="id")
     standoff = StandoffDocument(name, reject_lone_surrogates(text, where))
     left_out = Counter[str]()
@@ -112,8 +119,8 @@ def _parse_passages(passages: Sequence[Mapping[str, Any]], where: str) -> Iterat
                 yield _Passage(_number(part, "offset", where), text)
 
 
-def _join_passages(passages: Iterable[_Passage], where: str) -> tuple[str, dict[int, int]]:
-    # Also the place of each passage in the text, by its offset. A section of a paper need not begin
+def _join_passages(passages: Iterable[_Passage], where: str) -> tuple[str, list[_Place]]:
+    # Also the place of each passage in the text, in order. A section of a paper need not begin
     # at 0.
     ordered = sorted(passages, key=lambda one: one.offset)
     # Offsets of the passages show how a file counts. The texts that its annotations state show it
@@ -128,19 +135,19 @@ def _join_passages(passages: Iterable[_Passage], where: str) -> tuple[str, dict[
                 f"a passage begins at {passage.offset}, but the one before it ends at "
                 f"{before.offset + len(before.text)}",
             )
-    pieces, places, length = [], dict[int, int](), 0
+    pieces, places, length = [], list[_Place](), 0
     for gap, passage in zip([0, *gaps], ordered, strict=False):
         pieces += [" " * gap, passage.text]
-        places[passage.offset] = length + gap
+        places.append(_Place(passage.offset, length + gap))
         length += gap + len(passage.text)
     return "".join(pieces), places
 
 
-def _find_place(part: Mapping[str, Any], places: Mapping[int, int], where: str) -> int:
+def _find_place(part: Mapping[str, Any], places: Sequence[_Place], where: str) -> int:
     # Where a passage or sentence begins in the text, if it says so.
     offset = 0 if part.get("offset") is None else _number(part, "offset", where)
-    before = max((one for one in places if one <= offset), default=offset)
-    return places.get(before, 0) + offset - before
+    number = bisect_right(places, offset, key=attrgetter("offset"))
+    return offset - places[number - 1].offset + places[number - 1].start if number else 0
 
 
 def _gaps(passages: Sequence[_Passage], width: Callable[[str], int]) -> Iterator[int]:

@@ -8,6 +8,7 @@ without blanks are joined as they are.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -182,12 +183,13 @@ class _ConllReader:
             config=self._config,
             import_log=self._log,
         )
-        covered = [(span.start, span.end) for span in spans]
+        kept = [(span.start, span.end) for span in spans]  # in order, without overlaps
         masked = []
         for region in (region for regions in columns[1:] for region in regions):
             label, text = region.labels[0], document.text[region.start : region.end]
             self._log.record_dropped(document, region, "another tag column", label, text)
-            if not any(start <= region.start and region.end <= end for start, end in covered):
+            before = bisect_right(kept, region.start, key=itemgetter(0)) - 1
+            if before < 0 or region.end > kept[before][1]:
                 masked.append((region.start, region.end))
         return Document(name, document.text, spans, masked_ranges=tuple(masked))
 

@@ -34,7 +34,7 @@ from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, InputError
-from tagalong.ner.words import word_offsets
+from tagalong.ner.words import overlapping_words, word_offsets
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -156,10 +156,9 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
     # A DocBin has one vocabulary for all documents, so `_join` makes it.
     _check_spacy()
     kept, _ = choose_flat_spans(document)
-    hidden = sum(
-        any(span.start < end and start < span.end for span in kept)
-        for start, end in document.masked_ranges
-    )
+    places = [(span.start, span.end) for span in kept]
+    hits = (overlapping_words(places, start, end) for start, end in document.masked_ranges)
+    hidden = sum(first < last for first, last in hits)
     line = json.dumps(document_to_json(document))
     return SerializedDocument(line, masked_range_count=hidden)
 
@@ -196,11 +195,12 @@ def _make_doc(line: Mapping[str, Any], vocab: Any) -> "Doc":
     kept, dropped = choose_flat_spans(document)
     entities = [make(span) for span in kept]
     known = {index for one in entities for index in range(one.start, one.end)}
-    missing = [
-        DocSpan(doc, index, index + 1)
-        for index, (start, end) in enumerate(tokens)
-        if index not in known and any(a <= start and end <= b for a, b in document.masked_ranges)
-    ]
+    unknown = {
+        index
+        for start, end in document.masked_ranges
+        for index in range(*overlapping_words(tokens, start, end))
+    }
+    missing = [DocSpan(doc, index, index + 1) for index in sorted(unknown - known)]
     doc.set_ents(entities, missing=missing, default="outside")
     if dropped:
         doc.spans[SPAN_GROUP] = [make(span) for span in document.spans]
