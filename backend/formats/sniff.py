@@ -21,6 +21,8 @@ CHUNK_BYTES = 1 << 20  # read at once by the checks of the whole file
 HEAD_BYTES = 1 << 16  # for formats that are recognized by their first lines
 STREAM_BUFFER_BYTES = 1 << 16  # each refill is a call of Python
 UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
+UTF32_BYTE_ORDER_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)  # the first begins like UTF-16
+UTF32_CODECS = ("utf-32-le", "utf-32-be")
 # No text begins so: zlib, as in spaCy's files; Parquet; Arrow files; Arrow streams.
 BINARY_STARTS = (b"x\x9c", b"PAR1\x15", b"ARROW1\0\0", b"\xff\xff\xff\xff")
 MIN_LATIN_SHARE = 2  # one in so many characters of a UTF-16 file is Latin
@@ -219,8 +221,9 @@ def check_utf8(stream: IO[bytes], name: object) -> None:
         for mark, advice in () if done else OTHER_STARTS:
             if chunk.startswith(mark):
                 raise FormatError(f"{name} is {advice}", code="file-not-text")
-        if not done and _is_utf16(chunk):
-            raise FormatError(f"{name} is UTF-16: save it as UTF-8", code="file-utf16")
+        if not done and (encoding := _find_wide_encoding(chunk)):
+            code = encoding.lower().replace("-", "")
+            raise FormatError(f"{name} is {encoding}: save it as UTF-8", code=f"file-{code}")
         if (nul := chunk.find(b"\0")) >= 0:
             raise FormatError(
                 f"{name} has a NUL byte at position {done + nul:,}: it is a binary file, or "
@@ -273,13 +276,25 @@ def count_records(head: FileHead) -> int:
     return sum(1 for _ in stream_array_items(head.file))
 
 
-def _is_utf16(start: bytes) -> bool:
-    # Without a byte order mark, every other byte of Latin script is NUL.
+def _find_wide_encoding(start: bytes) -> str | None:
+    if start.startswith(UTF32_BYTE_ORDER_MARKS):
+        return "UTF-32"
     if start.startswith(UTF16_BYTE_ORDER_MARKS):
-        return True
-    pairs = start[:HEAD_BYTES]
-    nuls = sorted((pairs[::2].count(0), pairs[1::2].count(0)))
-    return nuls[0] == 0 and nuls[1] * MIN_LATIN_SHARE > len(pairs) // 2
+        return "UTF-16"
+    # Without a byte order mark, every other byte of Latin script is NUL.
+    head = start[:HEAD_BYTES]
+    nuls = sorted((head[::2].count(0), head[1::2].count(0)))
+    if nuls[0] == 0 and nuls[1] * MIN_LATIN_SHARE > len(head) // 2:
+        return "UTF-16"
+    # No other text can be decoded so: its characters would be larger than any.
+    return "UTF-32" if nuls[1] and any(_is_text(head, codec) for codec in UTF32_CODECS) else None
+
+
+def _is_text(content: bytes, codec: str) -> bool:
+    try:
+        return "\0" not in content.decode(codec)
+    except UnicodeDecodeError:
+        return False
 
 
 def _check_surrogate_pairs(file: TextFile) -> None:

@@ -184,7 +184,7 @@ def _fill_template(fields: Mapping[str, Any], template: str, where: str) -> str:
     texts = {key: to_shown_text(find_value(fields, key)) for key in keys}
     missing = next((key for key in keys if texts[key] is None), None)
     if missing is not None:
-        raise _missing_text(fields, missing, where)
+        raise _missing_text(fields, missing, where, template)
     if (length := sum(len(texts[key] or "") for key in keys)) > MAX_JOINED_CHARACTERS:
         raise InputError(
             f"{where} has values of {length:,} characters for the text of the labelling config, "
@@ -194,10 +194,14 @@ def _fill_template(fields: Mapping[str, Any], template: str, where: str) -> str:
     return VARIABLE.sub(lambda found: texts[found[0][1:]] or "", template)
 
 
-def _missing_text(fields: Mapping[str, Any], key: str, where: str) -> FormatError:
+def _missing_text(
+    fields: Mapping[str, Any], key: str, where: str, template: str = ""
+) -> FormatError:
     kind = JSON_TYPE_NAMES.get(type(find_value(fields, key)), "a number")
+    # The key is a part of the template, perhaps one that nobody meant as a key.
+    of_value = f" of value={template!r:.60}" if template else ""
     return FormatError(
-        f"{where} has {kind} under {key!r}, where the labelling config expects the "
+        f"{where} has {kind} under {key!r}{of_value}, where the labelling config expects the "
         f"text; its data have {format_names(fields)}: import the text under that key, or name the "
         "right key in the labelling config",
         code="task-without-text",

@@ -114,6 +114,13 @@ def test_missing_value_is_refused(value: str) -> None:
         read_value(value, {"a": "A", "report": ["B"]})
 
 
+@pytest.mark.parametrize("value", ["$a[-1]", "$a-$b", "$größe"])
+def test_missing_value_is_named_as_the_config_states_it(value: str) -> None:
+    with raises(FormatError, "task-without-text") as refusal:
+        read_value(value, {"x": "A"})
+    assert f" of value='{value}', " in str(refusal.value)
+
+
 def test_joined_text_has_a_limit() -> None:
     with raises(InputError, "joined-text-too-long"):
         read_value("$a" * 400, {"a": "A" * 30_000})
