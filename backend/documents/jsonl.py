@@ -8,22 +8,11 @@ count code points. ``"unknown": [[start, end]]`` lists its masked ranges. A pred
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from tagalong.backend.documents.offsets import (
-    RawSpan,
-    explain_misplacement,
-    is_contradicted,
-    is_inside,
-)
-from tagalong.ner.document import (
-    DROP_REASONS,
-    Document,
-    DroppedAnnotation,
-    DropReason,
-    Prediction,
-    Span,
-)
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Prediction, Span
 from tagalong.ner.errors import FormatError
 from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
 
@@ -33,35 +22,72 @@ DEFAULT_SCORE = 1.0  # of predictions without a score
 PLACE_OF_LINE = re.compile(r", line \d+$")
 
 
-def parse_lines(
-    lines: Iterable[bytes], name: str, shape: str = LINE_SHAPE
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Parse JSON lines one at a time; blank ones are skipped. The shape is for messages.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedDocument(Document):
+    """A document whose spans are a prediction, as a file states it."""
 
-    Yields the place of the line ("name, line 3") and its object. Raises `FormatError` if a line is
-    not UTF-8, not JSON, or not an object.
-    """
+    score: float = DEFAULT_SCORE
+    version: str = UNKNOWN_VERSION
+    lost: tuple[DroppedAnnotation, ...] = ()  # in predicting
+
+
+class Record(NamedTuple):
+    """A JSON value of a file, usually an object, or the reason why there is none."""
+
+    where: str  # the place, for messages
+    shape: str  # the expected one, for messages
+    content: object = None
+    error: FormatError | None = None
+
+    @property
+    def value(self) -> object:
+        """The value; raises `FormatError` if there is none."""
+        if self.error is not None:
+            raise self.error
+        return self.content
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The object; raises `FormatError` if it is none."""
+        if not isinstance(self.value, dict):
+            raise FormatError(
+                f"{self.where} is {self.value!r:.60}, but should be {self.shape}",
+                code="record-not-an-object",
+            )
+        return self.value
+
+    def name(self, number: int) -> str:
+        """The id as text; without one, the number of the record."""
+        stated = self.content.get("id") if isinstance(self.content, dict) else None
+        is_id = isinstance(stated, int | str) and stated != ""
+        return str(stated if is_id else number)
+
+
+def read_lines(lines: Iterable[bytes], name: str, shape: str = LINE_SHAPE) -> Iterator[Record]:
+    """Parse JSON lines one at a time; blank ones are skipped. Places are like "name, line 3"."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{name}, line {number}"
         try:
             # Windows editors begin a file with a byte order mark, and files may be joined.
-            parsed = json.loads(line.decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise FormatError(
-                f"{where} is not UTF-8: save the file as UTF-8", code="line-not-utf-8"
-            ) from error
+            yield Record(where, shape, json.loads(line.decode("utf-8-sig")))
+        except UnicodeDecodeError:
+            message = f"{where} is not UTF-8: save the file as UTF-8"
+            yield Record(where, shape, error=FormatError(message, code="line-not-utf-8"))
         except (ValueError, RecursionError) as error:
-            raise FormatError(
-                f"{where} is not JSON ({error}), but should be {shape}", code="line-not-json"
-            ) from error
-        if not isinstance(parsed, dict):
-            raise FormatError(
-                f"{where} is not a JSON object: each line must be {shape}",
-                code="line-not-an-object",
+            # Only a last line can lack its end.
+            is_cut = not line.endswith((b"\n", b"\r"))
+            message = f"{where} is not JSON ({error}), but should be {shape}" + (
+                "; it has no end, so the file may be cut off" * is_cut
             )
-        yield where, parsed
+            yield Record(where, shape, error=FormatError(message, code="line-not-json"))
+
+
+def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place and the object of each line; raises `FormatError` if one is no object."""
+    for record in read_lines(lines, name):
+        yield record.where, record.fields
 
 
 def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
@@ -201,34 +227,25 @@ def _entity_to_json(span: Span) -> dict[str, Any]:
     return entity if span.score is None else {**entity, "score": span.score}
 
 
-def prediction_from_json(line: Mapping[str, Any], where: str) -> tuple[Document, Prediction]:
+def predicted_document_from_json(line: Mapping[str, Any], where: str) -> PredictedDocument:
     """Read a prediction of Tagalong, or of a tool that states no scores and no version.
 
-    Returns the document without spans, and its prediction; an entity that is no stretch of the text
-    is among the dropped annotations. Raises `FormatError` if the object has another shape.
+    The document has no spans yet. Raises `FormatError` if the object has another shape.
     """
     document = document_text_from_json(line, where)
     entries = line.get("lost", [])
     if not isinstance(entries, list):
         raise FormatError(f'{where} has a "lost" that is not a list', code="lost-invalid")
-    dropped = [_dropped_from_json(entry, document.id, where) for entry in entries]
-    spans: list[Span] = []
-    for region in raw_spans_from_json(line, where):
-        start, end, (label,), text = region.start, region.end, region.labels, region.text
-        reason: DropReason | None = None
-        if not is_inside(region, document.text):
-            reason = explain_misplacement(region, document.text)
-        elif is_contradicted(region, document.text):
-            reason = "text differs"
-        if reason is None:
-            spans.append(Span(start, end, label, region.score))
-        else:
-            dropped.append(DroppedAnnotation(label, text, reason, start, end, document.id))
-    score = _check_score(line.get("score", DEFAULT_SCORE), where)
-    version = reject_lone_surrogates(
-        str(line.get("model_version", UNKNOWN_VERSION)), where, field="model_version"
+    return PredictedDocument(
+        document.id,
+        document.text,
+        meta=document.meta,
+        score=_check_score(line.get("score", DEFAULT_SCORE), where),
+        version=reject_lone_surrogates(
+            str(line.get("model_version", UNKNOWN_VERSION)), where, field="model_version"
+        ),
+        lost=tuple(_dropped_from_json(entry, document.id, where) for entry in entries),
     )
-    return document, Prediction(tuple(sorted(spans)), score, version, dropped=tuple(dropped))
 
 
 def _dropped_from_json(entry: object, document: str, where: str) -> DroppedAnnotation:

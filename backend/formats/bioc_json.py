@@ -1,12 +1,13 @@
 """BioC JSON: one collection, an array or lines of documents or collections."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from bioc import biocjson
 
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.documents.jsonl import parse_lines
+from tagalong.backend.documents.jsonl import Record
 from tagalong.backend.formats.bioc import (
     ADVICE,
     document_to_bioc,
@@ -14,6 +15,7 @@ from tagalong.backend.formats.bioc import (
     parse_bioc_document,
 )
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
+from tagalong.backend.formats.records import read_records, refuse_other_kinds
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.backend.formats.standoff import (
     StandoffDocument,
@@ -23,6 +25,7 @@ from tagalong.backend.formats.standoff import (
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
 
 COLLECTION_KEYS = frozenset({"source", "date", "key", "infons", "bioctype"})
 PUBTATOR_KEY = "PubTator3"  # around the documents of that service
@@ -39,26 +42,41 @@ def is_bioc_json(head: FileHead) -> bool:
 
 
 def _read_documents(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:
+    return refuse_other_kinds(_read_each(head, import_log))
+
+
+def _read_each(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocument]:
     number = 0
-    for where, value in _read_records(head):
-        for document in iterate_documents(value, where):
+    for record in _read_records(head):
+        try:
+            documents = [*_iterate_documents(record)]
+        except FormatError as error:
             number += 1
-            place = where if head.structure == "lines" else f"{head.path}, document {number}"
+            yield StandoffDocument(str(number), "", error=error)
+            continue
+        for document in documents:
+            number += 1
+            place = record.where if head.structure == "lines" else f"{head.path}, document {number}"
             yield parse_bioc_document(document, place, str(number), import_log)
 
 
-def _read_records(head: FileHead) -> Iterator[tuple[str, object]]:
+def _iterate_documents(record: Record) -> Iterator[Mapping[str, Any]]:
+    fields = record.fields
+    around = {"documents": fields[PUBTATOR_KEY]} if PUBTATOR_KEY in fields else fields
+    return iterate_documents(around, record.where)
+
+
+def _read_records(head: FileHead) -> Iterator[Record]:
     # Streams of documents where that can be: a collection may be larger than the memory.
     keys = head.first_record.keys()
-    if head.structure == "lines":
-        for where, line in parse_lines(head.file.open_lines(), str(head.path), SHAPE):
-            yield where, {"documents": line[PUBTATOR_KEY]} if PUBTATOR_KEY in line else line
-        return
     paths = {"documents": "documents.item", PUBTATOR_KEY: f"{PUBTATOR_KEY}.item"}
     inner = next((path for key, path in paths.items() if key in keys), "")
+    if head.structure == "lines" or (head.structure == "array" and not inner):
+        yield from read_records(head, SHAPE)
+        return
     parts = ["item"] * (head.structure == "array") + [inner] * bool(inner)
     for value in stream_array_items(head.file, ".".join(parts)):
-        yield str(head.path), value
+        yield Record(str(head.path), SHAPE, value)
 
 
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:

@@ -14,6 +14,7 @@ from typing import Any
 from tagalong.backend.annotations.annotated_task import StatedDocument
 from tagalong.backend.annotations.annotators import read_by_evidence
 from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.documents.jsonl import Record
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
@@ -28,13 +29,14 @@ from tagalong.backend.formats.records import (
     name_document,
     parse_each,
     raw_span_from_record,
+    read_record_texts,
     read_records,
     stated_text,
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError, InputError
+from tagalong.ner.errors import FormatError
 
 TEXT_KEYS = ("text", "data")  # the first counts
 SPAN_KEYS = ("label", "labels", "entities", "annotations")  # the last: of old releases
@@ -69,36 +71,27 @@ def read_doccano(head: FileHead, options: ReadOptions, import_log: ImportLog) ->
 
 def read_doccano_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
     """Read the text of each record; one that cannot be read has the reason."""
-    for position, (where, record) in enumerate(read_records(head, DOCCANO_SHAPE)):
-        name = _record_id(record, head, position + 1)
-        try:
-            document = _parse_document(record, name, where)
-            yield SourceItem(position, document.id, document)
-        except InputError as error:
-            yield SourceItem(position, str(name), None, str(error))
+    return read_record_texts(head, DOCCANO_SHAPE, partial(_parse_document, head))
 
 
 def _parse_record(
-    head: FileHead, import_log: ImportLog, number: int, place_and_record: tuple[str, dict[str, Any]]
+    head: FileHead, import_log: ImportLog, number: int, record: Record
 ) -> Iterator[StatedDocument]:
-    where, record = place_and_record
-    document = _parse_document(record, _record_id(record, head, number), where)
-    raw_spans = _parse_raw_spans(record, where)
-    if isinstance(relations := record.get("relations"), list) and relations:
+    document = _parse_document(head, number, record)
+    raw_spans = _parse_raw_spans(record.fields, record.where)
+    if isinstance(relations := record.fields.get("relations"), list) and relations:
         import_log.record_warning("relation", document.id, count=len(relations))
     yield document, raw_spans
 
 
-def _record_id(record: Mapping[str, Any], head: FileHead, number: int) -> object:
-    return record.get("id", name_document(head, number))
-
-
-def _parse_document(record: Mapping[str, Any], name: object, where: str) -> Document:
-    text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
-    meta = {key: value for key, value in record.items() if key not in OWN_KEYS}
-    nested = record.get("meta")
+def _parse_document(head: FileHead, number: int, record: Record) -> Document:
+    fields = record.fields
+    text = next((fields[key] for key in TEXT_KEYS if isinstance(fields.get(key), str)), None)
+    meta = {key: value for key, value in fields.items() if key not in OWN_KEYS}
+    nested = fields.get("meta")
     meta = {**nested, **meta} if isinstance(nested, dict) else meta
-    return document_from_record(name, text, meta, where, DOCCANO_SHAPE)
+    name = fields.get("id", name_document(head, number))
+    return document_from_record(name, text, meta, record.where, DOCCANO_SHAPE)
 
 
 def _is_list(value: object) -> bool:

@@ -67,9 +67,7 @@ class FileFormat:
     read_annotations: Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]] | None = None
     # Streams the texts to predict. None: the documents of `read_annotations`.
     read_texts: Callable[[FileHead, LabelConfig | None], Iterator[SourceItem]] | None = None
-    # Streams documents without spans, and predictions. None: the annotations count as predictions.
-    read_predictions: (
-        Callable[[FileHead, ReadOptions], Iterator[tuple[Document, Prediction]]] | None
-    ) = None
+    # Streams predicted documents. None: the annotations count as predictions.
+    read_predictions: Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]] | None = None
     count: Callable[[FileHead], int] | None = None  # counts the texts cheaply. None: by reading
     writer: FormatWriter | None = None  # None where files of this format are never written

@@ -15,9 +15,11 @@ from typing import Any
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import validate_raw_spans
+from tagalong.backend.documents.jsonl import Record
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.hugging_face_features import find_tag_names
+from tagalong.backend.formats.records import parse_each
 from tagalong.backend.formats.standoff import check_id, check_label
 from tagalong.backend.formats.tagged_tokens import choose_entity_label, find_token_spans, tag_words
 from tagalong.backend.formats.tagging_schemes import (
@@ -39,8 +41,6 @@ UNKNOWN_TAG = -100  # PyTorch's losses ignore it
 SHAPE = '{"tokens": ["Lithium", ...], "ner_tags": ["B-Chemical", ...]}'
 MAX_SAMPLE_ROWS = 5000  # whose tags show their scheme
 
-Row = tuple[str, dict[str, Any]]  # place, for messages, and values by column
-
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
@@ -48,7 +48,7 @@ class DataFile:
 
     path: Path
     prefix: str  # of the ids of its documents
-    read_rows: Callable[[], Iterator[Row]]
+    read_rows: Callable[[], Iterator[Record]]
     features: Mapping[str, Any]  # of the columns, as the data set describes them
 
 
@@ -84,53 +84,61 @@ class _RowReader:
 def read_file(
     data_file: DataFile, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
-    """Read a document from each row of a file."""
+    """Read a document from each row of a file; an odd row is set aside."""
     sample = list(islice(data_file.read_rows(), MAX_SAMPLE_ROWS))
     if not sample:
         return
     reader = _describe(data_file, sample, options)
-    for number, (where, row) in enumerate(data_file.read_rows(), start=1):
-        name = _name_document(data_file, number, where, row)
-        yield _read_row(reader, name, where, row, options, import_log)
+
+    def parse(number: int, record: Record) -> Iterator[Document]:
+        name = _name_document(data_file, number, record)
+        yield _read_row(reader, name, record, options, import_log)
+
+    yield from parse_each(data_file.read_rows(), parse, import_log)
 
 
-def _name_document(data_file: DataFile, number: int, where: str, row: Mapping[str, Any]) -> str:
+def _name_document(data_file: DataFile, number: int, record: Record) -> str:
     stated, of_row = (
         value if isinstance(value, str | int) and value != "" else None
-        for value in (row.get(DOCUMENT_KEY), row.get("id"))
+        for value in (record.fields.get(DOCUMENT_KEY), record.fields.get("id"))
     )
     if stated is not None and of_row is None:
-        return reject_lone_surrogates(str(stated), where, field=DOCUMENT_KEY)
+        return reject_lone_surrogates(str(stated), record.where, field=DOCUMENT_KEY)
     return escape_unprintable(f"{data_file.prefix}#{number if of_row is None else of_row}")
 
 
-def _describe(data_file: DataFile, sample: Sequence[Row], options: ReadOptions) -> _RowReader:
-    where, row = sample[0]
-    columns = _find_columns(row, options.columns)
+def _describe(data_file: DataFile, sample: Sequence[Record], options: ReadOptions) -> _RowReader:
+    rows = [one.content for one in sample if isinstance(one.content, dict)]
+    found = (_find_columns(row, options.columns) for row in rows)
+    columns = next(filter(None, found), None)
     if columns is None:
         raise FormatError(
-            f"{where} has the columns {', '.join(map(str, row))}, but no lists of tokens and tags "
-            "among them: name them with --word-column and --tag-column",
+            f"{sample[0].where} has the columns {', '.join(map(str, sample[0].fields))}, but no "
+            "lists of tokens and tags among them: name them with --word-column and --tag-column",
             code="dataset-columns-unknown",
         )
-    values = [value for _, one in sample for value in one.get(columns[1]) or ()]
+    tokens, values = (
+        [one for row in rows if isinstance(cells := row.get(column), list) for one in cells]
+        for column in columns
+    )
     names = find_tag_names(data_file.features.get(columns[1]))
-    if names is None and any(isinstance(value, int) and value != UNKNOWN_TAG for value in values):
+    stated = [value for value in values if isinstance(value, str)]
+    numbers = (value for value in values if isinstance(value, int) and value != UNKNOWN_TAG)
+    if names is None and not stated and any(True for _ in numbers):
         raise FormatError(
             f"{data_file.path} has numbers in {columns[1]!r}, and no names for them: put the "
             "data set's dataset_info.json or README.md beside it",
             code="tag-names-missing",
         )
-    stated = [value for value in values if isinstance(value, str)]
-    scheme = detect_scheme(Counter(stated or names or ["O"]), is_named=True)
+    counts = Counter(stated or names or ["O"])
+    scheme = detect_scheme(counts, is_named=True)
     if scheme is None:
         raise FormatError(
             f"{data_file.path} has no tags in {columns[1]!r}, but "
-            f"{', '.join(map(repr, (stated or names or [])[:3]))}: name the column of O and "
-            "B-Disease with --tag-column",
+            f"{', '.join(repr(value) for value, _ in counts.most_common(3))}: name the column of O "
+            "and B-Disease with --tag-column",
             code="dataset-without-tags",
         )
-    tokens = [token for _, one in sample for token in one.get(columns[0]) or ()]
     return _RowReader(
         columns,
         names,
@@ -143,11 +151,11 @@ def _describe(data_file: DataFile, sample: Sequence[Row], options: ReadOptions) 
 def _read_row(
     reader: _RowReader,
     name: str,
-    where: str,
-    row: Mapping[str, Any],
+    record: Record,
     options: ReadOptions,
     import_log: ImportLog,
 ) -> Document:
+    row, where = record.fields, record.where
     tokens, values = (row.get(column) for column in reader.columns)
     if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
         raise _row_error(where, "does not have as many tags as tokens")

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from tagalong.backend.annotations.annotated_task import StatedDocument
 from tagalong.backend.annotations.annotators import read_by_evidence
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import (
+    LINE_SHAPE,
+    PredictedDocument,
+    Record,
     document_text_from_json,
     document_to_json,
     masked_ranges_from_json,
-    parse_lines,
-    prediction_from_json,
+    predicted_document_from_json,
     prediction_to_json,
     raw_spans_from_json,
 )
@@ -23,6 +26,7 @@ from tagalong.backend.formats.file_format import (
     ReadOptions,
     SerializedDocument,
 )
+from tagalong.backend.formats.records import parse_each, read_records
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -44,17 +48,20 @@ def has_entities(head: FileHead) -> bool:
 def read_documents(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
-    """Read a document from each line."""
+    """Read a document from each line; an odd line is set aside."""
 
-    def read(_log: ImportLog) -> Iterator[StatedDocument]:
-        for where, line in parse_lines(head.file.open_lines(), str(head.path)):
-            document = document_text_from_json(line, where)
-            raw_spans = raw_spans_from_json(line, where)
-            for start, end in masked_ranges_from_json(line, document, where):
-                raw_spans.append(RawSpan(start, end, (), is_part=True))
-            yield document, raw_spans
+    def parse(_number: int, record: Record) -> Iterator[StatedDocument]:
+        document = document_text_from_json(record.fields, record.where)
+        raw_spans = raw_spans_from_json(record.fields, record.where)
+        for start, end in masked_ranges_from_json(record.fields, document, record.where):
+            raw_spans.append(RawSpan(start, end, (), is_part=True))
+        yield document, raw_spans
 
-    return read_by_evidence(read, config=options.label_config, import_log=import_log)
+    return read_by_evidence(
+        lambda log: parse_each(read_records(head, LINE_SHAPE), parse, log),
+        config=options.label_config,
+        import_log=import_log,
+    )
 
 
 def read_predicted_documents(
@@ -63,22 +70,31 @@ def read_predicted_documents(
     """Read predictions like annotations, with a warning; the meta has version and score."""
 
     def read(log: ImportLog) -> Iterator[StatedDocument]:
-        for where, line in parse_lines(head.file.open_lines(), str(head.path)):
-            document, prediction = prediction_from_json(line, where)
-            log.record_warning("made by a model", f"{document.id}: {prediction.version}")
-            meta = {"model_version": prediction.version, "score": prediction.score}
-            document = replace(document, meta={**document.meta, **meta})
-            yield document, raw_spans_from_json(line, where)
+        for document, raw_spans in _parse_predictions(head, log):
+            log.record_warning("made by a model", f"{document.id}: {document.version}")
+            meta = {"model_version": document.version, "score": document.score}
+            yield replace(document, meta={**document.meta, **meta}), raw_spans
 
     return read_by_evidence(read, config=options.label_config, import_log=import_log)
 
 
 def read_line_predictions(
-    head: FileHead, _options: ReadOptions
-) -> Iterator[tuple[Document, Prediction]]:
+    head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> Iterator[Document]:
     """Read a prediction of any tool from each line; scores and version may be missing."""
-    for where, line in parse_lines(head.file.open_lines(), str(head.path)):
-        yield prediction_from_json(line, where)
+    return read_by_evidence(
+        partial(_parse_predictions, head), config=options.label_config, import_log=import_log
+    )
+
+
+def _parse_predictions(
+    head: FileHead, import_log: ImportLog
+) -> Iterator[tuple[PredictedDocument, list[RawSpan]]]:
+    def parse(_: int, record: Record) -> Iterator[tuple[PredictedDocument, list[RawSpan]]]:
+        document = predicted_document_from_json(record.fields, record.where)
+        yield document, raw_spans_from_json(record.fields, record.where)
+
+    return parse_each(read_records(head, LINE_SHAPE), parse, import_log)
 
 
 def documents_to_jsonl(documents: Iterable[Document]) -> Iterator[str]:

@@ -27,13 +27,13 @@ from tagalong.backend.formats.label_studio_predictions import (
     read_task_predictions,
 )
 from tagalong.backend.formats.label_studio_tasks import (
+    TASK_SHAPE,
     find_only_object,
     has_text,
     is_list_of_objects,
     is_result_of,
-    stream_tasks,
 )
-from tagalong.backend.formats.records import join_array
+from tagalong.backend.formats.records import join_array, read_records
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -41,7 +41,6 @@ from tagalong.backend.label_studio.results import (
     TEXT_RANGES_KEY,
     find_text_key,
     is_span_result,
-    name_task,
     place_texts,
     raw_span_from_value,
     result_from_spans,
@@ -129,23 +128,19 @@ def _is_label_studio(head: FileHead) -> bool:
 def _read_tasks(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[AnnotatedTask]:
-    for number, task in enumerate(stream_tasks(head), start=1):
+    for number, record in enumerate(read_records(head, TASK_SHAPE), start=1):
+        name = record.name(number)
         try:
-            yield from _read_task(task, number, head, options, import_log)
+            where = f"{head.path}, task {name}"
+            yield from _read_task(record.fields, name, where, options, import_log)
         except InputError as error:
-            yield AnnotatedTask(str(number), None, error=error)
+            yield AnnotatedTask(name, None, error=error)
 
 
 def _read_task(
-    task: object, number: int, head: FileHead, options: ReadOptions, import_log: ImportLog
+    task: Mapping[str, Any], name: str, where: str, options: ReadOptions, import_log: ImportLog
 ) -> list[AnnotatedTask]:
     # One for each text of the config; none for a task without annotations.
-    if not isinstance(task, dict):
-        raise FormatError(
-            f"{head.path}, item {number} is not a task but {task!r:.40}", code="not-a-task"
-        )
-    name = name_task(task, number)
-    where = f"{head.path}, task {name}"
     raw = _submitted_annotations(task, name, where, import_log)
     if not raw:
         import_log.record_warning("task without annotation", name)

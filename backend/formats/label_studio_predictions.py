@@ -4,59 +4,70 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tagalong.backend.documents.jsonl import prediction_from_json
+from tagalong.backend.annotations.annotators import read_by_evidence
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.documents.jsonl import (
+    PredictedDocument,
+    Record,
+    predicted_document_from_json,
+    raw_spans_from_json,
+)
+from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.label_studio_tasks import (
+    TASK_SHAPE,
     find_only_object,
     has_text,
     is_list_of_objects,
     is_result_of,
-    stream_tasks,
 )
+from tagalong.backend.formats.records import parse_each, read_records
 from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
     find_text_key,
     is_place,
     is_span_result,
-    name_task,
     raw_span_from_value,
     to_shown_text,
 )
 from tagalong.backend.label_studio.task_text import TaskTextReader
-from tagalong.ner.document import Document, Prediction
+from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 
 PREDICTION_META_KEYS = frozenset({"model_version", "score"})  # in the meta of a model's document
 
+_StatedPrediction = tuple[PredictedDocument, Sequence[RawSpan]]
+
 
 def read_task_predictions(
-    head: FileHead, options: ReadOptions
-) -> Iterator[tuple[Document, Prediction]]:
-    """Read the last prediction of each task, and the document of each text without spans."""
-    for number, task in enumerate(stream_tasks(head), start=1):
-        fields = task if isinstance(task, dict) else {}
-        name = name_task(fields, number)
-        where = f"{head.path}, task {name}"
-        predictions = fields.get("predictions")
-        if not is_list_of_objects(predictions) or not predictions:
-            raise FormatError(
-                f"{where} has no prediction with its regions, of which exports of projects have "
-                "only ids: give a file that tagalong prelabel wrote",
-                code="task-without-prediction",
-            )
-        for line in _task_to_lines(name, fields, predictions[-1], where, options.label_config):
-            yield prediction_from_json(line, where)
+    head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> Iterator[Document]:
+    """Read the last prediction of each task, and the document of each text."""
+
+    def parse(number: int, record: Record) -> Iterator[_StatedPrediction]:
+        name = record.name(number)
+        return _parse_task(name, record.fields, f"{head.path}, task {name}", options.label_config)
+
+    return read_by_evidence(
+        lambda log: parse_each(read_records(head, TASK_SHAPE), parse, log),
+        config=options.label_config,
+        import_log=import_log,
+    )
 
 
-def _task_to_lines(
-    name: str,
-    task: Mapping[str, Any],
-    prediction: Mapping[str, Any],
-    where: str,
-    config: LabelConfig | None,
-) -> Iterator[dict[str, Any]]:
-    # The object of a line of JSON lines for each text, which `prediction_from_json` reads.
+def _parse_task(
+    name: str, task: Mapping[str, Any], where: str, config: LabelConfig | None
+) -> Iterator[_StatedPrediction]:
+    # One for each text.
+    predictions = task.get("predictions")
+    if not is_list_of_objects(predictions) or not predictions:
+        raise FormatError(
+            f"{where} has no prediction with its regions, of which exports of projects have "
+            "only ids: give a file that tagalong prelabel wrote",
+            code="task-without-prediction",
+        )
+    prediction = predictions[-1]
     result = prediction.get("result")
     if not is_list_of_objects(result):
         raise FormatError(
@@ -70,23 +81,24 @@ def _task_to_lines(
     ours = [item for item in spans if config is not None and is_result_of(item, config.texts)]
     if config is None or not config.other_texts or (spans and not ours):
         # A file of another project has its own names.
-        yield stated | _predicted_line(name, task, ours or spans, where, config)
+        yield _parse_prediction(name, task, ours or spans, stated, where, config)
         return
     for text in config.texts:
         own = [item for item in ours if is_result_of(item, [text])]
         if own or has_text(task.get("data"), text):
             alone = replace(text, other_texts=())
-            yield stated | _predicted_line(f"{name}@{text.object}", task, own, where, alone)
+            yield _parse_prediction(f"{name}@{text.object}", task, own, stated, where, alone)
 
 
-def _predicted_line(
+def _parse_prediction(
     name: str,
     task: Mapping[str, Any],
     spans: Sequence[Mapping[str, Any]],
+    stated: Mapping[str, Any],
     where: str,
     config: LabelConfig | None,
-) -> dict[str, Any]:
-    hint = find_only_object(spans, where)
+) -> _StatedPrediction:
+    # Read as a line of JSON lines, which checks the values.
     entities = [
         {"start": region.start, "end": region.end, "label": label, "text": region.text}
         | {"score": item.get("score")}
@@ -94,8 +106,9 @@ def _predicted_line(
         for region in [raw_span_from_value(item["value"], where)]
         for label in region.labels
     ]
-    text = _read_predicted_text(task, where, config, hint)
-    return {"id": name, "text": text, "entities": entities}
+    text = _read_predicted_text(task, where, config, find_only_object(spans, where))
+    line = {**stated, "id": name, "text": text, "entities": entities}
+    return predicted_document_from_json(line, where), raw_spans_from_json(line, where)
 
 
 def _read_predicted_text(

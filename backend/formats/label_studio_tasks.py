@@ -1,24 +1,13 @@
 """What readers of Label Studio's annotations and of its predictions share."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from tagalong.backend.documents.jsonl import parse_lines
-from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import CONFIG_ADVICE, find_value
 from tagalong.ner.errors import FormatError
 
 TASK_SHAPE = '{"id", "data", "annotations"}'
-
-
-def stream_tasks(head: FileHead) -> Iterator[Any]:
-    """Yield the tasks of an array, or of a file with a task a line, one after the other."""
-    if head.structure == "array":
-        yield from stream_array_items(head.file)
-    else:
-        lines = parse_lines(head.file.open_lines(), str(head.path), TASK_SHAPE)
-        yield from (line for _, line in lines)
 
 
 def is_list_of_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:

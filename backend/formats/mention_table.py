@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
+from tagalong.backend.formats.records import refuse_other_kinds
 from tagalong.backend.formats.sniff import FileHead, read_whole_text
 from tagalong.backend.formats.standoff import (
     NUL,
@@ -29,7 +30,6 @@ from tagalong.backend.formats.standoff import (
     check_label,
     read_standoff,
     read_standoff_texts,
-    refuse_other_kinds,
 )
 from tagalong.backend.formats.tables import format_row
 from tagalong.backend.label_studio.label_config import LabelConfig

@@ -8,10 +8,12 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.documents.jsonl import Record
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -20,9 +22,9 @@ from tagalong.backend.formats.file_format import (
 )
 from tagalong.backend.formats.hugging_face_features import find_features
 from tagalong.backend.formats.hugging_face_rows import (
+    SHAPE,
     UNKNOWN_TAG,
     DataFile,
-    Row,
     document_to_row,
     read_file,
 )
@@ -90,13 +92,11 @@ def _open_table(path: Path, prefix: str, features: Mapping[str, Any]) -> DataFil
             else:  # as Hugging Face's library writes them
                 yield from pyarrow.ipc.open_stream(source)
 
-    def read_rows() -> Iterator[Row]:
-        number = 0
+    def read_rows() -> Iterator[Record]:
         with _translate_errors(path, pyarrow.ArrowException):
-            for batch in read_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}, row {number}", row
+            rows = chain.from_iterable(batch.to_pylist() for batch in read_batches())
+            for number, row in enumerate(rows, start=1):
+                yield Record(f"{path}, row {number}", SHAPE, row)
 
     with _translate_errors(path, pyarrow.ArrowException):
         metadata = next((batch.schema.metadata for batch in read_batches()), None)

@@ -8,12 +8,14 @@ with the same input are annotations of one text, by a person each.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
 from tagalong.backend.annotations.annotators import adjudicate_export, adjudicate_task
 from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.documents.jsonl import Record
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
@@ -28,12 +30,13 @@ from tagalong.backend.formats.records import (
     name_document,
     parse_each,
     raw_span_from_record,
+    read_record_texts,
     read_records,
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError, InputError
+from tagalong.ner.errors import FormatError
 
 PRODIGY_SHAPE = '{"text", "spans": [{"start", "end", "label"}]}'
 # Keys of a record that are not about its text; others, and the hashes, begin with "_".
@@ -43,7 +46,6 @@ OWN_KEYS = frozenset(
 SPAN_VIEWS = frozenset({None, "ner", "ner_manual", "spans", "spans_manual", "relations", "blocks"})
 
 
-PlaceAndRecord = tuple[str, dict[str, Any]]
 _Accepted = tuple[Document, list[RawSpan], dict[str, Any]]
 
 
@@ -92,26 +94,20 @@ def read_prodigy(head: FileHead, options: ReadOptions, import_log: ImportLog) ->
 
 def read_prodigy_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
     """Read the texts of all records, whatever their answers."""
-    for position, (where, record) in enumerate(read_records(head, PRODIGY_SHAPE)):
-        name = str(_record_id(record, head, position + 1))
-        try:
-            yield SourceItem(position, name, _parse_document(record, name, where))
-        except InputError as error:
-            yield SourceItem(position, name, None, str(error))
+    return read_record_texts(head, PRODIGY_SHAPE, partial(_parse_document, head))
 
 
 def _group_answers(head: FileHead, import_log: ImportLog) -> dict[tuple[str, str], _Answers]:
     # The answers to one text may stand far apart.
-    def parse(number: int, place_and_record: PlaceAndRecord) -> Iterator[_Accepted]:
-        where, record = place_and_record
-        document = _parse_document(record, _record_id(record, head, number), where)
-        raw_spans = _parse_raw_spans(record, where)
-        if record.get("answer", "accept") != "accept":
-            import_log.record_warning("not accepted", f"{document.id}: {record['answer']}")
-        elif record.get("spans") is None and record.get("_view_id") not in SPAN_VIEWS:
+    def parse(number: int, record: Record) -> Iterator[_Accepted]:
+        document, fields = _parse_document(head, number, record), record.fields
+        raw_spans = _parse_raw_spans(fields, record.where)
+        if fields.get("answer", "accept") != "accept":
+            import_log.record_warning("not accepted", f"{document.id}: {fields['answer']}")
+        elif fields.get("spans") is None and fields.get("_view_id") not in SPAN_VIEWS:
             import_log.record_warning("task without annotation", document.id)
         else:
-            yield document, raw_spans, record
+            yield document, raw_spans, fields
 
     texts: dict[tuple[str, str], _Answers] = {}
     for document, raw_spans, record in parse_each(
@@ -139,20 +135,18 @@ def _to_task(text: _Answers, import_log: ImportLog) -> AnnotatedTask:
     return AnnotatedTask(text.document.id, text.document, annotations)
 
 
-def _record_id(record: Mapping[str, Any], head: FileHead, number: int) -> object:
-    found = (record.get(key) for key in ("id", "_input_hash"))
-    return next((one for one in found if one is not None), name_document(head, number))
-
-
-def _parse_document(record: Mapping[str, Any], name: object, where: str) -> Document:
-    about = record.get("meta")
+def _parse_document(head: FileHead, number: int, record: Record) -> Document:
+    fields = record.fields
+    about = fields.get("meta")
     more = {
         key: value
-        for key, value in record.items()
+        for key, value in fields.items()
         if key not in OWN_KEYS and not key.startswith("_")
     }
     meta = {**about, **more} if isinstance(about, dict) else more
-    return document_from_record(name, record.get("text"), meta, where, PRODIGY_SHAPE)
+    stated = (fields.get(key) for key in ("id", "_input_hash"))
+    name = next((one for one in stated if one is not None), name_document(head, number))
+    return document_from_record(name, fields.get("text"), meta, record.where, PRODIGY_SHAPE)
 
 
 def _parse_raw_spans(record: Mapping[str, Any], where: str) -> list[RawSpan]:

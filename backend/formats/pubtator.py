@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
+from tagalong.backend.formats.records import refuse_other_kinds
 from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.standoff import (
     NUL,
@@ -23,7 +24,6 @@ from tagalong.backend.formats.standoff import (
     check_label,
     read_standoff,
     read_standoff_texts,
-    refuse_other_kinds,
 )
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document

@@ -1,34 +1,44 @@
 """Records of other tools' JSON: an object a line, or an array of objects."""
 
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import starmap
+from typing import Any, Generic, Protocol, TypeVar
 
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
+from tagalong.backend.documents.jsonl import Record, document_text_from_json, read_lines
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
 
-Record = TypeVar("Record")
-Parsed = TypeVar("Parsed")
+Result = TypeVar("Result")
+FIRST_ITEMS = 20  # show whether a file is of another kind
+MAX_GOOD_BY_CHANCE = 2  # of these
 
 
-def read_records(head: FileHead, shape: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read the place and the object of each record; `shape` is the expected one, for messages.
-
-    Raises:
-        FormatError: If a line is not an object; another item of an array is an empty record.
-    """
+def read_records(head: FileHead, shape: str) -> Iterator[Record]:
+    """Read the records of lines or of an array; `shape` is the expected one, for messages."""
     if head.structure != "array":
-        yield from parse_lines(head.file.open_lines(), str(head.path), shape)
+        yield from read_lines(head.file.open_lines(), str(head.path), shape)
         return
     for number, item in enumerate(stream_array_items(head.file), start=1):
-        where = f"{head.path}, item {number}"
-        # Another item has none of the values that a record needs: one odd item is one odd record.
-        yield where, item if isinstance(item, dict) else {}
+        yield Record(f"{head.path}, item {number}", shape, item)
+
+
+def read_record_texts(
+    head: FileHead, shape: str, parse: Callable[[int, Record], Document]
+) -> Iterator[SourceItem]:
+    """Read the text of each record, by its number from 1; an odd record has the reason."""
+    for number, record in enumerate(read_records(head, shape), start=1):
+        try:
+            document = parse(number, record)
+            yield SourceItem(number - 1, document.id, document)
+        except InputError as error:
+            yield SourceItem(number - 1, record.name(number), None, str(error))
 
 
 def name_document(head: FileHead, number: int) -> str:
@@ -82,27 +92,56 @@ def list_from_record(record: Mapping[str, Any], key: str, where: str, shape: str
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsed(Generic[Result]):
+    results: Sequence[Result]
+    error: InputError | None = None
+
+
 def parse_each(
     records: Iterable[Record],
-    parse: Callable[[int, Record], Iterable[Parsed]],
+    parse: Callable[[int, Record], Iterable[Result]],
     import_log: ImportLog,
-) -> Iterator[Parsed]:
-    """Parse records by their numbers from 1; a wrong one is set aside with a warning.
+) -> Iterator[Result]:
+    """Parse records by their numbers from 1; an odd one is set aside with a warning.
 
     Raises:
-        InputError: The first one, if all records are wrong.
+        InputError: The first one, if `refuse_other_kinds` does.
     """
-    first_error, is_any_read = None, False
-    for number, record in enumerate(records, start=1):
+
+    def parse_one(number: int, record: Record) -> _Parsed[Result]:
         try:
-            parsed = [*parse(number, record)]
+            return _Parsed([*parse(number, record)])
         except InputError as error:
-            first_error = first_error or error
-            import_log.record_warning("task set aside", str(error))
-            continue
-        is_any_read = True
-        yield from parsed
-    if first_error is not None and not is_any_read:
+            return _Parsed([], error)
+
+    for parsed in refuse_other_kinds(starmap(parse_one, enumerate(records, start=1))):
+        if parsed.error is not None:
+            import_log.record_warning("task set aside", str(parsed.error))
+        yield from parsed.results
+
+
+class _WithError(Protocol):
+    @property
+    def error(self) -> InputError | None: ...
+
+
+Item = TypeVar("Item", bound=_WithError)
+
+
+def refuse_other_kinds(items: Iterable[Item]) -> Iterator[Item]:
+    """Pass items on, but raise the first error if nearly all of the first ones are odd, or all.
+
+    Then it is a file of another kind, which may have a million of them.
+    """
+    first_error, good = None, 0
+    for number, item in enumerate(items, start=1):
+        good += item.error is None
+        first_error = first_error or item.error
+        if number == FIRST_ITEMS and good <= MAX_GOOD_BY_CHANCE and first_error is not None:
+            raise first_error
+        yield item
+    if not good and first_error is not None:
         raise first_error
 
 

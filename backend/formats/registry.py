@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.documents.jsonl import DEFAULT_SCORE, UNKNOWN_VERSION
+from tagalong.backend.documents.jsonl import PredictedDocument
 from tagalong.backend.documents.offsets import is_address
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.bioc_json import BIOC_JSON_FORMAT
@@ -252,19 +252,25 @@ def read_predictions(
     with TextFile(path) as file:
         head = sniff_file(file)
         form = detect_format(head, options=options)
-        if form.read_predictions is not None:
-            return list(form.read_predictions(head, options))
         log = import_log if import_log is not None else ImportLog()
         before = len(log.dropped)
-        documents = list(read_annotations(form, head, options, log))
+        read: Iterable[Document] = (
+            form.read_predictions(head, options, log)
+            if form.read_predictions is not None
+            else read_annotations(form, head, options, log)
+        )
+        documents = list(read)
     dropped = defaultdict[str, list[DroppedAnnotation]](list)
     for lost in log.dropped[before:]:
         dropped[lost.document].append(lost)
     pairs = []
     for document in documents:
-        spans = tuple(sorted(document.spans))
+        about = document if isinstance(document, PredictedDocument) else PredictedDocument("", "")
         prediction = Prediction(
-            spans, DEFAULT_SCORE, UNKNOWN_VERSION, dropped=tuple(dropped[document.id])
+            tuple(sorted(document.spans)),
+            about.score,
+            about.version,
+            dropped=(*about.lost, *dropped[document.id]),
         )
         pairs.append((Document(document.id, document.text, meta=document.meta), prediction))
     return pairs

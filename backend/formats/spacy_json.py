@@ -16,11 +16,10 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-import ijson
-
 from tagalong.backend.annotations.annotated_task import StatedDocument
 from tagalong.backend.annotations.annotators import read_by_evidence
 from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.documents.jsonl import Record, read_lines
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import (
@@ -37,9 +36,10 @@ from tagalong.backend.formats.records import (
     name_document,
     parse_each,
     raw_span_from_record,
+    read_records,
     stated_text,
 )
-from tagalong.backend.formats.sniff import FileHead, TextFile, stream_array_items
+from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.backend.formats.tagging_schemes import OUTSIDE, Tag, decode_entities, parse_tag
 from tagalong.backend.formats.token_text import align_tokens
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -78,13 +78,12 @@ def read_spacy_json(
     """Read a document from each item, or from each of its paragraphs."""
 
     def read(log: ImportLog) -> Iterator[StatedDocument]:
-        def parse(number: int, place_and_item: tuple[str, Any]) -> Iterator[StatedDocument]:
-            where, item = place_and_item
+        def parse(number: int, record: Record) -> Iterator[StatedDocument]:
             name = name_document(head, number)
-            if item is None:  # skipped by the annotator
+            if record.value is None:  # skipped by the annotator
                 log.record_warning("task without annotation", name)
                 return
-            yield from _parse_item(item, name, where)
+            yield from _parse_item(record.value, name, record.where)
 
         return parse_each(_read_items(head), parse, log)
 
@@ -94,10 +93,10 @@ def read_spacy_json(
 def read_spacy_json_texts(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
     """Read the texts of all items; one that cannot be read has the reason."""
     position = 0
-    for number, (where, item) in enumerate(_read_items(head), start=1):
+    for number, record in enumerate(_read_items(head), start=1):
         name = name_document(head, number)
         try:
-            for document, _ in [*_parse_item(item, name, where)]:
+            for document, _ in [*_parse_item(record.value, name, record.where)]:
                 yield SourceItem(position, document.id, document)
                 position += 1
         except InputError as error:
@@ -105,30 +104,16 @@ def read_spacy_json_texts(head: FileHead, _config: LabelConfig | None) -> Iterat
             position += 1
 
 
-def _read_items(head: FileHead) -> Iterator[tuple[str, Any]]:
+def _read_items(head: FileHead) -> Iterator[Record]:
     is_wrapped = head.first_record.keys() == TOOL_KEYS
     if is_wrapped or head.structure == "object":
-        items = _stream_items(head.file, "annotations.item" if is_wrapped else "")
-        yield from ((f"{head.path}, item {n}", item) for n, item in enumerate(items, start=1))
-    elif head.structure == "lines" or (not head.first_record and _has_pair_lines(head)):
-        for number, line in enumerate(head.file.open_lines(), start=1):
-            if not line.strip():
-                continue
-            where = f"{head.path}, line {number}"
-            try:
-                yield where, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise FormatError(
-                    f"{where} is not JSON ({error}), but should be {SPACY_SHAPE}",
-                    code="line-not-json",
-                ) from error
+        items = stream_array_items(head.file, "annotations.item" if is_wrapped else "")
+        for number, item in enumerate(items, start=1):
+            yield Record(f"{head.path}, item {number}", SPACY_SHAPE, item)
+    elif not head.first_record and _has_pair_lines(head):  # such a line is like an array
+        yield from read_lines(head.file.open_lines(), str(head.path), SPACY_SHAPE)
     else:
-        items = stream_array_items(head.file)
-        yield from ((f"{head.path}, item {n}", item) for n, item in enumerate(items, start=1))
-
-
-def _stream_items(file: TextFile, prefix: str) -> Iterator[Any]:
-    return ijson.items(file.open_stream(), prefix, use_float=True)
+        yield from read_records(head, SPACY_SHAPE)
 
 
 def _is_pair(item: object) -> bool:

@@ -1,6 +1,6 @@
 """Annotations that stand beside a text and state their offsets: brat, BioC, PubTator and TSV."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,8 +17,6 @@ from tagalong.ner.errors import InputError, OutputError
 
 NUL, REPLACEMENT_CHARACTER = "\0", "\ufffd"  # a text file must not have the first
 MAX_NAME_BYTES = 200  # of one part of a path; the usual file system allows 255 with the endings
-FIRST_DOCUMENTS = 20  # show whether a file is of another kind
-MAX_GOOD_BY_CHANCE = 2  # of these
 
 
 @dataclass(slots=True)
@@ -53,22 +51,6 @@ class StandoffDocument:
             self.raw_spans += spans
         else:
             self.discontinuous.append((label, text, spans))
-
-
-def refuse_other_kinds(documents: Iterable[StandoffDocument]) -> Iterator[StandoffDocument]:
-    """Pass documents on, but raise the first error if nearly all of the first ones are odd, or all.
-
-    Then it is a file of another kind, which may have a million of them.
-    """
-    first_error, good = None, 0
-    for number, document in enumerate(documents, start=1):
-        good += document.error is None
-        first_error = first_error or document.error
-        if number == FIRST_DOCUMENTS and good <= MAX_GOOD_BY_CHANCE and first_error is not None:
-            raise first_error
-        yield document
-    if not good and first_error is not None:
-        raise first_error
 
 
 def read_standoff(

@@ -1,19 +1,20 @@
 """Texts without annotations: plain text, and JSON lines or arrays of texts and tasks."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
+from tagalong.backend.documents.jsonl import LINE_SHAPE, Record, document_text_from_json
 from tagalong.backend.documents.offsets import is_address
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.file_format import FileFormat
-from tagalong.backend.formats.sniff import FileHead, count_records, stream_array_items
+from tagalong.backend.formats.records import read_record_texts
+from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import find_text_key, to_shown_text
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
-from tagalong.ner.errors import FormatError, InputError
+from tagalong.ner.errors import FormatError
 
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 MARKUP_PATTERN = re.compile(r"\s*<(?:\?xml|!doctype|html)\b", re.IGNORECASE)
@@ -24,20 +25,11 @@ def read_json_texts(head: FileHead, config: LabelConfig | None) -> Iterator[Sour
 
     An item without a readable text has the reason.
     """
-    located: Iterable[tuple[str, object]]
-    if head.structure == "array":
-        items = enumerate(stream_array_items(head.file))
-        located = ((f"{head.path}, item {position + 1}", value) for position, value in items)
-    else:
-        located = parse_lines(head.file.open_lines(), str(head.path))
-    for position, (where, value) in enumerate(located):
-        fields = value if isinstance(value, Mapping) else {}
-        number = fields.get("id")
-        key = str(number) if isinstance(number, int | str) and str(number) else str(position + 1)
-        try:
-            yield SourceItem(position, key, _parse_document(key, fields, where, config))
-        except InputError as error:
-            yield SourceItem(position, key, None, str(error))
+
+    def parse(number: int, record: Record) -> Document:
+        return _parse_document(record.name(number), record.fields, record.where, config)
+
+    return read_record_texts(head, LINE_SHAPE, parse)
 
 
 def read_plain_text(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.documents.jsonl import (
+    PredictedDocument,
     document_text_from_json,
     document_to_json,
     parse_lines,
-    prediction_from_json,
+    predicted_document_from_json,
     prediction_to_json,
     raw_spans_from_json,
 )
@@ -20,7 +21,6 @@ from tagalong.ner.document import (
     DROP_REASONS,
     Document,
     DroppedAnnotation,
-    DropReason,
     Prediction,
     Span,
 )
@@ -61,37 +61,16 @@ def test_predictions_round_trip(document: Document, score: float, reason: Any) -
     )
     prediction = Prediction(tuple(sorted(document.spans)), score, "enc-20261122-1", dropped=lost)
     line = through_a_file(prediction_to_json(document, prediction))
-    assert prediction_from_json(line, "line 1") == (
-        Document(document.id, document.text),
-        prediction,
+    assert predicted_document_from_json(line, "line 1") == PredictedDocument(
+        document.id, document.text, score=score, version="enc-20261122-1", lost=lost
     )
+    stated = [RawSpan(span.start, span.end, (span.label,)) for span in prediction.spans]
+    assert raw_spans_from_json(line, "line 1") == stated
 
 
 def test_predictions_of_other_tools_need_no_scores() -> None:
-    document, prediction = prediction_from_json(LINE, "line 1")
-    assert document == Document("8701013", LINE["text"])
-    assert prediction == Prediction((Span(0, 10, "Chemical"),), 1.0, "unknown")
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "reason"),
-    [
-        (-1, 3, "offset outside the text"),
-        (5, 5, "empty"),
-        (9, 2, "end before start"),
-        (0, 999, "offset outside the text"),
-    ],
-)
-def test_predicted_entity_outside_the_text_is_dropped(
-    start: int, end: int, reason: DropReason
-) -> None:
-    entity = {"start": start, "end": end, "label": "Chemical", "text": "x"}
-    line = {**LINE, "entities": [*LINE["entities"], entity]}
-    _, prediction = prediction_from_json(line, "line 1")
-    assert prediction.spans == (Span(0, 10, "Chemical"),)
-    assert prediction.dropped == (
-        DroppedAnnotation("Chemical", "x", reason, start, end, "8701013"),
-    )
+    document = predicted_document_from_json(LINE, "line 1")
+    assert document == PredictedDocument("8701013", LINE["text"], score=1.0, version="unknown")
 
 
 def test_id_may_be_a_number_and_defaults_to_the_line() -> None:
@@ -140,7 +119,8 @@ DROPPED = {"label": "a", "text": "b", "reason": "overlap", "start": 0, "end": 1}
 )
 def test_malformed_line_error_names_its_place(change: dict[str, Any], code: str) -> None:
     with raises(FormatError, code) as raised:
-        prediction_from_json({**LINE, **change}, "f, line 3")
+        predicted_document_from_json({**LINE, **change}, "f, line 3")
+        raw_spans_from_json({**LINE, **change}, "f, line 3")
     assert str(raised.value).startswith("f, line 3")
 
 
@@ -174,7 +154,8 @@ def test_malformed_masked_range_is_an_error(unknown: object, code: str) -> None:
 )
 def test_lone_surrogate_is_an_error_in_every_field(change: dict[str, Any], field: str) -> None:
     with raises(FormatError, "half-a-character") as raised:
-        prediction_from_json({**LINE, **change}, "f, line 3")
+        predicted_document_from_json({**LINE, **change}, "f, line 3")
+        raw_spans_from_json({**LINE, **change}, "f, line 3")
     assert f"of its {field}:" in str(raised.value)
 
 
@@ -195,8 +176,8 @@ def test_lines_are_counted_from_1_and_blank_lines_skipped() -> None:
         (b"{", "line-not-json"),
         (b"[" * 99999, "line-not-json"),
         (b'{"a": ' + b"9" * 5000 + b"}", "line-not-json"),
-        (b"[1]", "line-not-an-object"),
-        (b"3", "line-not-an-object"),
+        (b"[1]", "record-not-an-object"),
+        (b"3", "record-not-an-object"),
         (b'{"text": "\xff"}', "line-not-utf-8"),
     ],
 )
@@ -204,11 +185,3 @@ def test_line_without_an_object_is_an_error(line: bytes, code: str) -> None:
     with raises(FormatError, code) as raised:
         list(parse_lines([b"{}\n", line], "f"))
     assert str(raised.value).startswith("f, line 2")
-
-
-def test_predicted_entity_with_another_text_is_dropped() -> None:
-    entity = {"start": 0, "end": 8, "label": "Chemical", "text": "aspirin"}
-    line = {"id": "1", "text": "Naloxone.", "entities": [entity]}
-    _, prediction = prediction_from_json(line, "f, line 1")
-    assert prediction.spans == ()
-    assert [lost.reason for lost in prediction.dropped] == ["text differs"]

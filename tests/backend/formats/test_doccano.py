@@ -100,13 +100,6 @@ def test_record_of_another_shape_is_set_aside(
 def test_file_of_wrong_records_is_refused(read) -> None:
     with raises(FormatError, "record-span-invalid"):
         read({"text": TEXT, "label": [["0", 7, "Chemical"]]})
-    with raises(FormatError, "line-not-an-object"):
-        read({"text": TEXT, "label": TRIPLES}, [1])
-
-
-def test_truncated_file_is_refused(read) -> None:
-    with raises(FormatError, "line-not-json"):
-        read({"text": TEXT, "label": TRIPLES}, end='{"text": "Lith')
 
 
 @pytest.mark.parametrize("label", [["positive"], "positive", 1])

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.batch.files import open_source
-from tagalong.backend.documents.jsonl import prediction_from_json
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import WRITERS, read_predictions
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -280,7 +279,7 @@ def test_annotators_may_be_objects(read) -> None:
         ([task(TEXT)], "file-without-annotations"),
         ([{"data": {"text": TEXT}}], "file-without-annotations"),
         ([task(TEXT, annotation(was_cancelled=True))], "file-without-annotations"),
-        ([task(TEXT), 7], "not-a-task"),
+        ([task(TEXT), 7], "record-not-an-object"),
         ([{**task(TEXT), "annotations": {"a": 1}}], "task-annotations-not-a-list"),
         ([{**task(TEXT), "annotations": [1]}], "task-annotations-not-a-list"),
         ([task(TEXT, {"result": "none"})], "task-result-not-a-list"),
@@ -407,15 +406,16 @@ def test_predictions_are_read_in_the_text_that_they_name(tmp_path: Path) -> None
     assert (read[2][1].version, read[2][1].score) == ("v1", 0.5)
 
 
-def test_predictions_in_lines_are_divided_by_text() -> None:
+def test_predictions_in_lines_are_divided_by_text(tmp_path: Path) -> None:
     data = {"title": "Lithium", "text": TEXT}
     document = TaskTextReader().read_document({"id": 9, "data": data}, TITLE_AND_BODY)
     spans = (Span(0, 16, "CHEM", 0.5), Span(57, 66, "CHEM", 0.5))
     lost = (document.drop_span(Span(17, 25, "Gene"), "label unknown"),)
     write = WRITERS["jsonl"].serialize_prediction
     assert write is not None
-    content = write(document, Prediction(spans, 0.5, "v1", dropped=lost), TITLE_AND_BODY)
-    found = [prediction_from_json(json.loads(line), "here") for line in content.splitlines()]
+    path = tmp_path / "predicted.jsonl"
+    path.write_text(write(document, Prediction(spans, 0.5, "v1", dropped=lost), TITLE_AND_BODY))
+    found = read_predictions(path)
     assert [(one.id, one.text, predicted.spans, predicted.version) for one, predicted in found] == [
         ("9@title", "Lithium", (Span(0, 7, "CHEM"),), "v1"),
         ("9@text", TEXT, (Span(0, 8, "CHEM"), Span(49, 58, "CHEM")), "v1"),

@@ -1,13 +1,16 @@
 """Files as other tools write them, and damaged ones: read whole, counted, or refused by reason."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.batch.files import open_source
+from tagalong.backend.formats.registry import read_predictions
 from tagalong.ner.errors import InputError
 from tagalong.training.corpus import Corpus, read_corpus
 from tests.errors import raises
@@ -167,12 +170,6 @@ REFUSED: dict[str, tuple[str, str | bytes, str, str]] = {
         "format-unknown",
         "which tabs must",
     ),
-    "BioC lines that break off": (
-        "a.jsonl",
-        '{"id": "1", "passages": []}\n{"id": "2", "pass',
-        "line-not-json",
-        'should be {"id", "passages"',
-    ),
     "PDF": ("a.txt", b"%PDF-1.4\n1 0 obj\n", "file-not-text", "a PDF file"),
     "RTF": ("a.txt", rb"{\rtf1 Lithium}", "file-not-text", "an RTF file"),
     "DOCX": ("a.txt", b"PK\x03\x04\x14\0", "file-not-text", "DOCX"),
@@ -260,6 +257,87 @@ def test_reversed_offsets_have_a_reason_of_their_own(tmp_path: Path) -> None:
     content = '{"id": 1, "text": "Lithium", "label": [[7, 0, "Drug"], [0, 7, "Drug"]]}'
     corpus = read_corpus([write(tmp_path, {"a.jsonl": content}) / "a.jsonl"])
     assert [lost.reason for lost in corpus.dropped] == ["end before start"]
+
+
+LINES = {  # a good line of each format
+    "JSON lines": {"text": TEXT, "entities": [{"start": 0, "end": 7, "label": "Drug"}]},
+    "predictions": {
+        "text": TEXT,
+        "entities": [{"start": 0, "end": 7, "label": "Drug"}],
+        "model_version": "1",
+    },
+    "Label Studio": GOOD,
+    "doccano": {"text": TEXT, "label": [[0, 7, "Drug"]]},
+    "Prodigy": {"text": TEXT, "spans": [{"start": 0, "end": 7, "label": "Drug"}]},
+    "spaCy": {"text": TEXT, "entities": [[0, 7, "Drug"]]},
+    "spaCy pair": [TEXT, {"entities": [[0, 7, "Drug"]]}],
+    "BioC": {
+        "passages": [
+            {
+                "offset": 0,
+                "text": TEXT,
+                "annotations": [
+                    {
+                        "infons": {"type": "Drug"},
+                        "locations": [{"offset": 0, "length": 7}],
+                        "text": "Lithium",
+                    }
+                ],
+            }
+        ]
+    },
+    "Hugging Face": {"tokens": ["Lithium"], "ner_tags": ["B-Drug"]},
+}
+
+
+@pytest.mark.parametrize("odd", ["} else {", "[1]", "7", f'{{"a": {"9" * 5000}}}'])
+@pytest.mark.parametrize("kind", LINES)
+def test_odd_line_is_set_aside(tmp_path: Path, kind: str, odd: str) -> None:
+    good = json.dumps(LINES[kind])
+    name = f"{kind}.jsonl"
+    corpus = read_corpus([write(tmp_path, {name: f"{good}\n{odd}\n{good[:-1]}\n{good}"}) / name])
+    assert covered(corpus)[0] == ["Lithium"]
+    (warning,) = [one for one in corpus.warnings if one.kind == "task set aside"]
+    assert warning.count == 2
+    # Tasks and documents are named by number where they have one.
+    assert re.search(r"line 2 |(task|document) 2\b", warning.examples[0])
+    assert "line 3 is not JSON" in warning.examples[1]
+    if kind != "Label Studio":  # any number of its tasks may be unusable
+        with raises(InputError, "line-not-json"):
+            read_corpus([write(tmp_path, {name: good + "\n{" * 19}) / name])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"text": 5},
+        {"entities": 5},
+        {"entities": [{"start": True, "end": 7, "label": "Drug"}]},
+        {"entities": [{"start": 0.5, "end": 7, "label": "Drug"}]},
+        {"entities": [{"start": float("nan"), "end": 7, "label": "Drug"}]},
+        {"id": float("inf")},
+    ],
+)
+@pytest.mark.parametrize("kind", ["JSON lines", "predictions"])
+def test_odd_document_of_json_lines_is_set_aside(
+    tmp_path: Path, kind: str, odd: dict[str, Any]
+) -> None:
+    good = {**LINES[kind], "id": 1}  # type: ignore[dict-item]
+    content = "".join(f"{json.dumps(one)}\n" for one in (good, {**good, "id": 2, **odd}, good))
+    path = write(tmp_path, {"a.jsonl": content}) / "a.jsonl"
+    assert judged(read_corpus([path]))["task set aside"] == 1
+    log = ImportLog()
+    assert [document.id for document, _ in read_predictions(path, import_log=log)] == ["1", "1"]
+    assert "a.jsonl, line 2" in log.warnings()[0].examples[0]
+
+
+def test_last_line_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    good = json.dumps({"text": TEXT, "entities": []})
+    path = write(tmp_path, {"a.jsonl": f"{good}\n{good[:-3]}"}) / "a.jsonl"
+    (warning,) = read_corpus([path]).warnings
+    assert warning.examples[0].endswith("it has no end, so the file may be cut off")
+    with open_source(path) as source:
+        assert [one.key for one in source if one.read_error] == ["2"]
 
 
 TEXTS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.registry import read_predictions
 from tagalong.backend.formats.sniff import CHUNK_BYTES
 from tagalong.ner.document import Document, Span
@@ -102,7 +103,6 @@ def test_files_of_several_formats_make_one_corpus(read) -> None:
         ("{", "json-broken-at-start"),
         ('[{"id": 1, "data": {"te', "json-broken-at-start"),
         (lines(LINE).strip()[:-1], "json-broken-at-start"),
-        (lines(LINE) + "{", "line-not-json"),
         (json.dumps(EXPORTED)[:-1], "json-broken"),
         (json.dumps(EXPORTED)[:-1] + ", NaN]", "json-broken"),
         (lines(LINE).encode("utf-16"), "file-utf16"),
@@ -287,6 +287,48 @@ def test_predictions_need_entities_but_no_version(tmp_path: Path) -> None:
     path.write_text(json.dumps(EXPORTED))
     with raises(FormatError, "task-without-prediction"):
         read_predictions(path)
+
+
+@pytest.mark.parametrize(
+    ("entity", "reason"),
+    [
+        ({"start": -1, "end": 3}, "offset outside the text"),
+        ({"start": 5, "end": 5}, "empty"),
+        ({"start": 8, "end": 2}, "end before start"),
+        ({"start": 0, "end": 10**30}, "offset outside the text"),
+        ({"start": 0, "end": 8, "text": "aspirin"}, "text differs"),
+    ],
+)
+def test_predicted_entity_that_does_not_fit_is_dropped(
+    tmp_path: Path, entity: dict[str, Any], reason: str
+) -> None:
+    path = tmp_path / "p.jsonl"
+    entities = [*LINE["entities"], {"label": "Chemical", **entity}]  # type: ignore[misc]
+    path.write_text(lines({**LINE, "entities": entities}))
+    ((_, predicted),) = read_predictions(path)
+    assert predicted.spans == (Span(0, 8, "Chemical"),)
+    assert [(one.reason, one.document) for one in predicted.dropped] == [(reason, "1")]
+
+
+@pytest.mark.parametrize("as_tasks", [False, True])
+def test_predictions_show_their_counting_of_offsets(tmp_path: Path, *, as_tasks: bool) -> None:
+    text = "\U0001f600 Lithium, then Naloxone."
+    spans = [(3, 10, "Lithium"), (17, 25, "Naloxone")]  # in UTF-16 units
+    entities = [{"start": i, "end": j, "label": "D", "text": one} for i, j, one in spans]
+    items = [{"value": {"start": i, "end": j, "labels": ["D"], "text": t}} for i, j, t in spans]
+    found = {"result": [{**item, "score": 0.5} for item in items], "model_version": "v"}
+    record = {"data": {"text": text}, "predictions": [found]}
+    path = tmp_path / "p"
+    path.write_text(
+        json.dumps([record])
+        if as_tasks
+        else lines({"text": text, "entities": entities, "model_version": "v"})
+    )
+    log = ImportLog()
+    ((document, predicted),) = read_predictions(path, import_log=log)
+    assert [text[one.start : one.end] for one in predicted.spans] == ["Lithium", "Naloxone"]
+    assert (document.text, predicted.version, predicted.dropped) == (text, "v", ())
+    assert [one.kind for one in log.warnings()] == ["UTF-16 offsets"]
 
 
 def test_queue_score_is_not_a_confidence(tmp_path: Path) -> None:

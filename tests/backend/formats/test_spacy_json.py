@@ -134,7 +134,6 @@ def test_file_of_wrong_items_is_refused(read) -> None:
     ("content", "code"),
     [
         (json.dumps([PAIR])[:-1], "json-broken"),
-        (lines(PAIR) + '["Lith', "line-not-json"),
         (json.dumps({"classes": [], "annotations": [PAIR]}, indent=1)[:-4], "json-broken-at-start"),
     ],
 )
