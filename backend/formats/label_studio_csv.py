@@ -42,8 +42,11 @@ def _find_delimiter(head: FileHead) -> str | None:
 
 def _read_items(head: FileHead, config: LabelConfig | None) -> Iterator[dict[str, Any]]:
     paths = [path for text in config.texts for path in _data_paths(text)] if config else []
+    texts = {TEXT_COLUMN, *paths}
     for number, (_, row) in enumerate(read_rows(head, _find_delimiter(head) or ","), start=1):
-        item: dict[str, Any] = {name: _parse_cell(name, cell) for name, cell in row.items()}
+        item: dict[str, Any] = {
+            name: _parse_cell(cell, is_text=name in texts) for name, cell in row.items()
+        }
         nested = {first_step(path) for path in paths if path not in row} & row.keys()
         yield {
             **item,
@@ -66,11 +69,11 @@ def _parse_nested(cell: str) -> object:
         return cell
 
 
-def _parse_cell(column: str, cell: str) -> object:
-    # Regions, and numbers, which are no texts but in the column of texts; any other cell is text.
+def _parse_cell(cell: str, *, is_text: bool) -> object:
+    # Regions, and numbers, which are no texts but in a column of texts; any other cell is text.
     value = _parse_nested(cell)
     is_regions = isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
-    is_number = isinstance(value, int | float) and column != TEXT_COLUMN
+    is_number = isinstance(value, int | float) and not is_text
     return value if is_regions or is_number else cell
 
 

@@ -21,7 +21,11 @@ from pathlib import Path
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.file_format import FileFormat
 from tagalong.backend.formats.sniff import LINE_END_PATTERN, FileHead, TextFile, read_whole_text
-from tagalong.backend.formats.standoff import StandoffDocument, read_standoff
+from tagalong.backend.formats.standoff import (
+    StandoffDocument,
+    read_standoff,
+    read_standoff_texts,
+)
 from tagalong.backend.formats.token_text import align_tokens
 from tagalong.backend.formats.webanno_writer import (
     NO_VALUE,
@@ -328,5 +332,6 @@ WEBANNO_FORMAT = FileFormat(
     name="WebAnno TSV 3",
     matches=is_webanno,
     read_annotations=read_standoff(read_webanno, "export it again"),
+    read_texts=read_standoff_texts(read_webanno),
     writer=WEBANNO_WRITER,
 )

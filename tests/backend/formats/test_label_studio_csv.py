@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from label_studio_sdk.converter.exports import csv2
 
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, OutputError
 from tagalong.training.corpus import Corpus, read_corpus, write_documents
@@ -181,8 +181,13 @@ def test_meta_and_the_names_of_a_config_are_written(tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_a_number_stays(tmp_path: Path) -> None:
-    write_documents([Document("1", "1.50")], tmp_path / "x", "label-studio-csv")
-    assert read_corpus([tmp_path / "x"]).documents == (Document("1", "1.50"),)
+    document = Document("1", "1.50", (Span(0, 4, "A"),))
+    write_documents([document], tmp_path / "x", "label-studio-csv")
+    assert read_corpus([tmp_path / "x"]).documents == (document,)
+    config = replace(DEFAULT_LABEL_CONFIG, data_key="note", names_by_spelling={"A": "A"})
+    write_documents([document], tmp_path / "y", "label-studio-csv", config=config)
+    options = ReadOptions(label_config=config)
+    assert read_corpus([tmp_path / "y"], options).documents == (document,)
 
 
 def test_what_cannot_be_held_is_refused(tmp_path: Path) -> None:

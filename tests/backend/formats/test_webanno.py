@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagalong.backend.batch.files import open_source
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, OutputError
 from tagalong.ner.words import word_offsets
@@ -92,6 +93,17 @@ def test_folder_of_files(tmp_path: Path) -> None:
         path.write_text(f"{HEAD}#Text={name}\n1-1\t0-{len(name)}\t{name}\tX\n")
     documents = read_corpus([tmp_path]).documents
     assert [(document.id, document.text) for document in documents] == [("a", "a"), ("b/c", "b/c")]
+
+
+def test_texts_of_a_folder_say_which_file_is_broken(tmp_path: Path) -> None:
+    whole = HEAD + "#Text=Lithium\n1-1\t0-7\tLithium\t_\n"
+    for name, content in {"a": whole, "b": whole.replace("Text=Lit", "Text=Hel")}.items():
+        (tmp_path / f"{name}.tsv").write_text(content)
+    with open_source(tmp_path) as source:
+        first, second = source
+    assert first.document == Document("a", "Lithium")
+    assert second.document is None
+    assert "b.tsv, line 6" in second.read_error
 
 
 def test_offsets_in_code_points_or_none_at_all(read) -> None:
