@@ -2,8 +2,8 @@
 
 A row with offsets is an annotation, whose text is the words that it covers. A row without offsets
 and label has the text of the document. Otherwise the text is in the file ``ID.txt`` beside the
-table. Or every row has it in place of the mention. A row without a label is a masked range. Rows of
-one document stand together.
+table. Or every row has it in place of the mention, if that fits most documents. A row without a
+label is a masked range. Rows of one document stand together.
 
 Fields with tabs, line ends or quotes are in quotes, as spreadsheets write them; a file whose quotes
 do not pair is read without quoting.
@@ -13,7 +13,8 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from tagalong.backend.formats.tables import format_row
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
+from tagalong.ner.words import is_inside_word, word_offsets
 
 COLUMNS = ("id", "start", "end", "text", "label")
 NAMES_BY_COLUMN: Mapping[str, tuple[str, ...]] = {  # of headers, in lower case
@@ -48,8 +50,6 @@ NAMES_BY_COLUMN: Mapping[str, tuple[str, ...]] = {  # of headers, in lower case
 OFFSET_PATTERN = re.compile(r"-?[0-9]{1,15}")
 MAX_WAITING = 20  # odd documents in a row
 TAG_PATTERN = re.compile(r"O|[BIESLUM]-.*", re.DOTALL)  # of tokens, in a file of another format
-# A field may be a whole text. The limit of the module is 131,072 characters, for all its readers.
-csv.field_size_limit(2**31 - 1)
 
 
 class _MentionRow(NamedTuple):
@@ -83,6 +83,7 @@ def _read_each(head: FileHead) -> Iterator[StandoffDocument]:
     # A document waits for the next good one: rows of another id may stand between its own.
     waiting: list[StandoffDocument] = []
     done = dict[str, bool]()  # whether each document was good
+    has_whole_texts = cache(partial(_has_whole_texts, head))  # read for few files
     for name, group in groupby(_read_rows(head), key=lambda row: row.id):
         rows = list(group)
         if again := next((one for one in waiting if one.id == name), None):
@@ -91,7 +92,7 @@ def _read_each(head: FileHead) -> Iterator[StandoffDocument]:
             done |= {one.id: False for one in waiting if one.error is again.error}
             waiting = [one for one in waiting if one is again or one.error is not again.error]
             continue
-        document = _read_group(head.path, name, rows)
+        document = _read_group(head.path, name, rows, has_whole_texts)
         if name in done:
             error = FormatError(
                 f"{head.path}, line {rows[0].line} belongs to document {name!r:.40}, whose other "
@@ -109,11 +110,35 @@ def _read_each(head: FileHead) -> Iterator[StandoffDocument]:
     yield from waiting
 
 
-def _read_group(path: Path, name: str, rows: Sequence[_MentionRow]) -> StandoffDocument:
+def _has_whole_texts(head: FileHead) -> bool:
+    # Whether rows have the text of the document in place of the mention. A mention alone may look
+    # like a short text, but then its offsets cut words, or another document has two of them.
+    votes = 0
+    for _, group in groupby(_read_rows(head), key=lambda row: row.id):
+        rows = list(group)
+        if all(row.place is not None for row in rows):
+            words = word_offsets(rows[0].text)
+            edges = (edge for row in rows for edge in row.place or ())
+            is_whole = _share_text(rows) and not any(is_inside_word(words, one) for one in edges)
+            votes += 1 if is_whole else -1
+    return votes > 0
+
+
+def _share_text(rows: Sequence[_MentionRow]) -> bool:
+    text = rows[0].text
+    return all(
+        row.text == text and row.place is not None and 0 <= row.place[0] < row.place[1] <= len(text)
+        for row in rows
+    )
+
+
+def _read_group(
+    path: Path, name: str, rows: Sequence[_MentionRow], has_whole_texts: Callable[[], bool]
+) -> StandoffDocument:
     try:
         if error := next((row.error for row in rows if row.error), None):
             raise error
-        text, mentions = _find_text(path, name, rows)
+        text, mentions = _find_text(path, name, rows, has_whole_texts)
     except InputError as error:
         return StandoffDocument(name, "", error=error)
     standoff = StandoffDocument(name, text)
@@ -123,7 +148,9 @@ def _read_group(path: Path, name: str, rows: Sequence[_MentionRow]) -> StandoffD
     return standoff
 
 
-def _find_text(path: Path, name: str, rows: Sequence[_MentionRow]) -> tuple[str, list[_MentionRow]]:
+def _find_text(
+    path: Path, name: str, rows: Sequence[_MentionRow], has_whole_texts: Callable[[], bool]
+) -> tuple[str, list[_MentionRow]]:
     # Also the rows of mentions, with the text that each states.
     mentions = [row for row in rows if row.place is not None]
     texts = [row for row in rows if row.place is None]
@@ -134,10 +161,8 @@ def _find_text(path: Path, name: str, rows: Sequence[_MentionRow]) -> tuple[str,
     if not texts and beside is not None and beside.is_file():
         return read_whole_text(beside), mentions
     text = rows[0].text
-    is_whole_text = len({row.text for row in rows}) == 1 and all(
-        row.place is not None and 0 <= row.place[0] < row.place[1] <= len(text) for row in rows
-    )
-    if not texts and is_whole_text and rows[0].place != (0, len(text)):
+    is_mention = rows[0].place == (0, len(text))
+    if not texts and not is_mention and _share_text(rows) and has_whole_texts():
         return text, [row._replace(text="") for row in mentions]
     raise FormatError(
         f"{path}, line {rows[-1].line}: document {name!r:.40} has "

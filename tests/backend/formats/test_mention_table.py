@@ -54,6 +54,26 @@ def test_text_beside_the_table(read, tmp_path: Path) -> None:
         read(HEADER + f"../{tmp_path.name}/9\t0\t7\tLithium\tDrug\n")
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "7\t0\t1\tLithium\tDrug\n",  # cuts a word
+        "7\t0\t1\tLithium\tDrug\n7\t5\t6\tLithium\tDrug\n",
+        # Of two documents, the first alone could be a text.
+        "7\t0\t2\tof cells\tCell\n8\t0\t1\tLithium\tDrug\n8\t4\t5\tcells\tCell\n",
+    ],
+)
+def test_mentions_counted_in_tokens_are_no_texts(read, rows: str) -> None:
+    with raises(FormatError, "table-without-text"):
+        read(HEADER + rows)
+
+
+def test_parts_of_words_in_texts_of_every_row(read) -> None:
+    rows = "7\t0\t2\tIL2 helps\tGene\n7\t2\t3\tIL2 helps\tNumber\n"
+    whole = f"8\t0\t7\t{TEXT}\tDrug\n9\t21\t29\t{TEXT}\tCell\n"
+    assert [one.text for one in read(HEADER + rows + whole).documents] == ["IL2 helps", TEXT, TEXT]
+
+
 def test_quotes_that_do_not_pair_are_characters(read) -> None:
     corpus = read(f'{HEADER}7\t\t\t"Lithium" or not\t\n7\t0\t9\t"Lithium"\tDrug\n')
     assert corpus.documents == (Document("7", '"Lithium" or not', (Span(0, 9, "Drug"),)),)
