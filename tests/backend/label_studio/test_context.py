@@ -199,6 +199,27 @@ def test_passages_are_not_compared_with_their_stated_texts(length: int) -> None:
     assert context.new_spans == drawn
 
 
+def draw_in_utf16(more: Any) -> tuple[Span, ...]:
+    """Draw "lead" behind an emoji, counted in UTF-16, and then another region."""
+    text = "\U0001f600 lead" + "." * 2 * MAX_MENTION_CHARACTERS
+    item = region(text, 0, 1, "Disease", id="new")
+    item["value"] |= {"start": 3, "end": 7, "text": "lead"}
+    sent = {"result": [item, more]}
+    return read_interactive_context(task(text), sent, CONFIG, Document("1", text)).new_spans
+
+
+def test_only_the_first_regions_show_how_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = region("ill lead", 4, 8, "Disease", id="other")
+    assert draw_in_utf16(other) == ()
+    monkeypatch.setattr("tagalong.backend.label_studio.context.MAX_COMPARED_REGIONS", 1)
+    assert draw_in_utf16(other) == (Span(2, 6, "Disease"),)
+
+
+def test_passages_do_not_show_how_regions_count() -> None:
+    passage = region("ill" * MAX_MENTION_CHARACTERS, 0, MAX_MENTION_CHARACTERS + 1, "Disease")
+    assert Span(2, 6, "Disease") in draw_in_utf16(passage)
+
+
 def test_regions_with_unknown_label_block_but_are_not_copied() -> None:
     for labels in ((), ("Gone",)):
         marked = asked({"result": [region("lead", 0, 4, *labels)]})

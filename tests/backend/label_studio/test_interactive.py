@@ -71,6 +71,13 @@ def test_long_passage_is_not_searched() -> None:
         assert len(found(text, Span(0, length, "CHEM"))) == times
 
 
+def test_words_of_a_long_passage_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of thousands of passages would take minutes."""
+    monkeypatch.delattr("tagalong.backend.label_studio.interactive.trim_to_words")
+    text = "x" * (MAX_MENTION_CHARACTERS + 1)
+    assert suggest_spans(Document("1", text), (), drawn(text, Span(0, len(text), "CHEM"))) == ()
+
+
 def test_string_with_two_labels_is_not_searched() -> None:
     text = "lead lead lead"
     assert found(text, Span(0, 4, "CHEM"), Span(5, 9, "Disease")) == []
