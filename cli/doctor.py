@@ -13,6 +13,7 @@ from tagalong.cli.terminal.options import (
     LABEL_STUDIO_KEY_OPTION,
     LABEL_STUDIO_URL_OPTION,
     JsonOption,
+    LabelStudioProjectOption,
 )
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import to_single_line
@@ -48,9 +49,7 @@ FixOption = Annotated[
 def doctor_cli(
     url: Annotated[str, LABEL_STUDIO_URL_OPTION],
     key: Annotated[str, LABEL_STUDIO_KEY_OPTION],
-    project: Annotated[
-        int, typer.Option(min=1, help="Project id: the number in the project's address.")
-    ],
+    project: LabelStudioProjectOption,
     backend: BackendOption = None,
     username: BackendUsernameOption = None,
     password: BackendPasswordOption = None,
@@ -66,14 +65,7 @@ def doctor_cli(
     from tagalong.backend.doctor.checks import is_healthy, run_checks
     from tagalong.backend.doctor.context import DoctorOptions
 
-    # Typer cannot express that two options need each other.
-    if bool(username) != bool(password):
-        raise InputError(
-            f"there is {'a username' if username else 'a password'}, but not the other: give both, "
-            "or neither if the backend needs no login",
-            code="login-incomplete",
-        )
-    login = (username, password) if username and password else None
+    login = pair_login(username, password)
     results = run_checks(
         DoctorOptions(url, key, project, backend_url=backend, login=login), fix=fix
     )
@@ -85,6 +77,17 @@ def doctor_cli(
         console.print(render_summary(findings))
     if not healthy:  # warnings do not fail a script
         raise typer.Exit(1)
+
+
+def pair_login(username: str | None, password: str | None) -> tuple[str, str] | None:
+    """The login of a backend, if there is one; `InputError` for half of one."""
+    if bool(username) != bool(password):
+        raise InputError(
+            f"there is {'a username' if username else 'a password'}, but not the other: give both, "
+            "or neither if the backend needs no login",
+            code="login-incomplete",
+        )
+    return (username, password) if username and password else None
 
 
 def print_findings(results: Iterable[DoctorFinding]) -> list[DoctorFinding]:

@@ -11,6 +11,7 @@ from typer.core import TyperOption
 
 from tagalong.cli import data, models
 from tagalong.cli.benchmark import benchmark_cli
+from tagalong.cli.connect import connect_cli, disconnect_cli
 from tagalong.cli.curate import app as curate
 from tagalong.cli.demo import demo_cli
 from tagalong.cli.doctor import doctor_cli
@@ -36,7 +37,9 @@ app.add_typer(curate.app, name="curate")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("benchmark")(benchmark_cli)
+app.command("connect")(connect_cli)
 app.command("demo")(demo_cli)
+app.command("disconnect")(disconnect_cli)
 app.command("doctor")(doctor_cli)
 app.command("evaluate")(evaluate_cli)
 app.command("predict")(predict_cli)

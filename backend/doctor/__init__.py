@@ -1,1 +1,1 @@
-"""Checks that find out, in order, why a project shows no predictions."""
+"""Checks that find out, in order, why a project shows no predictions; and its connection."""

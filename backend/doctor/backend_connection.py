@@ -28,7 +28,7 @@ def check_connected(context: DoctorContext) -> DoctorFinding:
     if not context.backends:
         url = context.options.backend_url or "the URL of the backend"
         sentence = "The project has no ML backend, so nothing is predicted."
-        remedy = f"Connect it under Settings, Model, Connect Model: {url}."
+        remedy = f"{context.connect_advice}, or add it under Settings, Model, Connect Model: {url}."
         return problem("no-backend", sentence, remedy)
     first, *others = context.backends
     if not others:

@@ -72,6 +72,7 @@ CHECKS: Final = (
         explained_by=("setup", "state", "shown"),
     ),
     DoctorCheck("labels", "Labels", predictions.check_labels, ("config", "answers")),
+    DoctorCheck("annotations", "Annotations", project_settings.check_annotations, ("project",)),
     DoctorCheck("webhook", "Webhook", webhook.check_webhook, ("connected",)),
     DoctorCheck("validation", "Prediction validation", predictions.check_validation, ("config",)),
     DoctorCheck("stored", "Stored predictions", predictions.check_stored_versions, ("project",)),

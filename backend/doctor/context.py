@@ -167,6 +167,11 @@ class DoctorContext:
         return self.backend.model_version if self.backend and self.backend.is_connected else ""
 
     @property
+    def connect_advice(self) -> str:
+        """The command that corrects the connection, as the beginning of a remedy."""
+        return f"Run `tagalong connect --project {self.options.project}`"
+
+    @property
     def is_tagalong(self) -> bool:
         """Whether the backend is our own server."""
         return self.health_response.get("model_class") == MODEL_CLASS

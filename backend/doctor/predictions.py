@@ -41,7 +41,7 @@ def check_version(context: DoctorContext) -> DoctorFinding:
             "outdated-title",
             f"The backend is called {title!r} and serves version {served!r}, so the score column "
             "stays empty, and uncertainty sampling serves tasks at random.",
-            f"{rename}; the project follows.",
+            f"{context.connect_advice}. Or r{rename[1:]}; the project follows.",
         )
     choose = f"{rename}, and choose" if title != served else "Choose"
     remedy = f"{choose} it under Settings, Annotation, Prelabeling."
@@ -69,7 +69,12 @@ def check_labels(context: DoctorContext) -> DoctorFinding:
         is_foreign = "The backend does not tell the labels of its model."
         return skipped("labels-unknown", is_loading if context.is_tagalong else is_foreign)
     label_map = map_labels([str(label) for label in labels], context.config)
-    unmapped, names = label_map.unmapped, sorted(set(label_map.project_labels.values()))
+    unmapped, names = label_map.unmapped, set(label_map.project_labels.values())
+    # Labels that only people assign are fine, so they are mentioned without a warning.
+    unpredicted = [label for label in context.config.labels if label not in names]
+    not_predicted = (
+        f" The model does not predict {', '.join(unpredicted)} yet." if unpredicted else ""
+    )
     remedy = (
         'Add a <Label> of that name to the labelling config, or predicted_values="'
         f'{",".join(unmapped)}" to the label with that meaning.'
@@ -78,22 +83,20 @@ def check_labels(context: DoctorContext) -> DoctorFinding:
     if not names:
         return problem(
             "no-label-in-common",
-            f"The project has no label for any label of the model, so nothing is drawn: {listed}.",
+            f"The project has no label for any label of the model, so nothing is drawn: {listed}."
+            f"{not_predicted}",
             remedy,
         )
     if unmapped:
-        sentence = f"The project has no label for these labels of the model: {listed}."
+        sentence = (
+            f"The project has no label for these labels of the model: {listed}.{not_predicted}"
+        )
         return warning("labels-left-out", sentence, remedy)
     mapped = ", ".join(
         name if name == label else f"{label} as {name}"
         for label, name in label_map.project_labels.items()
     )
-    # Labels that only people assign are fine, so they are mentioned without a warning.
-    alone = [label for label in context.config.labels if label not in names]
-    return ok(
-        f"The project has a label for every label of the model: {mapped}."
-        + (f" Only people assign {', '.join(alone)}." if alone else "")
-    )
+    return ok(f"The project has a label for every label of the model: {mapped}.{not_predicted}")
 
 
 def check_validation(context: DoctorContext) -> DoctorFinding:

@@ -24,6 +24,7 @@ from tagalong.backend.label_studio.results import UNDEFINED_KEY, VARIABLE, find_
 from tagalong.ner.errors import FormatError
 
 LABELING_INTERFACE_PAGE = "under Settings, Labeling Interface, Code"
+ADVISED_ANNOTATIONS = 30  # before a first training, see README
 PRELABELING_SETTING = "Use predictions to prelabel tasks"
 
 
@@ -95,6 +96,17 @@ def check_prelabeling(context: DoctorContext) -> DoctorFinding:
         f"Annotators see no predictions: {PRELABELING_SETTING!r} is off.",
         "Switch it on under Settings, Annotation, and choose the backend there: "
         f"{PRELABELING_SETTING}.",
+    )
+
+
+def check_annotations(context: DoctorContext) -> DoctorFinding:
+    """How many annotations a training would have."""
+    count = context.project.annotation_count
+    if count >= ADVISED_ANNOTATIONS:
+        return ok(f"A training would have {count} annotations.")
+    return ok(
+        f"A training would have {pluralize(count, 'annotation')}; the advice is about "
+        f"{ADVISED_ANNOTATIONS} before the first one."
     )
 
 

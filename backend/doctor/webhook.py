@@ -9,7 +9,12 @@ from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER
 WEBHOOKS_PAGE = "under Settings, Webhooks"
 PROBE_EVENT = {"action": "DOCTOR"}  # no backend knows it: ours answers, and records nothing
 # The server counts annotations with these, to start a retraining.
-REQUIRED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
+REQUIRED_ACTIONS = (
+    "ANNOTATION_CREATED",
+    "ANNOTATIONS_CREATED",  # of several tasks at once
+    "ANNOTATION_UPDATED",
+    "ANNOTATIONS_DELETED",
+)
 
 
 def check_webhook(context: DoctorContext) -> DoctorFinding:
@@ -21,9 +26,8 @@ def check_webhook(context: DoctorContext) -> DoctorFinding:
         return problem(
             "no-webhook",
             f"The project has no webhook to {url}, so annotations never reach the backend.",
-            f"Add one with that URL {WEBHOOKS_PAGE}, payload and all events switched on; or remove "
-            "the backend, and connect it again. If Label Studio refuses, correct its network "
-            "settings first.",
+            f"{context.connect_advice}, or add one with that URL {WEBHOOKS_PAGE}, payload and all "
+            "events switched on. If Label Studio refuses, correct its network settings first.",
         )
     webhook = next((webhook for webhook in matching if webhook.is_active), None)
     if webhook is None:
@@ -36,10 +40,16 @@ def check_webhook(context: DoctorContext) -> DoctorFinding:
     )
 
 
+def find_missing_actions(webhook: Webhook) -> list[str]:
+    """The events that the server needs and a webhook leaves out."""
+    sent = REQUIRED_ACTIONS if webhook.sends_all_actions else webhook.actions
+    return [name for name in REQUIRED_ACTIONS if name not in sent]
+
+
 def _check_webhook_settings(webhook: Webhook) -> DoctorFinding | None:
-    missing = [name for name in REQUIRED_ACTIONS if name not in webhook.actions]
+    missing = find_missing_actions(webhook)
     name = f"The webhook to {webhook.url}"
-    if missing and not webhook.sends_all_actions:
+    if missing:
         remedy = f"Let it send all actions {WEBHOOKS_PAGE}."
         return warning(
             "webhook-actions-missing", f"{name} leaves out {', '.join(missing)}.", remedy
@@ -67,9 +77,9 @@ def _check_webhook_secret(context: DoctorContext, webhook: Webhook) -> DoctorFin
     return problem(
         "webhook-secret",
         f"The backend refuses the webhook's events: they carry {fault}.",
-        f"Give the webhook the header {WEBHOOK_SECRET_HEADER} {WEBHOOKS_PAGE}, with the server's "
-        "TAGALONG_WEBHOOK_SECRET. Set that first if the server has only a user and password, "
-        "which Label Studio does not send with events.",
+        f"{context.connect_advice} with the server's TAGALONG_WEBHOOK_SECRET, or give the webhook "
+        f"the header {WEBHOOK_SECRET_HEADER} {WEBHOOKS_PAGE}. Set that secret first if the server "
+        "has only a user and password, which Label Studio does not send with events.",
     )
 
 

@@ -90,6 +90,9 @@ LABEL_STUDIO_KEY_OPTION = typer.Option(
     envvar="LABEL_STUDIO_API_KEY",
     help=("API token of Label Studio, personal or legacy; better set in the environment."),
 )
+LabelStudioProjectOption = Annotated[
+    int, typer.Option(min=1, help="Project id: the number in the project's address.")
+]
 
 
 def check_finite(value: float | None) -> float | None:

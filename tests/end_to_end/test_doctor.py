@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tagalong.backend.doctor.backend_responses import (
     PREDICT_LIMIT_SECONDS,
     SETUP_LIMIT_SECONDS,
 )
+from tagalong.backend.doctor.connect_checks import CONNECT_CHECKS, find_first_problem
+from tagalong.backend.doctor.connect_context import ConnectContext, ConnectOptions
 from tagalong.backend.label_studio.api.client import connect
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from tagalong.ner.errors import LabelStudioError
@@ -254,7 +257,7 @@ def test_labels_that_are_not_in_the_project(
         create_doctor_project(label_studio, url) as project,
     ):
         finding = only_finding(project.run_doctor(), "labels", "warning")
-    assert finding.sentence.endswith(": Drug.")
+    assert finding.sentence.endswith(": Drug. The model does not predict Disease yet.")
 
 
 def test_removed_webhook(project: DoctorProject) -> None:
@@ -314,3 +317,21 @@ def test_backend_added_without_its_webhook(
     assert findings["webhook"].code == "no-webhook"
     assert findings["state"].status == "ok"
     assert " is on;" in findings["validation"].sentence
+
+
+def test_blocked_project_is_not_connected(
+    strict_label_studio: LabelStudioServer, server: str
+) -> None:
+    with create_doctor_project(strict_label_studio, server, connected=False) as project:
+        running = project.running
+        options = ConnectOptions(
+            *(running.url, running.account.token, project.id),
+            server_url=server,
+            local_server_url=server,
+        )
+        with closing(ConnectContext(options)) as context:
+            finding = find_first_problem(context, CONNECT_CHECKS)
+        assert finding is not None
+        assert finding.code == "events-blocked"
+        assert "SSRF_PROTECTION_ENABLED=false" in finding.remedy
+        assert project.client.ml_backends.list_for_project(project.id) == []

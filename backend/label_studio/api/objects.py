@@ -38,6 +38,7 @@ class Project:
     sampling: str  # the order in which tasks are handed out
     task_count: int
     prediction_count: int
+    annotation_count: int  # without skipped ones
 
     @property
     def key(self) -> str:
@@ -57,6 +58,7 @@ class Project:
             sampling=str(json.get("sampling") or ""),
             task_count=int(json.get("task_number") or 0),
             prediction_count=int(json.get("total_predictions_number") or 0),
+            annotation_count=int(json.get("total_annotations_number") or 0),
         )
 
 

@@ -185,6 +185,7 @@ class MLBackends(Resource):
         self,
         backend: MLBackend,
         *,
+        url: str | None = None,
         title: str | None = None,
         login: tuple[str, str] | None = None,
         interactive: bool | None = None,
@@ -195,7 +196,7 @@ class MLBackends(Resource):
         old_login = (backend.username, "") if backend.auth_method == "BASIC_AUTH" else None
         body = {
             "project": backend.project,
-            "url": backend.url,
+            "url": backend.url if url is None else url,
             "title": backend.title if title is None else title,
             "is_interactive": backend.is_interactive if interactive is None else interactive,
             "extra_params": backend.extra_params,
@@ -209,11 +210,40 @@ class MLBackends(Resource):
 
 
 class Webhooks(Resource):
-    """Reads and removes webhooks."""
+    """Reads and changes webhooks."""
 
     def list_for_project(self, project: int) -> list[Webhook]:
         """The webhooks of a project, without those of the whole organisation."""
         return self._list(f"api/webhooks/?project={project}", Webhook.from_json)
+
+    def list_for_all_projects(self) -> list[Webhook]:
+        """The webhooks of the whole organisation, which get the events of every project."""
+        every = self._list("api/webhooks/", Webhook.from_json)
+        return [webhook for webhook in every if webhook.project is None]
+
+    def add(self, project: int, url: str, *, headers: Mapping[str, str]) -> Webhook:
+        """Add a webhook of a project that sends all events, as Label Studio does for a backend."""
+        body = {
+            "project": project,
+            "url": url,
+            "send_payload": True,
+            "send_for_all_actions": True,
+            "headers": dict(headers),
+        }
+        return self._connection.send("POST", "api/webhooks/", body, Webhook.from_json)
+
+    def update(self, webhook: Webhook) -> Webhook:
+        """Store the changed settings of a webhook; its project cannot change."""
+        body = {
+            "url": webhook.url,
+            "is_active": webhook.is_active,
+            "send_payload": webhook.sends_payload,
+            "send_for_all_actions": webhook.sends_all_actions,
+            "actions": list(webhook.actions),  # Label Studio removes them if the field is missing
+            "headers": dict(webhook.headers),
+        }
+        path = f"api/webhooks/{webhook.id}/"
+        return self._connection.send("PATCH", path, body, Webhook.from_json)
 
     def remove(self, webhook: int) -> None:
         """Remove a webhook by its id."""

@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         except BrokenPipeError:  # the client has timed out
             self.close_connection = True
 
-    do_GET = do_POST = do_PATCH = _follow  # noqa: N815
+    do_GET = do_POST = do_PATCH = do_DELETE = _follow  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""

@@ -11,7 +11,7 @@ from tests.backend.doctor.scripted import failed, project
 
 FIRST = (
     "project config tasks tabs connected network answers auth setup predict times state shown "
-    "version labels webhook validation stored"
+    "version labels annotations webhook validation stored"
 )
 SIGNED = "x" * 32
 LATER = datetime(2126, 1, 1, tzinfo=UTC)

@@ -170,7 +170,7 @@ def test_some_labels_are_not_in_the_project(servers: ScriptedServers) -> None:
     servers.set_backend_answer("GET /health", 200, health(["Chemical", "Gene", "Species"]))
     finding = only_finding(servers.run_doctor(), "labels", "warning")
     assert finding.code == "labels-left-out"
-    assert finding.sentence.endswith(": Gene, Species.")
+    assert finding.sentence.endswith(": Gene, Species. The model does not predict Disease yet.")
     assert 'predicted_values="Gene,Species"' in finding.remedy
 
 
@@ -178,7 +178,7 @@ def test_no_label_is_in_the_project(servers: ScriptedServers) -> None:
     servers.set_backend_answer("GET /health", 200, health(["Gene"]))
     finding = only_finding(servers.run_doctor(), "labels", "problem")
     assert finding.code == "no-label-in-common"
-    assert finding.sentence.endswith(": Gene.")
+    assert finding.sentence.endswith(": Gene. The model does not predict Chemical, Disease yet.")
 
 
 def test_labels_are_mapped_by_the_config(servers: ScriptedServers) -> None:
@@ -190,7 +190,7 @@ def test_labels_are_mapped_by_the_config(servers: ScriptedServers) -> None:
     )
     findings = servers.run_doctor()
     assert ": Chemical as Drug, Disease." in findings["labels"].sentence
-    assert findings["labels"].sentence.endswith(" Gene.")
+    assert findings["labels"].sentence.endswith(" Disease. The model does not predict Gene yet.")
     assert {finding.status for finding in findings.values()} == {"ok"}
 
 

@@ -190,3 +190,17 @@ def test_label_studio_refuses_the_update(servers: ScriptedServers) -> None:
     assert finding.status == "problem"
     assert finding.code == "label-studio-forbidden"
     assert "permission" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, " 0 annotations; the advice is about 30 before the first one."), (30, " 30 annotations.")],
+)
+def test_annotations_of_a_training_are_counted(
+    servers: ScriptedServers, count: int, expected: str
+) -> None:
+    changed = project(total_annotations_number=count)
+    servers.set_label_studio_answer(f"GET {PROJECT}", 200, changed)
+    finding = servers.run_doctor()["annotations"]
+    assert finding.status == "ok"
+    assert finding.sentence.endswith(expected)

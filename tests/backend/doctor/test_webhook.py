@@ -28,7 +28,7 @@ def test_no_webhook_to_the_backend(servers: ScriptedServers, url: str | None) ->
             {"send_for_all_actions": False, "actions": ["ANNOTATION_CREATED", "TASKS_CREATED"]},
             "warning",
             "webhook-actions-missing",
-            "ANNOTATION_UPDATED, ANNOTATIONS_DELETED",
+            "ANNOTATIONS_CREATED, ANNOTATION_UPDATED, ANNOTATIONS_DELETED",
         ),
     ],
 )
