@@ -19,7 +19,7 @@ from tagalong.backend.documents.jsonl import (
     parse_lines,
     prediction_to_json,
 )
-from tagalong.backend.formats.sniff import check_utf8, split_lines
+from tagalong.backend.formats.text_file import check_utf8, split_lines
 from tagalong.cli.terminal.console import console
 from tagalong.cli.terminal.options import ModelsOption, load_tagger_by_reference, open_store
 from tagalong.ner.document import Document, Prediction

@@ -10,6 +10,7 @@ from tagalong.ner.errors import InputError
 
 # A text without spans, and its annotations as a file states them.
 StatedDocument = tuple[Document, Sequence[RawSpan]]
+MAX_SECONDS = 1e15  # since 1970; times in milliseconds too are below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,12 @@ class Annotation:
     regions: tuple[RawSpan, ...]
     ground_truth: bool = False
     is_partial: bool = False  # about its regions alone: the rest of the text is unknown
+
+
+def seconds_from_number(value: object) -> float:
+    """The seconds since 1970 of an annotation; 0 for what is no number, or too large for a time."""
+    is_time = isinstance(value, int | float) and abs(value) < MAX_SECONDS
+    return float(value) if is_time else 0.0  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from tagalong.backend.formats.registry import (
     has_folder_format,
     read_texts,
 )
-from tagalong.backend.formats.sniff import FileHead, TextFile, check_utf8, sniff_file
+from tagalong.backend.formats.sniff import FileHead, sniff_file
+from tagalong.backend.formats.text_file import TextFile, check_utf8
 from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.label_studio.label_map import LabelMap
 from tagalong.backend.storage.atomic_files import write_atomically

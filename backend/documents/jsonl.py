@@ -78,10 +78,17 @@ def read_lines(lines: Iterable[bytes], name: str, shape: str = LINE_SHAPE) -> It
         except (ValueError, RecursionError) as error:
             # Only a last line can lack its end.
             is_cut = not line.endswith((b"\n", b"\r"))
-            message = f"{where} is not JSON ({error}), but should be {shape}" + (
+            message = f"{where} is not JSON ({_explain(error)}), but should be {shape}" + (
                 "; it has no end, so the file may be cut off" * is_cut
             )
             yield Record(where, shape, error=FormatError(message, code="line-not-json"))
+
+
+def _explain(error: Exception) -> str:
+    # Python's own words are about Python where it is not the syntax.
+    if isinstance(error, RecursionError):
+        return "its objects and lists are nested too deeply"
+    return str(error) if isinstance(error, json.JSONDecodeError) else "a number is too long"
 
 
 def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:

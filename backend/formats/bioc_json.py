@@ -15,8 +15,9 @@ from tagalong.backend.formats.bioc import (
     parse_bioc_document,
 )
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
+from tagalong.backend.formats.json_items import stream_array_items
 from tagalong.backend.formats.records import read_records, refuse_other_kinds
-from tagalong.backend.formats.sniff import FileHead, stream_array_items
+from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.standoff import (
     StandoffDocument,
     check_id,

@@ -22,7 +22,7 @@ from tagalong.backend.formats.file_format import (
     FormatWriter,
     SerializedDocument,
 )
-from tagalong.backend.formats.sniff import LINE_END_PATTERN, FileHead, read_whole_text
+from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.standoff import (
     NUL,
     REPLACEMENT_CHARACTER,
@@ -31,6 +31,7 @@ from tagalong.backend.formats.standoff import (
     check_label,
     read_standoff,
 )
+from tagalong.backend.formats.text_file import LINE_END_PATTERN, read_whole_text
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError

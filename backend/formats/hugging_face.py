@@ -24,7 +24,8 @@ from tagalong.backend.formats.hugging_face_rows import (
     read_file,
 )
 from tagalong.backend.formats.records import read_records
-from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.formats.sniff import FileHead, sniff_file
+from tagalong.backend.formats.text_file import TextFile
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError

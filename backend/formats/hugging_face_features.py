@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tagalong.backend.formats.sniff import LINE_END_PATTERN, read_whole_text
+from tagalong.backend.formats.text_file import LINE_END_PATTERN, read_whole_text
 from tagalong.ner.errors import FormatError
 
 INFO_NAMES = ("dataset_info.json", "dataset_infos.json")

@@ -11,7 +11,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
+from tagalong.backend.annotations.annotated_task import (
+    AnnotatedTask,
+    Annotation,
+    seconds_from_number,
+)
 from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.offsets import RawSpan
@@ -268,7 +272,7 @@ def parse_annotation(raw: Mapping[str, Any], raw_spans: Sequence[RawSpan]) -> An
 def _parse_timestamp(when: object) -> float:
     # Seconds since 1970. Exports have ISO 8601, old ones a number.
     if isinstance(when, int | float):
-        return float(when)
+        return seconds_from_number(when)
     try:
         moment = datetime.fromisoformat(str(when))
     except ValueError:

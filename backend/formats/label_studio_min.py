@@ -15,6 +15,7 @@ from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotatio
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import FileFormat, ReadOptions
+from tagalong.backend.formats.json_items import stream_array_items
 from tagalong.backend.formats.label_studio import (
     make_annotated_task,
     make_tasks_of_texts,
@@ -22,7 +23,7 @@ from tagalong.backend.formats.label_studio import (
     read_adjudicated,
     read_texts_of_tasks,
 )
-from tagalong.backend.formats.sniff import FileHead, stream_array_items
+from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
     SPAN_TYPE,

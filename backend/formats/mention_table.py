@@ -22,7 +22,7 @@ from typing import NamedTuple
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
 from tagalong.backend.formats.records import refuse_other_kinds
-from tagalong.backend.formats.sniff import FileHead, read_whole_text
+from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.standoff import (
     NUL,
     REPLACEMENT_CHARACTER,
@@ -33,6 +33,7 @@ from tagalong.backend.formats.standoff import (
     read_standoff_texts,
 )
 from tagalong.backend.formats.tables import format_row
+from tagalong.backend.formats.text_file import read_whole_text
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError

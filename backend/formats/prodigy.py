@@ -12,7 +12,11 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from tagalong.backend.annotations.annotated_task import AnnotatedTask, Annotation
+from tagalong.backend.annotations.annotated_task import (
+    AnnotatedTask,
+    Annotation,
+    seconds_from_number,
+)
 from tagalong.backend.annotations.annotators import adjudicate_export, adjudicate_task
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import Record
@@ -120,8 +124,7 @@ def _group_answers(head: FileHead, import_log: ImportLog) -> dict[tuple[str, str
             text.confirmed += raw_spans
         else:
             who = record.get("_annotator_id") or record.get("_session_id") or ""
-            when = record.get("_timestamp")
-            updated_at = float(when) if isinstance(when, int | float) else 0.0
+            updated_at = seconds_from_number(record.get("_timestamp"))
             text.annotations.append(Annotation(str(who), updated_at, tuple(raw_spans)))
     return texts
 

@@ -10,7 +10,8 @@ from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import Record, document_text_from_json, read_lines
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
-from tagalong.backend.formats.sniff import FileHead, stream_array_items
+from tagalong.backend.formats.json_items import stream_array_items
+from tagalong.backend.formats.sniff import FileHead
 from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates

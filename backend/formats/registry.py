@@ -32,9 +32,10 @@ from tagalong.backend.formats.mention_table import MENTION_TABLE_FORMAT
 from tagalong.backend.formats.parquet import PARQUET_FORMAT
 from tagalong.backend.formats.prodigy import PRODIGY_FORMAT
 from tagalong.backend.formats.pubtator import PUBTATOR_FORMAT
-from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.formats.sniff import FileHead, sniff_file
 from tagalong.backend.formats.spacy_docbin import DOCBIN_FORMAT
 from tagalong.backend.formats.spacy_json import SPACY_JSON_FORMAT
+from tagalong.backend.formats.text_file import TextFile
 from tagalong.backend.formats.text_tables import TEXT_TABLE_FORMAT, has_text_column
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
 from tagalong.backend.formats.webanno import WEBANNO_FORMAT

@@ -28,6 +28,7 @@ from tagalong.backend.formats.file_format import (
     ReadOptions,
     SerializedDocument,
 )
+from tagalong.backend.formats.json_items import stream_array_items
 from tagalong.backend.formats.records import (
     choose_flat_spans,
     document_from_record,
@@ -39,7 +40,7 @@ from tagalong.backend.formats.records import (
     read_records,
     stated_text,
 )
-from tagalong.backend.formats.sniff import FileHead, stream_array_items
+from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.tagging_schemes import OUTSIDE, Tag, decode_entities, parse_tag
 from tagalong.backend.formats.token_text import align_tokens
 from tagalong.backend.label_studio.label_config import LabelConfig

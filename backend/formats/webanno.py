@@ -20,12 +20,13 @@ from pathlib import Path
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.file_format import FileFormat
-from tagalong.backend.formats.sniff import LINE_END_PATTERN, FileHead, TextFile, read_whole_text
+from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.standoff import (
     StandoffDocument,
     read_standoff,
     read_standoff_texts,
 )
+from tagalong.backend.formats.text_file import LINE_END_PATTERN, TextFile, read_whole_text
 from tagalong.backend.formats.token_text import align_tokens
 from tagalong.backend.formats.webanno_writer import (
     NO_VALUE,

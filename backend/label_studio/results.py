@@ -255,13 +255,13 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
         )
     if type(start) is not int or type(end) is not int:  # not isinstance, which accepts True
         raise FormatError(
-            f"{where} has a region from {start!r} to {end!r}: offsets in a <Text> are whole "
-            "numbers",
+            f"{where} has a region from {start!r:.40} to {end!r:.40}: offsets in a <Text> are "
+            "whole numbers",
             code="region-offsets-not-integers",
         )
     if not isinstance(labels, list) or set(map(type, labels)) - {str}:
         raise FormatError(
-            f"{where} has a region with the labels {labels!r}: they must be text",
+            f"{where} has a region with the labels {labels!r:.60}: they must be text",
             code="region-labels-not-text",
         )
     return RawSpan(start, end, tuple(labels), text if type(text) is str else _join_texts(text))

@@ -11,7 +11,8 @@ from unicodedata import category, normalize
 from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import detect_format, read_annotations
-from tagalong.backend.formats.sniff import TextFile, sniff_file
+from tagalong.backend.formats.sniff import sniff_file
+from tagalong.backend.formats.text_file import TextFile
 from tagalong.ner.document import Document, DroppedAnnotation
 from tagalong.ner.errors import FormatError, InputError
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagalong.backend.formats.bioc_xml import _stream_elements
-from tagalong.backend.formats.sniff import TextFile, sniff_file
+from tagalong.backend.formats.sniff import sniff_file
+from tagalong.backend.formats.text_file import TextFile
 from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import FormatError, OutputError
 from tagalong.training.corpus import Corpus, read_corpus, write_documents

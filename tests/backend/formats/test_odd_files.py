@@ -238,6 +238,55 @@ def test_whole_numbers_may_be_written_as_decimals(
     assert (spans, judged(corpus)) == expected
 
 
+ODD_NUMBERS = ["1" + "0" * 30, "9" * 5000, "1e400", "NaN", "-Infinity", "true", "0.5"]
+
+
+@pytest.mark.parametrize("place", ["start", "updated_at", "id", "pmid"])
+@pytest.mark.parametrize("number", ODD_NUMBERS)
+def test_odd_number_in_an_export_is_one_odd_task(tmp_path: Path, number: str, place: str) -> None:
+    odd = region(TEXT, 0, 7, "Drug")
+    item = {**task(TEXT, annotation(odd)), "id": "@" if place == "id" else 2}
+    if place == "start":
+        odd["value"]["start"] = "@"
+    elif place == "updated_at":
+        item["annotations"][0]["updated_at"] = "@"
+    elif place == "pmid":
+        item["data"]["pmid"] = "@"
+    long = {
+        **GOOD,
+        "id": 12345678901234567,
+        "data": {"text": TEXT, "share": 0.12345678901234567890},
+    }
+    content = json.dumps([GOOD, item, long]).replace('"@"', number)
+    corpus = read_corpus([write(tmp_path, {"a.json": content}) / "a.json"])
+    assert judged(corpus) == ({"task set aside": 1} if place == "start" else {})
+    assert covered(corpus) == LITHIUM * len(corpus.documents)
+    assert corpus.documents[-1].id == "12345678901234567"
+
+
+def test_odd_number_in_a_line_is_one_odd_task(tmp_path: Path) -> None:
+    late = {**GOOD, "annotations": [{**GOOD["annotations"][0], "updated_at": 10**400}]}
+    content = "\n".join([json.dumps(late), '{"a": [' * 3000, '{"a": ' + "9" * 5000 + "}", ""])
+    corpus = read_corpus([write(tmp_path, {"a.jsonl": content}) / "a.jsonl"])
+    assert covered(corpus) == LITHIUM
+    (warning,) = corpus.warnings
+    assert "not JSON (its objects and lists are nested too deeply)" in warning.examples[0]
+    assert "not JSON (a number is too long)" in warning.examples[1]
+
+
+@pytest.mark.parametrize("value", ["NaN", "1" + "0" * 30])
+def test_odd_number_in_one_object_is_read(tmp_path: Path, value: str) -> None:
+    bioc = json.dumps({"source": value, "documents": [LINES["BioC"]]}, indent=1)
+    content = bioc.replace(f'"{value}"', value)
+    assert covered(read_corpus([write(tmp_path, {"a.json": content}) / "a.json"])) == LITHIUM
+
+
+def test_brackets_in_texts_are_not_depth(tmp_path: Path) -> None:
+    text = f"{TEXT} " + "[" * 500
+    content = numbered(task(text, annotation(region(text, 0, 7, "Drug"))), GOOD)
+    assert covered(read_corpus([write(tmp_path, {"a.json": content}) / "a.json"])) == LITHIUM * 2
+
+
 def test_every_counting_of_a_mixed_export_is_tried(tmp_path: Path) -> None:
     text = "a\r\nb &lt; Lithium"
     at = text.index("Lithium")

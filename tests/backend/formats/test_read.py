@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.formats.registry import read_predictions
-from tagalong.backend.formats.sniff import CHUNK_BYTES
+from tagalong.backend.formats.text_file import CHUNK_BYTES
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.training.corpus import (
@@ -104,7 +104,9 @@ def test_files_of_several_formats_make_one_corpus(read) -> None:
         ('[{"id": 1, "data": {"te', "json-broken-at-start"),
         (lines(LINE).strip()[:-1], "json-broken-at-start"),
         (json.dumps(EXPORTED)[:-1], "json-broken"),
-        (json.dumps(EXPORTED)[:-1] + ", NaN]", "json-broken"),
+        (json.dumps(EXPORTED)[:-1] + ", NaN", "json-broken"),
+        (json.dumps(EXPORTED)[:-1] + ", NULL]", "json-broken"),
+        (json.dumps(EXPORTED)[:-1] + ", " + "[1," * 20_000 + "1" + "]" * 20_001, "json-too-deep"),
         (lines(LINE).encode("utf-16"), "file-utf16"),
         (lines(LINE).encode("utf-16-le"), "file-utf16"),
         (lines(LINE).encode("utf-16-be"), "file-utf16"),

@@ -19,7 +19,8 @@ from tagalong.backend.formats.registry import (
     describe_formats,
     read_predictions,
 )
-from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.formats.sniff import FileHead, sniff_file
+from tagalong.backend.formats.text_file import TextFile
 from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError, InputError
@@ -134,7 +135,7 @@ def test_other_suffixes_mean_json_lines(tmp_path: Path) -> None:
 
 def test_truncated_json_is_refused_as_texts_too(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
-    path.write_text(json.dumps([{"text": "a"}])[:-1] + ", NaN]")
+    path.write_text(json.dumps([{"text": "a"}])[:-1] + ", {")
     with raises(FormatError, "json-broken"):
         open_source(path)
 
