@@ -71,7 +71,7 @@ def _import_pyarrow(user: object) -> tuple[Any, Any]:
         from pyarrow import parquet
     except ImportError as error:
         raise InputError(
-            f"{user} needs pyarrow: install it with pip install 'tagalong[parquet]'",
+            f"{user} needs pyarrow: run pip install -e '.[parquet]' in Tagalong's folder",
             code="pyarrow-missing",
         ) from error
     return pyarrow, parquet

@@ -100,7 +100,7 @@ def _check_spacy() -> None:
         import spacy  # noqa: F401
     except ImportError as error:
         raise InputError(
-            "spaCy's binary files need spaCy: install it with pip install 'tagalong[spacy]'",
+            "spaCy's binary files need spaCy: run pip install -e '.[spacy]' in Tagalong's folder",
             code="spacy-missing",
         ) from error
 
