@@ -87,19 +87,24 @@ TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"text", "spans"}), "Prodigy but for its shape, one object a line"),
     (frozenset({"text", "label"}), "labels of whole texts, or doccano but for its shape"),
     (frozenset({"text", "labels"}), "labels of whole texts, or doccano but for its shape"),
-    (frozenset({"text", "meta", "annotations"}), "doccano with numbers in place of label names"),
+    (frozenset({"text", "annotations"}), "doccano with numbers in place of label names"),
     (frozenset({"data", "annotations"}), "a single Label Studio task, not an export"),
     (frozenset({"result", "task"}), "a single Label Studio annotation, not an export"),
     (frozenset({"text", "entities"}), "our JSON lines but for its shape, one document a line"),
 )
 TEXT_RECORD_KEYS = frozenset({"id", "text", "meta"})
-TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\s*<"), "XML or HTML"),
+FORMAT_ADVICE = "give a format that `tagalong data check --help` lists"
+TEXT_ADVICE = "annotate them first, or predict them with `tagalong prelabel`"
+# What the first line shows, and what to do.
+TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (re.compile(r"\s*<View\b"), "a labelling config", "give it with --label-config"),
+    (re.compile(r"\s*<"), "XML or HTML", FORMAT_ADVICE),
     (
         re.compile(r"(?=.*[,;])(?=.*\b(?:start|begin)\b)(?=.*\bend\b).*\b(?:label|type)\b"),
-        "a TSV of mentions but for its columns, which tabs must set apart",
+        "a TSV of mentions but for its columns",
+        "set them apart by tabs",
     ),
-    (re.compile(r"#begin document"), "CoNLL-2012, whose brackets are not tags"),
+    (re.compile(r"#begin document"), "CoNLL-2012, whose brackets are not tags", FORMAT_ADVICE),
 )
 
 FormatContent = Literal["annotations", "texts"]
@@ -114,7 +119,7 @@ def list_formats(content: FormatContent) -> tuple[FileFormat, ...]:
 
 
 def describe_formats(content: FormatContent) -> str:
-    """The names of the formats that can be read, for help and messages: ``A, B or C``."""
+    """The names of the formats that can be read, for help: ``A, B or C``."""
     *others, last = (form.name for form in list_formats(content))
     return f"{', '.join(others)} or {last}"
 
@@ -141,20 +146,18 @@ def detect_format(
         )
     if head.structure == "folder":
         raise FormatError(
-            f"the folder {head.path} has no files in a format of folders: name its files one by "
-            f"one, or give {describe_formats(content)}",
+            f"the folder {head.path} has no brat files (*.ann), no WebAnno TSV 3 and no data set "
+            "of Hugging Face: name its files one by one",
             code="folder-format-unknown",
         )
     if head.structure == "binary":
         raise FormatError(
-            f"{head.path} is a binary file in no format we know: give {describe_formats(content)}",
+            f"{head.path} is a binary file in no format we know: {FORMAT_ADVICE}",
             code="binary-format-unknown",
         )
-    tool = _detect_unsupported_tool(head)
-    finding = f"looks like {tool}" if tool else f"is in no format we know ({_describe_start(head)})"
-    raise FormatError(
-        f"{head.path} {finding}: give {describe_formats(content)}", code="format-unknown"
-    )
+    start = f"is in no format we know ({_describe_start(head)}): {FORMAT_ADVICE}"
+    finding = _find_unsupported_tool(head) or start
+    raise FormatError(f"{head.path} {finding}", code="format-unknown")
 
 
 def has_folder_format(folder: Path) -> bool:
@@ -164,16 +167,18 @@ def has_folder_format(folder: Path) -> bool:
         return any(form.matches(head) for form in list_formats("texts"))
 
 
-def _detect_unsupported_tool(head: FileHead) -> str | None:
-    # The tool that wrote a file which we do not read, so that the message can name it.
+def _find_unsupported_tool(head: FileHead) -> str | None:
+    # The tool that wrote a file which we do not read, and what to do.
     first_line = next((line for line in head.head_lines if line.strip()), "")
     keys = head.first_record.keys()
     if "text" in keys and keys <= TEXT_RECORD_KEYS:
-        return "text without annotations"
-    by_keys = (name for named, name in TOOL_BY_JSON_KEYS if named <= keys)
-    by_line = (name for pattern, name in TOOL_BY_FIRST_LINE if pattern.match(first_line))
-    by_header = ("a table of texts without annotations" for _ in range(has_text_column(head)))
-    return next(chain(by_keys, by_line, by_header), None)
+        return f"has texts without annotations: {TEXT_ADVICE}"
+    by_keys = ((name, FORMAT_ADVICE) for named, name in TOOL_BY_JSON_KEYS if named <= keys)
+    by_line = (rest for pattern, *rest in TOOL_BY_FIRST_LINE if pattern.match(first_line))
+    for name, advice in chain(by_keys, by_line):
+        return f"looks like {name}: {advice}"
+    is_table = has_text_column(head)
+    return f"is a table of texts without annotations: {TEXT_ADVICE}" if is_table else None
 
 
 def _describe_start(head: FileHead) -> str:
@@ -189,7 +194,7 @@ def read_annotations(
     """Read the annotated documents of a file in a format that has annotations."""
     if form.read_annotations is None:
         raise FormatError(
-            f"{head.path} is {form.name}: give {describe_formats('annotations')}",
+            f"{head.path} is {form.name}: {FORMAT_ADVICE}",
             code="format-without-annotations",
         )
     if form in LINE_FORMATS and head.file.ends_within_line:

@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[str, str | bytes, str, str]] = {
         "a.csv",
         "id,start,end,text,label\n1,0,7,Li,D\n",
         "format-unknown",
-        "which tabs must",
+        "by tabs",
     ),
     "PDF": ("a.txt", b"%PDF-1.4\n1 0 obj\n", "file-not-text", "a PDF file"),
     "RTF": ("a.txt", rb"{\rtf1 Lithium}", "file-not-text", "an RTF file"),

@@ -165,7 +165,7 @@ def test_invalid_byte_is_reported_with_position(read, content: str | bytes, posi
     [
         ({"images": [], "annotations": [], "categories": []}, "COCO"),
         ({"text": "a", "label": ["positive"]}, "labels of whole texts"),
-        ({"text": "a", "annotations": [{"label": 4}], "meta": {}}, "doccano with numbers"),
+        ({"text": "a", "annotations": [{"label": 4}]}, "doccano with numbers"),
         ({"text": "a", "spans": "0-1"}, "Prodigy"),
         ({"tool": "x", "content": "a"}, "'tool', 'content'"),
         ({"text": "a", "tags": [{"from": 0, "to": 1}]}, "'text', 'tags'"),
@@ -173,7 +173,7 @@ def test_invalid_byte_is_reported_with_position(read, content: str | bytes, posi
         ([{"tokenized_text": ["a"], "ner": [[0, 0, "A"]]}], "GLiNER"),
         ({"task": {}, "result": []}, "a single Label Studio annotation"),
         ([LINE], "one document a line"),
-        ({"id": "1", "text": "a"}, "text without annotations"),
+        ({"id": "1", "text": "a"}, "texts without annotations"),
     ],
 )
 @pytest.mark.parametrize("indent", [None, 2])
@@ -187,6 +187,7 @@ def test_foreign_file_formats_are_named(read, content: Any, tool: str, indent: i
     ("content", "tool"),
     [
         ("<?xml version='1.0'?><article/>", "XML"),
+        ("<View><Labels/></View>", "--label-config"),
         ("text,id,label\n", "a table of texts"),
         ("Fever, headache\n", "begins with 'Fever, headache'"),
     ],
