@@ -15,7 +15,7 @@ WARNING_DESCRIPTIONS: Mapping[str, str] = {
     "not accepted": "skipped: the answer is to reject or to ignore it",
     "task without annotation": "skipped: nobody has annotated it, which is not the same as empty",
     "set aside": "not used: ground truth or a later annotation replaces it",
-    "region without a label": "left out: the annotator chose no label",
+    "region without a label": "left out, its stretch unknown: it has no label",
     "another control": "left out: a region of a control that the labelling config does not name",
     "another text": "read: the regions are in this text of the data, and not in the expected one",
     "several controls": "merged: regions of several controls in one task; --label-config names one",
@@ -70,8 +70,9 @@ class ImportLog:
     def record_warning(self, kind: str, example: str, *, count: int = 1) -> None:
         """Count a finding, and keep the first few examples of its places."""
         self._counts[kind] += count
-        if len(self._examples[kind]) < MAX_EXAMPLES_PER_WARNING:
-            self._examples[kind].append(example)
+        examples = self._examples[kind]
+        if len(examples) < MAX_EXAMPLES_PER_WARNING and example not in examples:
+            examples.append(example)
 
     def record_dropped(
         self, document: Document, region: RawSpan, reason: DropReason, label: str, text: str

@@ -123,8 +123,8 @@ def build_label_maps(
     return maps, tuple(notes)
 
 
-def format_names(names: Iterable[str]) -> str:
-    """The first few names, and the number of the others."""
+def format_names(names: Iterable[str], most: int = MAX_LISTED_NAMES) -> str:
+    """The first names, and the number of the others."""
     listed = list(names)
-    rest = f" and {len(listed) - MAX_LISTED_NAMES} more" if len(listed) > MAX_LISTED_NAMES else ""
-    return ", ".join(listed[:MAX_LISTED_NAMES]) + rest
+    rest = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + rest

@@ -21,7 +21,7 @@ def find_only_object(items: Sequence[Mapping[str, Any]], where: str) -> str | No
     if len(objects) > 1:
         names = ", ".join(repr(name) for name in objects)
         raise FormatError(
-            f"{where} has regions in several objects ({names}): {CONFIG_ADVICE}",
+            f"{where} has regions in several texts ({names}): {CONFIG_ADVICE}",
             code="task-with-several-objects",
         )
     return objects[0] if objects else None

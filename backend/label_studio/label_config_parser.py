@@ -157,8 +157,10 @@ def _parse_interface(xml: str) -> tuple[Any, frozenset[str]]:
         LSConfigParseException,
         ValueError,
     ) as error:
+        # lxml's own message, to which a syntax error adds its place once more.
+        message = error.msg if isinstance(error, etree.XMLSyntaxError) else str(error)
         raise FormatError(
-            f"the labelling config is not XML ({error!s:.200}): {COPY_ADVICE}",
+            f"the labelling config is not XML ({message:.200}): {COPY_ADVICE}",
             code="label-config-not-xml",
         ) from error
 

@@ -29,7 +29,7 @@ MAX_PLACED_ITEMS = 100  # of an array that is written for its last item
 SPAN_TYPE = "labels"  # tag and type of the control, and the field of a value with its labels
 TEXT_RANGES_KEY = "text_ranges"  # in the meta of a document: [start, end] by name of a <Text>
 UNDEFINED_KEY = "$undefined$"  # data key of tasks imported from plain text
-CONFIG_ADVICE = "name one with --label-config and the project's labelling config"
+CONFIG_ADVICE = "give the project's labelling config with --label-config: it names the texts"
 OTHER_OBJECT_BY_TYPE = {"hypertextlabels": "HyperText", "paragraphlabels": "Paragraphs"}
 OTHER_OBJECT_ADVICE = {
     "HyperText": "its offsets point into HTML elements, not into a text: declare the object as "

@@ -15,6 +15,7 @@ from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.training.corpus import Corpus, describe_reading, describe_warning
 from tagalong.training.data.silver import SilverData
 from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.evaluation.label_names import format_label_counts, format_labels
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.jobs.train_version import TrainedVersion, TrainInputs, TrainJob
@@ -56,7 +57,7 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
         sum(len(document.spans) for document in documents) for documents in (split.train, split.dev)
     )
     lines = [
-        f"Training {', '.join(split.labels)} on {len(split.train)} documents "
+        f"Training {format_labels(split.labels)} on {len(split.train)} documents "
         f"({train_spans} entities), with {len(split.dev)} ({dev_spans} entities) for dev."
     ]
     if split.word_rule_choice is not None and any(split.word_rule_choice.lost.values()):
@@ -68,7 +69,7 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
             f"{split.overlapping_documents} documents are left out: dev has the same texts."
         )
     if split.dev_only_labels:
-        named = ", ".join(f"{label} ({count})" for label, count in split.dev_only_labels.items())
+        named = format_label_counts(split.dev_only_labels)
         lines.append(f"Train has no entity of these labels, so dev misses them all: {named}.")
     for name, one in (("", corpus), ("dev", dev)):
         if one is not None:

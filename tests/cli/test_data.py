@@ -188,7 +188,9 @@ def test_check_tells_what_each_word_rule_loses(tmp_path: Path) -> None:
     report = run_json("check", path)
     assert (report["word_rule"], report["kept"]) == ("characters", 2)
     assert report["lost_by_word_rule"] == {"scripts": 2, "parts": 1, "characters": 0}
-    assert "scripts 2, parts 1, characters 0" in " ".join(run("check", path).stdout.split())
+    assert "2 with scripts, 1 with parts, 0 with characters" in " ".join(
+        run("check", path).stdout.split()
+    )
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:

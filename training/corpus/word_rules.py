@@ -31,11 +31,10 @@ class WordRuleChoice:
 
     def describe(self) -> str:
         """One sentence: what each rule would lose, and the chosen one."""
-        counts = ", ".join(f"{name} {count:,}" for name, count in self.lost.items())
+        counts = ", ".join(f"{count:,} with {name}" for name, count in self.lost.items())
         return (
-            f"Of {self.entities:,} entities, so many have an edge inside a word, by word rule: "
-            f"{counts}. "
-            f"A training takes {self.rule.name}: {self.rule.description}."
+            f"Of {self.entities:,} entities, these have an edge inside a word: {counts}. "
+            f"A training takes the word rule {self.rule.name}: {self.rule.description}."
         )
 
 

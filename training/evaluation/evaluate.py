@@ -17,6 +17,7 @@ from tagalong.training.evaluation.calibration import compute_calibration
 from tagalong.training.evaluation.counts import compare_systems, count_system
 from tagalong.training.evaluation.edit_effort import EditEffort, compute_edit_effort
 from tagalong.training.evaluation.error_types import summarize_errors
+from tagalong.training.evaluation.label_names import format_label_counts
 from tagalong.training.evaluation.report import DocumentView, EvaluationReport, summarize_dropped
 
 MIN_DOCUMENTS_FOR_INTERVALS = 20  # below it, bootstrap intervals are unreliable
@@ -176,7 +177,7 @@ def _warnings(
     if unknown:
         yield (
             "The model does not have these gold labels, so all their spans are missed: "
-            f"{_format_label_counts(unknown)}."
+            f"{format_label_counts(unknown)}."
         )
     predicted_labels = Counter(span.label for one in predicted for span in one.spans)
     extra_labels = {
@@ -185,12 +186,12 @@ def _warnings(
     if entities and extra_labels:
         yield (
             "Gold does not have these labels, so all their spans are spurious: "
-            f"{_format_label_counts(extra_labels)}."
+            f"{format_label_counts(extra_labels)}."
         )
     if not_flat:
         yield (
-            f"{not_flat} of {entities} gold entities do not fit flat BIO, one tag per word. They "
-            "stay in gold and count as missed."
+            f"{not_flat} of {entities} gold entities do not fit flat BIO, one tag per word of the "
+            "default rule. They stay in gold, and count as missed unless predicted."
         )
     if in_masked_ranges := _count_in_masked_ranges(gold, predicted):
         yield (
@@ -217,7 +218,3 @@ def _count_in_masked_ranges(gold: Sequence[Document], predicted: Sequence[Predic
         for document, prediction in zip(gold, predicted, strict=True)
         for span in set(prediction.spans) - set(document.spans)
     )
-
-
-def _format_label_counts(labels: Mapping[str, int]) -> str:
-    return ", ".join(f"{label} ({times})" for label, times in labels.items())

@@ -5,9 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from unicodedata import normalize
 
+from tagalong.backend.batch.source_and_sink import format_names
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import accept_model_labels, map_labels
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
+
+MAX_LISTED_LABELS = 20  # most projects have fewer; a terminology may have thousands
 
 
 def map_gold(
@@ -53,12 +56,22 @@ def describe_unmapped(name: str, spans: Iterable[Span], config: LabelConfig) -> 
 
 def describe_unknown_labels(entities: str, counts: Counter[str], config: LabelConfig) -> str:
     """Say that entities of these labels are not scored, and how to map them."""
-    listed = ", ".join(f"{label} ({count})" for label, count in counts.most_common())
+    listed = format_label_counts(dict(counts.most_common()))
     return (
         f"{counts.total()} {entities} are not scored, because the project lacks their labels: "
-        f"{listed}. It has {', '.join(config.labels)}; predicted_values in the labelling config "
-        "maps other names to them."
+        f"{listed}. It has {format_labels(config.labels)}; predicted_values in the labelling "
+        "config maps other names to them."
     )
+
+
+def format_labels(labels: Iterable[str]) -> str:
+    """Labels for a sentence, as many as most projects have."""
+    return format_names(labels, MAX_LISTED_LABELS)
+
+
+def format_label_counts(counts: Mapping[str, int]) -> str:
+    """Labels with their counts, in the order of the mapping."""
+    return format_labels(f"{label} ({count})" for label, count in counts.items())
 
 
 def describe_without_common_label(
@@ -75,8 +88,8 @@ def describe_without_common_label(
     way = "give a labelling config with" if config is None else "write into the labelling config"
     option = " as --label-config" if config is None else ""
     yield (
-        f"Gold and {name} have no label in common: gold has {', '.join(sorted(gold_labels))}, "
-        f"{name} has {', '.join(labels)}. If these are other names for the same, {way} "
+        f"Gold and {name} have no label in common: gold has {format_labels(sorted(gold_labels))}, "
+        f"{name} has {format_labels(labels)}. If these are other names for the same, {way} "
         f'<Label value="{first}" predicted_values="LABEL"/>{option}; LABEL is that of {name}.'
     )
 

@@ -345,6 +345,7 @@ def test_unusable_configs_are_refused_with_advice(xml: str, code: str, value: st
     with raises(FormatError, code) as refusal:
         parse_label_config(xml)
     assert value in str(refusal.value)
+    assert "<string>" not in str(refusal.value)  # lxml's name of a text without a file
 
 
 @pytest.mark.parametrize(

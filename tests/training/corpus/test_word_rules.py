@@ -43,6 +43,14 @@ def test_choice(marked: tuple[str, ...], rule: str, lost: list[int]) -> None:
     assert choice.is_needed == (len(set(lost)) > 1)
 
 
+def test_counts_and_rule_are_described() -> None:
+    choice = choose_word_rule(documents_of(*WHOLE, *LETTERS), LABELS)
+    assert choice.describe() == (
+        "Of 3 entities, these have an edge inside a word: 2 with scripts, 2 with parts, 0 with "
+        f"characters. A training takes the word rule characters: {choice.rule.description}."
+    )
+
+
 def test_named_rule_is_taken() -> None:
     choice = choose_word_rule(documents_of(*LETTERS), LABELS, "parts")
     assert (choice.rule.name, choice.lost["parts"], choice.entities) == ("parts", 2, 2)
