@@ -181,10 +181,7 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
     """
     path = folder / MANIFEST_FILE_NAME
     try:
-        value = json.loads(path.read_bytes())
-        manifest = Manifest.from_json(value, str(path))
-        if value["digest"] != manifest_digest(value):
-            raise _invalid_version(f"{path} was changed since publishing", "file-changed")
+        manifest = parse_manifest(path.read_bytes(), str(path))
     except FileNotFoundError:
         if not folder.is_dir():
             raise VersionNotFound(
@@ -195,10 +192,32 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
             f"{folder} has no {MANIFEST_FILE_NAME}, so it is no complete version",
             "manifest-missing",
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise _invalid_version(f"{path} cannot be read ({error})", "version-unreadable") from error
     if verify:
         _verify(folder, manifest)
+    return manifest
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Read the content of a ``manifest.json``; ``where`` is its path, for messages.
+
+    Raises `VersionInvalid` if it is no manifest, was changed since publishing, or names another
+    version than the one of its files.
+    """
+    try:
+        value = json.loads(content)
+        manifest = Manifest.from_json(value, where)
+        if value["digest"] != manifest_digest(value):
+            raise _invalid_version(f"{where} was changed since publishing", "file-changed")
+    except (ValueError, RecursionError) as error:
+        raise _invalid_version(f"{where} cannot be read ({error})", "version-unreadable") from error
+    files_hash = content_hash(manifest, manifest.files, schema_version=manifest.format)
+    if not manifest.version.endswith(f"-{files_hash}"):
+        raise _invalid_version(
+            f"{where} names a version of another content ({manifest.version})",
+            "version-of-other-content",
+        )
     return manifest
 
 
@@ -224,13 +243,6 @@ def _verify(folder: Path, manifest: Manifest) -> None:
             raise _invalid_version(
                 f"{name} in {folder} was changed since publishing", "file-changed"
             )
-    content = content_hash(manifest, manifest.files, schema_version=manifest.format)
-    if not manifest.version.endswith(f"-{content}"):
-        path = folder / MANIFEST_FILE_NAME
-        raise _invalid_version(
-            f"{path} names a version of another content ({manifest.version})",
-            "version-of-other-content",
-        )
 
 
 def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:

@@ -102,14 +102,30 @@ class ModelStore(ModelRegistry):
                 self.check_tier(model, metadata.tier)
                 manifest = self._build_manifest(model, metadata, files)
                 place = home / validate_name(manifest.version)
-                if place.exists():
-                    try:
-                        return read_manifest(place)
-                    except VersionInvalid:  # damaged, so the same content replaces it
-                        remove_folder(place)
+                if intact := _read_intact_or_remove(place):
+                    return intact
                 text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False)
                 (folder / MANIFEST_FILE_NAME).write_text(text + "\n", encoding="utf-8")
                 move_into_place(folder, place)
+        return manifest
+
+    def adopt(self, folder: Path, model: str) -> Manifest:
+        """Verify a published version from elsewhere, and move it to the versions of a model.
+
+        The folder is from `staging_folder`. An intact version of its name stays as it is, and its
+        manifest is returned. Raises `VersionInvalid` if the version changed since publishing,
+        `RegistryError` if the model has versions of another tier, `PublishError` if the file system
+        refuses.
+        """
+        manifest = read_manifest(folder)
+        home = self.model_folder(model)
+        place = home / validate_name(manifest.version)
+        with translate_os_errors(f"add {manifest.version} to {home}"), folder_lock(home):
+            remove_abandoned_scratch_folders(home)
+            self.check_tier(model, manifest.tier)
+            if intact := _read_intact_or_remove(place):
+                return intact
+            move_into_place(folder, place)
         return manifest
 
     def promote(self, model: str, version: str, *, expected_current: str | None = None) -> None:
@@ -275,6 +291,17 @@ class ModelStore(ModelRegistry):
             message = f"{folder} holds {manifest.tier}/{manifest.version}: rename it to that"
             raise VersionInvalid(message, code="version-renamed")
         return folder.name
+
+
+def _read_intact_or_remove(place: Path) -> Manifest | None:
+    """The manifest of a version that is intact; a damaged one is removed, and None returned."""
+    if not place.exists():
+        return None
+    try:
+        return read_manifest(place)
+    except VersionInvalid:  # the same content will replace it
+        remove_folder(place)
+        return None
 
 
 def _normalize_metadata(metadata: VersionMetadata) -> VersionMetadata:
