@@ -38,8 +38,8 @@ def check_connected(context: DoctorContext) -> DoctorFinding:
         "several-backends",
         f"The project has {len(context.backends)} backends, and Label Studio asks only the first "
         f"for predictions: {first.title!r} at {first.url}; the others are {named}.",
-        "Remove the others under Settings, Model. A second backend is useful only if it is "
-        "interactive.",
+        "Remove under Settings, Model, those that are not to predict. A second backend is useful "
+        "only if it is interactive.",
     )
 
 

@@ -247,8 +247,8 @@ def _describe_kept(context: ConnectContext, removed: list[MLBackend]) -> Iterato
     project = context.project
     if others := [row for row in context.backends if row not in removed]:
         named = ", ".join(f"{row.title!r} at {row.url}" for row in others)
-        count = pluralize(len(others), "other backend")
-        yield f"The project keeps {count}: {named}."
+        count = pluralize(len(others), "backend")
+        yield f"The project keeps {count} at another address: {named}."
     yield (
         f"The project keeps {pluralize(project.prediction_count, 'prediction')} and "
         f"{pluralize(project.annotation_count, 'annotation')}."

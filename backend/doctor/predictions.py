@@ -41,7 +41,9 @@ def check_version(context: DoctorContext) -> DoctorFinding:
             "outdated-title",
             f"The backend is called {title!r} and serves version {served!r}, so the score column "
             "stays empty, and uncertainty sampling serves tasks at random.",
-            f"{context.connect_advice}. Or r{rename[1:]}; the project follows.",
+            f"{context.connect_advice}, or r{rename[1:]}; the project follows."
+            if context.is_tagalong
+            else f"{rename}; the project follows.",
         )
     choose = f"{rename}, and choose" if title != served else "Choose"
     remedy = f"{choose} it under Settings, Annotation, Prelabeling."

@@ -197,7 +197,7 @@ def test_disconnecting_leaves_what_others_made(studio: EditableProject) -> None:
     studio.rows.append(backend_row(llm, id=2, title="llm-1"))
     studio.webhooks.append(webhook(llm, id=2))
     lines = disconnect(studio)
-    assert f"1 other backend: 'llm-1' at {llm}" in lines[0]
+    assert f"1 backend at another address: 'llm-1' at {llm}" in lines[0]
     assert lines[1] == "The project keeps 1 prediction and 0 annotations."
     assert [row["url"] for row in studio.rows] == [llm]
     assert [hook["url"] for hook in studio.webhooks] == [f"{llm}/webhook"]

@@ -136,6 +136,13 @@ def test_title_is_not_the_version(servers: ScriptedServers) -> None:
     assert VERSION in finding.remedy
 
 
+def test_connecting_is_no_advice_for_other_backends(servers: ScriptedServers) -> None:
+    name(servers, title="BERT", chosen="BERT")
+    assert "tagalong connect" in servers.run_doctor()["version"].remedy
+    servers.set_backend_answer("GET /health", 200, {"status": "UP", "model_class": "BertForNer"})
+    assert "tagalong connect" not in servers.run_doctor()["version"].remedy
+
+
 @pytest.mark.parametrize("chosen", ["", "batch-1"])
 def test_project_shows_another_version(servers: ScriptedServers, chosen: str) -> None:
     name(servers, title=VERSION, chosen=chosen)
