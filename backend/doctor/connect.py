@@ -259,7 +259,7 @@ def _is_of_server(url: str, server_url: str) -> bool:
     """Whether a URL is the server's, or that of one of its models."""
     *address, path = address_key(url)
     *server_address, server_path = address_key(server_url)
-    return address == server_address and path.partition(MODELS_PATH)[0] == server_path
+    return address == server_address and server_path in (path, path.partition(MODELS_PATH)[0])
 
 
 def _webhook_url(backend_url: str) -> str:

@@ -7,7 +7,12 @@ from functools import cached_property
 from urllib.parse import urlsplit
 
 from tagalong.backend.doctor.backend_client import Login, call_backend
-from tagalong.backend.doctor.context import HEALTH_TIMEOUT_SECONDS, DoctorContext, DoctorOptions
+from tagalong.backend.doctor.context import (
+    DEFAULT_BACKEND_URL,
+    HEALTH_TIMEOUT_SECONDS,
+    DoctorContext,
+    DoctorOptions,
+)
 from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS
 from tagalong.backend.label_studio.api.objects import MLBackend
 from tagalong.backend.server.settings import MODEL_CLASS, WEBHOOK_SECRET_HEADER
@@ -15,7 +20,6 @@ from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import SAFE_NAME_PATTERN
 from tagalong.ner.tiers import TIERS
 
-DEFAULT_BACKEND_URL = "http://127.0.0.1:9090"  # of `tagalong serve`
 MODELS_PATH = "/models/"  # before the name of a model, in the URL of its backend
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

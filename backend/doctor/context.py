@@ -17,6 +17,7 @@ from tagalong.backend.server.settings import MODEL_CLASS
 from tagalong.ner.errors import LabelStudioError
 
 ANONYMOUS_KEY = "doctor"  # Label Studio tells its version whatever the key
+DEFAULT_BACKEND_URL = "http://127.0.0.1:9090"  # of `tagalong serve`
 MAX_SAMPLED_TASKS = 50  # checked one by one; counts of Label Studio cover all tasks
 # Longer than the limits of Label Studio, to measure by how much an answer is late.
 HEALTH_TIMEOUT_SECONDS = 5.0
@@ -169,7 +170,12 @@ class DoctorContext:
     @property
     def connect_advice(self) -> str:
         """The command that corrects the connection, as the beginning of a remedy."""
-        return f"Run `tagalong connect --project {self.options.project}`"
+        command = f"tagalong connect --project {self.options.project}"
+        if self.backend_url not in (None, DEFAULT_BACKEND_URL):
+            command += f" --backend-url {self.backend_url}"
+        if self.local_backend_url != self.backend_url:
+            command += f" --backend {self.local_backend_url}"
+        return f"Run `{command}`"
 
     @property
     def is_tagalong(self) -> bool:

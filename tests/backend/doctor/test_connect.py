@@ -186,8 +186,8 @@ def test_model_is_in_the_url(studio: EditableProject) -> None:
     ]
 
 
-def disconnect(studio: EditableProject) -> list[str]:
-    with closing(ConnectContext(studio.options())) as context:
+def disconnect(studio: EditableProject, **more: Any) -> list[str]:
+    with closing(ConnectContext(studio.options(**more))) as context:
         return make_changes(plan_disconnection(context))
 
 
@@ -202,6 +202,8 @@ def test_disconnecting_leaves_what_others_made(studio: EditableProject) -> None:
     assert [row["url"] for row in studio.rows] == [llm]
     assert [hook["url"] for hook in studio.webhooks] == [f"{llm}/webhook"]
     assert disconnect(studio) == lines[:2]
+    disconnect(studio, server_url=llm)
+    assert (studio.rows, studio.webhooks) == ([], [])
 
 
 @pytest.mark.parametrize(

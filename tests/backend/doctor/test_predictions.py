@@ -136,9 +136,14 @@ def test_title_is_not_the_version(servers: ScriptedServers) -> None:
     assert VERSION in finding.remedy
 
 
-def test_connecting_is_no_advice_for_other_backends(servers: ScriptedServers) -> None:
+def test_command_that_corrects_the_title(servers: ScriptedServers) -> None:
     name(servers, title="BERT", chosen="BERT")
-    assert "tagalong connect" in servers.run_doctor()["version"].remedy
+    url = servers.backend.url
+    command = f"`tagalong connect --project 7 --backend-url {url}`"
+    assert command in servers.run_doctor()["version"].remedy
+    local = url.replace("127.0.0.1", "localhost")
+    command = f"`tagalong connect --project 7 --backend-url {url} --backend {local}`"
+    assert command in servers.run_doctor(backend_url=local)["version"].remedy
     servers.set_backend_answer("GET /health", 200, {"status": "UP", "model_class": "BertForNer"})
     assert "tagalong connect" not in servers.run_doctor()["version"].remedy
 
