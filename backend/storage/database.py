@@ -9,9 +9,9 @@ import logging
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tagalong.ner.atomic_io import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE
@@ -19,6 +19,7 @@ from tagalong.ner.errors import StateFileError, find_fault_kind
 
 # Label Studio gives a webhook one second, and other writers need milliseconds.
 BUSY_TIMEOUT_SECONDS = 0.4
+MIGRATION_TIMEOUT_SECONDS = 30.0  # another process may be migrating a large file
 PROBE_BYTES = 2**20  # room on the disk for the next writes, checked by `probe_writing`
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSchema:
-    """The tables of a file; one of another version or application is left alone."""
+    """The tables of a file; one of another version or application is left alone.
+
+    A file of an earlier version that has a migration is changed to the next version.
+    """
 
     sql: str  # statements that make the tables
     version: int  # in SQLite: ``user_version``
     application_id: int = 0  # 0 for none
+    migrations: Mapping[int, str] = field(default_factory=dict)  # earlier version -> statements
 
 
 class Database:
@@ -186,7 +191,10 @@ class Database:
             connection.execute("PRAGMA synchronous = NORMAL")
             if self._is_exclusive or _is_empty(connection):
                 self._make_tables(connection)
-            self._check_schema(connection)
+            self._check_application(connection)
+            if _read_version(connection) in self._schema.migrations:
+                self._migrate(connection)
+            self._check_version(connection)
         except (sqlite3.Error, StateFileError):
             connection.close()
             raise
@@ -202,11 +210,26 @@ class Database:
             connection.execute(f"PRAGMA user_version = {self._schema.version}")
         connection.execute("COMMIT")
 
-    def _check_schema(self, connection: sqlite3.Connection) -> None:
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the file to the version of this release, in one transaction."""
+        connection.execute(f"PRAGMA busy_timeout = {MIGRATION_TIMEOUT_SECONDS * 1000:.0f}")
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have migrated the file before the transaction began.
+        while (version := _read_version(connection)) in self._schema.migrations:
+            for statement in self._schema.migrations[version].split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+        connection.execute("COMMIT")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000:.0f}")
+
+    def _check_application(self, connection: sqlite3.Connection) -> None:
         if _read_number(connection, "PRAGMA application_id") != self._schema.application_id:
             message = f"{self.path} is a database of another program: choose another file"
             raise StateFileError(message, code="state-file-of-another-program")
-        version = _read_number(connection, "PRAGMA user_version")
+
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        version = _read_version(connection)
+        _is_empty(connection)  # reads the tables again, if another process has migrated them
         if version != self._schema.version:
             raise StateFileError(
                 f"{self.path} has format {version}, but this release of Tagalong reads "
@@ -219,6 +242,10 @@ class Database:
 def _is_empty(connection: sqlite3.Connection) -> bool:
     queries = "SELECT COUNT(*) FROM sqlite_master", "PRAGMA user_version"
     return not any(_read_number(connection, query) for query in queries)
+
+
+def _read_version(connection: sqlite3.Connection) -> int:
+    return _read_number(connection, "PRAGMA user_version")
 
 
 def _read_number(connection: sqlite3.Connection, query: str) -> int:
