@@ -57,7 +57,7 @@ def retrain_cli(
         error_console.print(f"Cancelled {count} training{'s' * (count != 1)}.")
         return
     # Imports torch, which takes seconds.
-    from tagalong.training.jobs.retrain import describe_job, run_claimed_job
+    from tagalong.training.jobs.retrain import describe_job, find_project_key, run_claimed_job
 
     how = RetrainOptions(
         label_studio_url=url,
@@ -71,7 +71,7 @@ def retrain_cli(
         warm_start=warm_start,
     )
     with (
-        claim_job(job_store, store, project, tier) as job_id,
+        claim_job(job_store, store, find_project_key(how, project), tier) as job_id,
         training_progress_bar(error_console) as on_progress,
     ):
         job = run_claimed_job(job_store, job_id, store, how, on_progress=on_progress)
@@ -91,7 +91,13 @@ def retrain_cli(
 def job_to_json(job: Job) -> dict[str, Any]:
     """A job as one JSON object."""
     outcome = asdict(job.result) if job.result else {}
-    return {"job": job.id, "project": job.project, "tier": job.tier, "state": job.state, **outcome}
+    return {
+        "job": job.id,
+        "project": job.project.id,
+        "tier": job.tier,
+        "state": job.state,
+        **outcome,
+    }
 
 
 def _build_scores_table(outcome: JobResult) -> Table:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tagalong.backend.storage.project_key import MAX_ID, TIMESTAMP_PATTERN, ProjectKey
+
 START_TRAINING = "START_TRAINING"  # the train button
 ACTIONS = frozenset(
     {
@@ -27,13 +29,7 @@ ACTIONS = frozenset(
         "TASKS_DELETED",
     }
 )
-MAX_ID = 2**63 - 1  # of Label Studio's databases and of SQLite
-TIMESTAMP_PATTERN = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,20}(Z|[+-][0-9]{2}:?[0-9]{2})?"
-)
-ID_DIGITS_PATTERN = r"[0-9]{1,19}"  # as many as MAX_ID has: int() refuses thousands of digits
-# Label Studio names a project to its backends as "7.1795354311": id and creation time.
-ID_PATTERN = re.compile(rf"({ID_DIGITS_PATTERN})(?:\.[0-9]*)?")
+ID_PATTERN = re.compile("[0-9]{1,19}")  # as many as MAX_ID has: int() refuses thousands of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +45,9 @@ class WebhookEvent:
     """An event in Label Studio; ids are sorted."""
 
     action: str
-    project: int | None = None
+    project: ProjectKey | None = None  # without a creation time if the webhook sends no payload
     tasks: tuple[int, ...] = ()
     annotations: tuple[AnnotationRef, ...] = ()
-    # Tells apart projects of two Label Studios with the same id. Not stored.
-    project_created_at: str | None = None
 
     @property
     def is_deduplicable(self) -> bool:
@@ -80,23 +74,18 @@ def parse_event(body: object) -> WebhookEvent | None:
     }
     task_ids = {_parse_id(item.get("task")) for item in annotations}
     task_ids |= {_parse_id(item.get("id")) for item in tasks}
-    project = body.get("project")
-    projects = (project, *(item.get("project") for item in (*annotations, *tasks)))
-    known = (number for value in projects if (number := _parse_id(value)) is not None)
-    created_at = project.get("created_at") if isinstance(project, dict) else None
+    projects = body.get("project"), *(item.get("project") for item in (*annotations, *tasks))
+    known = (key for value in projects if (key := ProjectKey.parse(value)) is not None)
     return WebhookEvent(
         action=action,
         project=next(known, None),
         tasks=tuple(sorted(task_id for task_id in task_ids if task_id is not None)),
         annotations=tuple(AnnotationRef(*item) for item in sorted(updated_at.items())),
-        project_created_at=_parse_timestamp(created_at),
     )
 
 
 def parse_job_id(value: object) -> int | None:
     """Parse the id of a job, as the webhook's answer gave it; None if it cannot be one."""
-    if isinstance(value, str) and not re.fullmatch(ID_DIGITS_PATTERN, value):
-        return None
     return _parse_id(value)
 
 
@@ -112,12 +101,11 @@ def _read_objects(body: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str, 
 
 
 def _parse_id(value: object) -> int | None:
-    """Parse a whole number, a text that matches `ID_PATTERN`, or the id of an object."""
+    """Parse a whole number, its digits, or the id of an object."""
     if isinstance(value, dict):
         value = value.get("id")
     if isinstance(value, str):
-        match = ID_PATTERN.fullmatch(value)
-        value = int(match[1]) if match else None
+        value = int(value) if ID_PATTERN.fullmatch(value) else None
     if type(value) is not int:  # not isinstance: True would pass
         return None
     return value if 0 <= value <= MAX_ID else None

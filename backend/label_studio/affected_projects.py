@@ -67,7 +67,7 @@ def find_affected_projects(
             continue
         backends = client.ml_backends.list_for_project(other.id)
         if not backends or not _uses_models_folder(
-            (str(other.id), change.tier),
+            [(name, change.tier) for name in (other.key, str(other.id))],
             backends,
             change.version,
             before,
@@ -87,7 +87,7 @@ def find_affected_projects(
 
 
 def _uses_models_folder(
-    key: tuple[str, str],
+    keys: Sequence[tuple[str, str]],
     backends: Sequence[MLBackend],
     version: str,
     before: SetupCounts | None,
@@ -95,10 +95,12 @@ def _uses_models_folder(
 ) -> bool:
     if before is None or after is None:
         return any(backend.model_version == version for backend in backends)
-    if after.get(key, 0) > before.get(key, 0):
+    if any(after.get(key, 0) > before.get(key, 0) for key in keys):
         return True
     # A server that is down records nothing. Its last known version may be outdated, so any counts.
-    return key in after and not all(backend.is_connected for backend in backends)
+    return any(key in after for key in keys) and not all(
+        backend.is_connected for backend in backends
+    )
 
 
 def _read_setups(read: SetupReader) -> SetupCounts | None:

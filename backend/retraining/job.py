@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
+from tagalong.backend.storage.project_key import ProjectKey
+
 # Field -> JSON key, where the two differ: the keys are those of the first release.
 RESULT_KEYS = {
     "should_promote": "promote",
@@ -88,7 +90,7 @@ class Job:
     """A retraining job; times are in UTC."""
 
     id: int  # grows with every job
-    project: int  # the Label Studio project whose annotations are used
+    project: ProjectKey  # the Label Studio project whose annotations are used
     tier: str
     reason: str  # the trigger, such as "the train button"
     last_event_id: int  # of the last webhook event that the job covers; 0 for none

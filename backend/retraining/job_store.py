@@ -14,11 +14,12 @@ from typing import Any
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.storage.database import Database, DatabaseSchema
 from tagalong.backend.storage.locks import try_lock
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.backend.storage.state_dir import server_state_dir
 from tagalong.ner.errors import StateFileError
 
 SCHEMA = DatabaseSchema(
-    version=1,
+    version=2,
     sql="""
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,17 +34,29 @@ CREATE TABLE IF NOT EXISTS runs (
     asked TEXT NOT NULL,
     ended TEXT NOT NULL DEFAULT '',
     standing TEXT NOT NULL DEFAULT '',
-    outcome TEXT NOT NULL DEFAULT ''
+    outcome TEXT NOT NULL DEFAULT '',
+    created INTEGER NOT NULL DEFAULT 0  -- the time of the project, or 0
 );
-CREATE UNIQUE INDEX IF NOT EXISTS one_waits ON runs (project, tier) WHERE state = 'waiting';
-CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON runs (project, tier) WHERE state = 'running';
+CREATE UNIQUE INDEX IF NOT EXISTS one_waits ON runs (project, created, tier)
+    WHERE state = 'waiting';
+CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON runs (project, created, tier)
+    WHERE state = 'running';
 """,
+    migrations={
+        1: """
+ALTER TABLE runs ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
+DROP INDEX one_waits;
+DROP INDEX one_runs;
+CREATE UNIQUE INDEX one_waits ON runs (project, created, tier) WHERE state = 'waiting';
+CREATE UNIQUE INDEX one_runs ON runs (project, created, tier) WHERE state = 'running'
+"""
+    },
 )
 EX_TEMPFAIL = 75  # exit status of a trainer that finds the job locked by another one
 # The column names are those of the first release; AS gives each the name of its `Job` field.
 JOB_COLUMNS = (
-    "id, project, tier, reason, upto AS last_event_id, state, tries AS attempts, process AS pid, "
-    "unwanted AS cancel_requested, asked AS requested_at, ended AS ended_at, "
+    "id, project, created, tier, reason, upto AS last_event_id, state, tries AS attempts, "
+    "process AS pid, unwanted AS cancel_requested, asked AS requested_at, ended AS ended_at, "
     "standing AS status_message, outcome AS result"
 )
 
@@ -62,15 +75,17 @@ class JobStore(Database):
         path = self._state_dir / "runs.sqlite"
         super().__init__(path, SCHEMA, consequence="nothing can be retrained")
 
-    def enqueue(self, project: int, tier: str, *, reason: str, last_event_id: int = 0) -> int:
+    def enqueue(
+        self, project: ProjectKey, tier: str, *, reason: str, last_event_id: int = 0
+    ) -> int:
         """Add a waiting job unless one waits, have it cover the event, and return its id."""
         with self.connection(writes=True) as connection:
             (job_id,) = connection.execute(
-                "INSERT INTO runs (project, tier, reason, upto, state, asked) "
-                "VALUES (?, ?, ?, ?, 'waiting', ?) ON CONFLICT (project, tier) "
+                "INSERT INTO runs (project, created, tier, reason, upto, state, asked) "
+                "VALUES (?, ?, ?, ?, ?, 'waiting', ?) ON CONFLICT (project, created, tier) "
                 "WHERE state = 'waiting' DO UPDATE SET upto = MAX(upto, excluded.upto) "
                 "RETURNING id",
-                (project, tier, reason, last_event_id, _utc_now()),
+                (*_to_columns(project), tier, reason, last_event_id, _utc_now()),
             ).fetchone()
             return int(job_id)
 
@@ -104,18 +119,19 @@ class JobStore(Database):
         values = state, json.dumps(result.to_json()), _utc_now(), job_id
         self._update(changes, f"id = ? AND {UNFINISHED_SQL}", *values)
 
-    def request_cancel(self, project: int) -> int:
+    def request_cancel(self, project: ProjectKey) -> int:
         """Cancel the unfinished jobs of a project as soon as possible, and return their number."""
-        return self._update("unwanted = 1", f"project = ? AND {UNFINISHED_SQL}", project)
+        where = f"project = ? AND created = ? AND {UNFINISHED_SQL}"
+        return self._update("unwanted = 1", where, *_to_columns(project))
 
     def read_job(self, job_id: int) -> Job | None:
         """Read a job; None if there is none with this id."""
         return next(iter(self._query_jobs("WHERE id = ?", job_id)), None)
 
-    def find_for_event(self, project: int, event_id: int) -> Job | None:
+    def find_for_event(self, project: ProjectKey, event_id: int) -> Job | None:
         """The first job of a project that covers an event; None if none does yet."""
-        where = "WHERE project = ? AND upto >= ? ORDER BY id LIMIT 1"
-        return next(iter(self._query_jobs(where, project, event_id)), None)
+        where = "WHERE project = ? AND created = ? AND upto >= ? ORDER BY id LIMIT 1"
+        return next(iter(self._query_jobs(where, *_to_columns(project), event_id)), None)
 
     def list_active(self) -> list[Job]:
         """Running jobs, then waiting ones, each in the order of their requests."""
@@ -125,14 +141,15 @@ class JobStore(Database):
         """The latest jobs, the newest first."""
         return self._query_jobs("ORDER BY id DESC LIMIT ?", limit)
 
-    def read_last_event_ids(self, tier: str) -> dict[int, int]:
+    def read_last_event_ids(self, tier: str) -> dict[ProjectKey, int]:
         """Id of the last event that the jobs of a tier cover, by project."""
-        query = "SELECT project, MAX(upto) FROM runs WHERE tier = ? GROUP BY project"
+        query = "SELECT project, created, MAX(upto) FROM runs WHERE tier = ? GROUP BY 1, 2"
         with self.connection() as connection:
-            return dict(connection.execute(query, (tier,)).fetchall())
+            rows = connection.execute(query, (tier,))
+            return {_from_columns(*key): event_id for *key, event_id in rows}
 
     def lock(
-        self, project: int, tier: str, *, timeout_seconds: float = 0.0
+        self, project: ProjectKey, tier: str, *, timeout_seconds: float = 0.0
     ) -> AbstractContextManager[bool]:
         """Lock a tier of a project against all other jobs, of any process, as `try_lock` does."""
         path = self._state_dir / f"training-{tier}-{project}.lock"
@@ -162,6 +179,7 @@ class JobStore(Database):
 def _job_from_row(row: dict[str, Any]) -> Job:
     result, ended_at = row["result"], row["ended_at"]
     typed = {
+        "project": _from_columns(row["project"], row.pop("created")),
         "state": JobState(row["state"]),
         "cancel_requested": bool(row["cancel_requested"]),
         "requested_at": datetime.fromisoformat(row["requested_at"]),
@@ -169,6 +187,14 @@ def _job_from_row(row: dict[str, Any]) -> Job:
         "result": JobResult.from_json(json.loads(result)) if result else None,
     }
     return Job(**row | typed)
+
+
+def _to_columns(project: ProjectKey) -> tuple[int, int]:
+    return project.id, project.created or 0
+
+
+def _from_columns(number: int, created: int) -> ProjectKey:
+    return ProjectKey(number, created or None)
 
 
 def _utc_now() -> str:

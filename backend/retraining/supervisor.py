@@ -17,6 +17,7 @@ from tagalong.backend.processes import start_logged, terminate
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore, send_signal
 from tagalong.backend.retraining.trigger import Debouncer, RetrainSettings
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.errors import StateFileError
 
 POLL_SECONDS = 1.0
@@ -148,8 +149,10 @@ class Supervisor:
             return
         covered = self._job_store.read_last_event_ids(self._tier)
         for project in self._event_store.read_annotated_projects():
+            # Jobs of earlier releases know only the id.
+            after = covered.get(project, covered.get(ProjectKey(project.id), 0))
             count, last_event_id = self._event_store.count_annotations(
-                project, after_event_id=covered.get(project, 0)
+                project, after_event_id=after
             )
             if self._debouncer.is_due(project, count, last_event_id):
                 reason = f"{count:,} new or changed annotation{'s' * (count != 1)}"

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tagalong.backend.storage.project_key import ProjectKey
+
 DEBOUNCE_SECONDS = 10.0  # without a new annotation, so that a bulk import triggers one job
 MAX_WAIT_SECONDS = 300.0  # if annotations never pause
 
@@ -37,9 +39,9 @@ class Debouncer:
         self, min_annotations: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._min_annotations, self._clock = min_annotations, clock
-        self._pending: dict[int, _PendingChanges] = {}
+        self._pending: dict[ProjectKey, _PendingChanges] = {}
 
-    def is_due(self, project: int, annotations: int, last_event_id: int) -> bool:
+    def is_due(self, project: ProjectKey, annotations: int, last_event_id: int) -> bool:
         """Whether a job is due now, for new or changed annotations that no job covers."""
         if not self._min_annotations or annotations < self._min_annotations:
             self.reset(project)
@@ -51,6 +53,6 @@ class Debouncer:
         is_quiet = now - pending.last_changed_at >= DEBOUNCE_SECONDS
         return is_quiet or now - pending.first_seen_at >= MAX_WAIT_SECONDS
 
-    def reset(self, project: int) -> None:
+    def reset(self, project: ProjectKey) -> None:
         """Forget a project, after a job was queued."""
         self._pending.pop(project, None)

@@ -25,7 +25,6 @@ from tagalong.backend.server.prediction.request import (
     RequestError,
     parse_control_name,
     parse_predict_request,
-    parse_project_id,
     service_unavailable,
 )
 from tagalong.backend.server.request_checks import (
@@ -36,6 +35,7 @@ from tagalong.backend.server.request_checks import (
 )
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import MODEL_CLASS
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.errors import StateFileError, TagalongError
 
 MAX_LISTED_JOBS = 5  # on the status page
@@ -93,7 +93,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
     @routes.post("/setup")
     def setup() -> Response:
         body = read_body()
-        project = parse_project_id(body.get("project"))
+        project = ProjectKey.parse(body.get("project"))
         service.event_store.write_extra_params(project, tier, body.get("extra_params"))
         if isinstance(body.get("schema"), str):  # refuse an unusable config at once
             extra_params = service.event_store.read_extra_params(project, tier)
@@ -196,12 +196,15 @@ def _store_event(service: Service, tier: str, event: WebhookEvent) -> tuple[Resp
     service.telemetry.record_webhook_event(event.action)
     if event_id is None:  # Label Studio sends an event again if the answer took too long
         return jsonify(status="known"), HTTPStatus.OK
-    if event.project is not None and event.action == START_TRAINING:
-        reason = "the train button"
-        service.job_store.enqueue(event.project, tier, reason=reason, last_event_id=event_id)
-        service.supervisor.wake()
-    if event.project is not None and event.action == "PROJECT_DELETED":
-        service.job_store.request_cancel(event.project)
+    if event.project is not None and event.action in (START_TRAINING, "PROJECT_DELETED"):
+        # Label Studio names a deleted project by its id only.
+        project = service.event_store.find_project(event.project)
+        if event.action == START_TRAINING:
+            reason = "the train button"
+            service.job_store.enqueue(project, tier, reason=reason, last_event_id=event_id)
+            service.supervisor.wake()
+        else:
+            service.job_store.request_cancel(project)
     return jsonify(status="recorded", job=str(event_id)), HTTPStatus.CREATED
 
 
@@ -231,8 +234,10 @@ def _read_job_status(service: Service, body: Mapping[str, Any]) -> dict[str, Any
     event = None if event_id is None else service.event_store.read_event(event_id)
     if event is None:
         raise RequestError(HTTPStatus.NOT_FOUND, "there is no such job", code="unknown-job")
-    project = event.event.project
-    job = None if project is None else service.job_store.find_for_event(project, event.id)
+    job = None
+    if event.event.project is not None:
+        project = service.event_store.find_project(event.event.project)
+        job = service.job_store.find_for_event(project, event.id)
     failed = job is not None and job.state is JobState.FAILED
     reason = job.result.reason if job and job.result and job.state.is_finished else None
     return {

@@ -14,6 +14,7 @@ from tagalong.backend.events.store import EventStore
 from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.backend.storage.state_dir import event_store_path
 from tagalong.ner.errors import TagalongError
 from tagalong.ner.manifest import hash_file, manifest_digest, read_manifest
@@ -115,7 +116,7 @@ def write_jobs() -> None:
                 Path(REPAIRED).touch()
                 return step()
 
-        job = retried(lambda: store.enqueue(1, "encoder", reason="the train button"))
+        job = retried(lambda: store.enqueue(ProjectKey(1), "encoder", reason="the train button"))
         assert job is not None
         retried(lambda: store.mark_running(job))
         retried(lambda: store.set_pid(job, 77))

@@ -55,8 +55,8 @@ class ServerProcess:
         try:
             with store.connection() as connection:
                 ids = connection.execute("SELECT id FROM events ORDER BY id").fetchall()
-            found = [store.read_event(number) for (number,) in ids]
-            return [one.event for one in found if one and one.event.project == project]
+            events = [found.event for (number,) in ids if (found := store.read_event(number))]
+            return [event for event in events if event.project and event.project.id == project]
         finally:
             store.close()
 

@@ -60,7 +60,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     version = job.result.version if job.result else ""
-    log.info("training %d of project %d: %s %s", job.id, job.project, job.state, version)
+    log.info("training %d of project %d: %s %s", job.id, job.project.id, job.state, version)
     return 0 if job.state in (JobState.PROMOTED, JobState.REJECTED) else 1
 
 

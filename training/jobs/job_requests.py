@@ -9,6 +9,7 @@ from tagalong.backend.events.store import EventStore
 from tagalong.backend.retraining.job import JobResult, JobState, PromotionPolicy
 from tagalong.backend.retraining.job_store import JobStore, send_signal
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.backend.storage.state_dir import event_store_path
 from tagalong.ner.errors import TrainingError
 
@@ -32,7 +33,9 @@ class RetrainOptions:
 
 
 @contextmanager
-def claim_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> Iterator[int]:
+def claim_job(
+    job_store: JobStore, store: ModelStore, project: ProjectKey, tier: str
+) -> Iterator[int]:
     """Lock a project, and enqueue a retraining job that was requested on the command line.
 
     While the lock is held, no server starts or ends the job. Yields its id; that of an interrupted
@@ -42,14 +45,14 @@ def claim_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -
     with job_store.lock(project, tier, timeout_seconds=LOCK_TIMEOUT_SECONDS) as is_locked:
         if not is_locked:
             raise TrainingError(
-                f"a training of project {project} is running: wait for it, or cancel it with "
-                f"`tagalong retrain --project {project} --cancel`",
+                f"a training of project {project.id} is running: wait for it, or cancel it with "
+                f"`tagalong retrain --project {project.id} --cancel`",
                 code="training-in-progress",
             )
         yield _enqueue_job(job_store, store, project, tier)
 
 
-def _enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> int:
+def _enqueue_job(job_store: JobStore, store: ModelStore, project: ProjectKey, tier: str) -> int:
     for other in job_store.list_active():
         if (other.project, other.tier, other.state) == (project, tier, JobState.RUNNING):
             return other.id  # its process was killed, and this one continues it
@@ -63,13 +66,13 @@ def _enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str
 
 
 def cancel_jobs(job_store: JobStore, project: int) -> int:
-    """Cancel the jobs of a project, in whatever process they run, and return their number."""
-    count = job_store.request_cancel(project)
-    for job in job_store.list_active():
-        if job.project != project:
-            continue
+    """Cancel the jobs for a project's id, in whatever process they run, and return their number."""
+    jobs = [job for job in job_store.list_active() if job.project.id == project]
+    for key in {job.project for job in jobs}:
+        job_store.request_cancel(key)
+    for job in jobs:
         if job.state is JobState.RUNNING and job_store.is_locked(job):
             send_signal(job.pid, signal.SIGTERM)  # its process records the end
         else:
             job_store.finish(job.id, JobState.CANCELLED, JobResult("it was cancelled"))
-    return count
+    return len(jobs)

@@ -20,16 +20,18 @@ from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.errors import (
     CurrentVersionChangedError,
     InputError,
     LabelStudioError,
     StateFileError,
     TagalongError,
+    TrainingError,
     describe_fault,
 )
 from tagalong.training.jobs.job_requests import RetrainOptions
-from tagalong.training.jobs.retrain_project import Retraining, train_and_evaluate
+from tagalong.training.jobs.retrain_project import Retraining, read_project, train_and_evaluate
 from tagalong.training.loop.trainer import ProgressCallback
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,18 @@ def run_job(
         if not locked:
             raise SystemExit(EX_TEMPFAIL)
         return run_claimed_job(job_store, job_id, store, options, on_progress=on_progress)
+
+
+def find_project_key(options: RetrainOptions, project: int) -> ProjectKey:
+    """The key of a project, for `claim_job`; without a time of creation if Label Studio fails.
+
+    A job for that key fails as well, and so the status page shows why.
+    """
+    try:
+        with connect(*_read_access(options), retries=0) as client:
+            return ProjectKey(project, client.get_project(project).created)
+    except TagalongError:
+        return ProjectKey(project)
 
 
 def run_claimed_job(
@@ -105,13 +119,7 @@ def _read_job(job_store: JobStore, job_id: int) -> Job:
     return job
 
 
-def _retrain(
-    job_store: JobStore,
-    job: Job,
-    store: ModelStore,
-    options: RetrainOptions,
-    on_progress: ProgressCallback,
-) -> tuple[JobState, JobResult]:
+def _read_access(options: RetrainOptions) -> tuple[str, str]:
     url, key = options.label_studio_url, options.label_studio_key
     if not url or not key:
         raise InputError(
@@ -119,6 +127,17 @@ def _retrain(
             "LABEL_STUDIO_API_KEY",
             code="label-studio-unknown",
         )
+    return url, key
+
+
+def _retrain(
+    job_store: JobStore,
+    job: Job,
+    store: ModelStore,
+    options: RetrainOptions,
+    on_progress: ProgressCallback,
+) -> tuple[JobState, JobResult]:
+    url, key = _read_access(options)
     with connect(url, key) as client:
         retry = RateLimitedRetry(notify=partial(job_store.set_status_message, job.id))
         run = Retraining(job, job_store, store, options, client, retry, on_progress)
@@ -137,7 +156,7 @@ def _retrain(
             count = prelabel_next_tasks(
                 choose_models(store, job.tier, load=load),
                 ProjectOptions(
-                    project=job.project, url=url, key=key, allowed_hosts=options.allowed_hosts
+                    project=job.project.id, url=url, key=key, allowed_hosts=options.allowed_hosts
                 ),
                 options.prelabel_tasks,
                 journal=job_store.work_dir(job.id) / "batch.journal",
@@ -162,12 +181,12 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
     """
     job, store = run.job, run.store
     try:
-        run.client.get_project(job.project)
-    except LabelStudioError as error:
-        if error.kind != "missing":
+        read_project(run)
+    except (LabelStudioError, TrainingError) as error:
+        if isinstance(error, LabelStudioError) and error.kind != "missing":
             raise
         reason = (
-            f"project {job.project} is gone: promote {result.version} with `tagalong models "
+            f"project {job.project.id} is gone: promote {result.version} with `tagalong models "
             "promote` if you need it"
         )
         return JobState.REJECTED, replace(result, should_promote=False, reason=reason)
@@ -183,7 +202,7 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
         reason = f"it was promoted, and {current or 'no version'} has replaced it since"
         return JobState.REJECTED, replace(result, reason=reason)
     try:
-        note = announce_promotion(run.client, job.project, result.version)
+        note = announce_promotion(run.client, job.project.id, result.version)
     except LabelStudioError as error:  # it is promoted all the same
         note = f"The model version of the project could not be set in Label Studio: {error}."
     return JobState.PROMOTED, replace(result, notes=(*result.notes, note))

@@ -13,6 +13,7 @@ from tagalong.backend.label_studio.affected_projects import (
     find_affected_projects,
 )
 from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import Project
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
@@ -28,6 +29,7 @@ from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.backend.storage.state_dir import event_store_path
 from tagalong.ner.document import Prediction
+from tagalong.ner.errors import TrainingError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs.job_requests import RetrainOptions
@@ -80,7 +82,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     """
     job, store, options = run.job, run.store, run.options
     recipe = read_retraining_recipe(store, job.tier, options.recipe_from)  # fails sooner than below
-    config = parse_label_config(run.client.get_project(job.project).label_config)
+    config = parse_label_config(read_project(run).label_config)
     data = _read_data(run, config)
     config = plain_text_config(config)
     if options.warm_start:
@@ -94,7 +96,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         data.split,
         store=store,
         tier=job.tier,
-        name=options.version_name or f"project-{job.project}",
+        name=options.version_name or f"project-{job.project.id}",
         scores=compute_held_out_scores(held_out, predictions, labels),
     )
     notes = data.notes
@@ -123,8 +125,27 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     if options.promotion_policy != "auto" or not is_new:
         return result
     current_labels = current.labels if current else ()
-    change = VersionChange(job.project, job.tier, current_name, current_labels, new_labels=labels)
+    change = VersionChange(
+        job.project.id, job.tier, current_name, current_labels, new_labels=labels
+    )
     return hold_back_for_other_projects(result, change, partial(_find_other_projects, run, change))
+
+
+def read_project(run: Retraining) -> Project:
+    """The project of a job in Label Studio.
+
+    Raises `LabelStudioError` if Label Studio refuses, `TrainingError` if the project of this id is
+    another one than the job is for.
+    """
+    project, key = run.client.get_project(run.job.project.id), run.job.project
+    if key.created is not None and key.created != project.created:
+        raise TrainingError(
+            f"project {key.id} of {run.client.url} is not the one that the training is for: that "
+            "one is of another Label Studio, or was deleted and its number used again; start the "
+            "training in the project that you want",
+            code="training-of-another-project",
+        )
+    return project
 
 
 def _find_other_projects(run: Retraining, change: VersionChange) -> Sequence[AffectedProject]:
@@ -138,7 +159,7 @@ def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:
     path, failures = run.job_store.work_dir(run.job.id) / "tasks.json", list[str]()
     if not path.is_file():
         run.show("reading the annotations")
-        tasks = fetch_annotated_tasks(run.client, run.job.project, run.retry)
+        tasks = fetch_annotated_tasks(run.client, run.job.project.id, run.retry)
         texts = make_project_text_reader(run.client, run.options.allowed_hosts)
         write_tasks(path, with_plain_texts(tasks, config, texts, on_unreadable=failures.append))
     data = prepare_training_data(

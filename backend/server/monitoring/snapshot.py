@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.manifest import Manifest
 
@@ -73,7 +74,7 @@ class RouteStats:
 class ProjectState:
     """Requests of one project to one tier, since the project was first seen."""
 
-    project: str  # its id in Label Studio; empty where requests have none
+    project: ProjectKey | None  # None where requests name none
     tier: str
     last_seen_at: datetime  # in UTC
     requests: int = 0

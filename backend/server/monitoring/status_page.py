@@ -3,15 +3,18 @@
 The template escapes all values; the page loads no resources and runs no script.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tagalong.backend.pages import make_page_environment
+from tagalong.backend.pages import format_time, make_page_environment
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import Snapshot, TierState
 from tagalong.backend.server.monitoring.telemetry import MAX_LATENCY_SAMPLES
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.length_buckets import LENGTH_NAMES, LENGTH_NOTES
 from tagalong.ner.tiers import TIER_DISPLAY_NAMES
 
@@ -59,7 +62,10 @@ def render_status_page(
     `address` is that of this server, ``http://host:port``; `root_path` is the path prefix of a
     reverse proxy.
     """
+    projects = [state.project for state in snapshot.projects]
+    projects += [job.project for job in stored.jobs]
     return _ENVIRONMENT.get_template("status.html").render(
+        project_names=name_projects(filter(None, projects)),
         length_note=LENGTH_NOTES["words"],
         snapshot=snapshot,
         stored=stored,
@@ -71,6 +77,18 @@ def render_status_page(
         requests=sum(route.requests for route in snapshot.routes),
         failed=sum(route.server_errors for route in snapshot.routes),
     )
+
+
+def name_projects(keys: Iterable[ProjectKey]) -> Mapping[ProjectKey, str]:
+    """The id of each project, and its time of creation if another project has the same id."""
+    different = dict.fromkeys(keys)
+    ids = Counter(key.id for key in different)
+    return {
+        key: f"{key.id} (created on {format_time(datetime.fromtimestamp(key.created, UTC))})"
+        if key.created is not None and ids[key.id] > 1
+        else str(key.id)
+        for key in different
+    }
 
 
 def summarize_status(snapshot: Snapshot, stored: StoredState) -> tuple[str, str]:

@@ -30,6 +30,7 @@ from tagalong.backend.server.monitoring.snapshot import (
     Snapshot,
     TierState,
 )
+from tagalong.backend.storage.project_key import ProjectKey
 
 # /health should take 0.1 s. Label Studio waits 1 s for a webhook and 100 s for /predict.
 LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
@@ -108,7 +109,7 @@ class Telemetry:
         self._started_at = datetime.now(UTC)
         self._tiers = {tier: TierState(tier) for tier in TIER_SPECS}
         self._latencies: dict[str, deque[float]] = {}  # seconds, by route
-        self._projects: OrderedDict[tuple[str, str], ProjectState] = OrderedDict()
+        self._projects: OrderedDict[tuple[ProjectKey | None, str], ProjectState] = OrderedDict()
 
     def count_in_flight(self, change: int) -> None:
         """Count requests being answered: 1 at the start of one, -1 at its end."""
@@ -122,7 +123,9 @@ class Telemetry:
             self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
 
-    def record_predictions(self, project: str, tier: str, stats: RequestStats) -> None:
+    def record_predictions(
+        self, project: ProjectKey | None, tier: str, stats: RequestStats
+    ) -> None:
         """Record a request for predictions. The reasons of dropped annotations must be few."""
         metrics = self._metrics
         metrics.tasks_predicted.labels(tier).inc(stats.tasks)
@@ -150,7 +153,7 @@ class Telemetry:
                 state.unreadable_tasks[task.reason] += 1
                 state.messages[task.reason] = truncate_text(task.message, MAX_MESSAGE_CHARACTERS)
 
-    def _project_state(self, project: str, tier: str) -> ProjectState:
+    def _project_state(self, project: ProjectKey | None, tier: str) -> ProjectState:
         """The state of a project, now the last one seen."""
         now = datetime.now(UTC)
         state = self._projects.setdefault((project, tier), ProjectState(project, tier, now))

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from itertools import accumulate
 from typing import Any
 
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.errors import TagalongError
 
 JSON_TYPE_NAMES = {
@@ -65,7 +66,7 @@ class PredictRequest:
 
     tasks: tuple[Mapping[str, Any], ...]  # each with its ``data``
     label_config: str  # XML
-    project: str = ""  # its id; empty if the request has none
+    project: ProjectKey | None = None  # None if the request names none
     context: Mapping[str, Any] | None = None  # the annotator's regions, in an interactive call
 
     @property
@@ -97,17 +98,9 @@ def parse_predict_request(body: Mapping[str, Any], limits: Limits) -> PredictReq
     return PredictRequest(
         tasks=tuple(tasks),
         label_config=xml,
-        project=parse_project_id(body.get("project")),
+        project=ProjectKey.parse(body.get("project")),
         context=context if isinstance(context, dict) else None,
     )
-
-
-def parse_project_id(value: object) -> str:
-    """Parse ``"7.1795354311"`` (with its creation time), 7, or an object; empty if it is none."""
-    if isinstance(value, dict):
-        value = value.get("id")
-    first = str(value).partition(".")[0] if isinstance(value, str | int) else ""
-    return first if first.isascii() and first.isdigit() and len(first) <= 20 else ""
 
 
 def parse_control_name(extra_params: object) -> str | None:

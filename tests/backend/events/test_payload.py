@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 
 from tagalong.backend.events.payload import (
     ACTIONS,
-    MAX_ID,
-    TIMESTAMP_PATTERN,
     AnnotationRef,
     WebhookEvent,
     parse_event,
 )
+from tagalong.backend.storage.project_key import MAX_ID, TIMESTAMP_PATTERN, ProjectKey
 
 CREATED, CHANGED = "2026-11-22T20:13:55.123456Z", "2026-11-22T20:14:01.000001Z"
 PROJECT = {"id": 2, "title": "t", "label_config": "<View/>", "created_at": CREATED}
@@ -26,6 +25,7 @@ ANNOTATION = {
     "result": [{"value": {"start": 15, "end": 24, "text": "cisplatin", "labels": ["Chemical"]}}],
 }
 REF = AnnotationRef(5, CHANGED)
+KEY, NUMBER = ProjectKey(2, 1795378435), ProjectKey(2)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -50,13 +50,13 @@ NEAR_EVENTS = st.recursive(
                 "project": PROJECT,
                 "task": TASK,
             },
-            2,
+            KEY,
             (11,),
             (REF,),
         ),
         (
             {"action": "ANNOTATION_UPDATED", "annotation": [ANNOTATION], "project": PROJECT},
-            2,
+            KEY,
             (11,),
             (REF,),
         ),
@@ -67,7 +67,7 @@ NEAR_EVENTS = st.recursive(
                 "task": [TASK, {"id": 3}],
                 "project": PROJECT,
             },
-            2,
+            KEY,
             (3, 11),
             (REF, AnnotationRef(7)),
         ),
@@ -77,30 +77,30 @@ NEAR_EVENTS = st.recursive(
                 "annotations": [{"id": 9}, {"id": 8}],
                 "project": PROJECT,
             },
-            2,
+            KEY,
             (),
             (AnnotationRef(8), AnnotationRef(9)),
         ),
         ({"action": "ANNOTATIONS_DELETED", "annotations": [9]}, None, (), (AnnotationRef(9),)),
-        ({"action": "TASKS_CREATED", "tasks": [TASK, TASK], "project": PROJECT}, 2, (11,), ()),
+        ({"action": "TASKS_CREATED", "tasks": [TASK, TASK], "project": PROJECT}, KEY, (11,), ()),
         ({"action": "TASKS_DELETED", "tasks": [{"id": 4}, {"id": 3}]}, None, (3, 4), ()),
-        ({"action": "PROJECT_CREATED", "project": PROJECT}, 2, (), ()),
-        ({"action": "PROJECT_UPDATED", "project": PROJECT}, 2, (), ()),
-        ({"action": "PROJECT_DELETED", "project": {"id": 2}}, 2, (), ()),
+        ({"action": "PROJECT_CREATED", "project": PROJECT}, KEY, (), ()),
+        ({"action": "PROJECT_UPDATED", "project": PROJECT}, KEY, (), ()),
+        ({"action": "PROJECT_DELETED", "project": {"id": 2}}, NUMBER, (), ()),
         (
             {"action": "LABEL_LINK_CREATED", "label_link": [{"id": 1}], "project": PROJECT},
-            2,
+            KEY,
             (),
             (),
         ),
         ({"action": "LABEL_LINK_UPDATED", "label_link": {"id": 1}, "label": {}}, None, (), ()),
         ({"action": "LABEL_LINK_DELETED", "label_link": {"id": 1}}, None, (), ()),
-        ({"action": "START_TRAINING", "project": PROJECT}, 2, (), ()),
-        ({"action": "START_TRAINING", "project": 2}, 2, (), ()),
-        ({"action": "START_TRAINING", "project": "2.1795354311"}, 2, (), ()),
-        ({"action": "START_TRAINING", "project": "2"}, 2, (), ()),
+        ({"action": "START_TRAINING", "project": PROJECT}, KEY, (), ()),
+        ({"action": "START_TRAINING", "project": 2}, NUMBER, (), ()),
+        ({"action": "START_TRAINING", "project": "2.1795378435"}, KEY, (), ()),
+        ({"action": "START_TRAINING", "project": "2"}, NUMBER, (), ()),
         ({"action": "START_TRAINING"}, None, (), ()),
-        ({"action": "ANNOTATION_CREATED", "annotation": ANNOTATION}, 2, (11,), (REF,)),
+        ({"action": "ANNOTATION_CREATED", "annotation": ANNOTATION}, NUMBER, (11,), (REF,)),
     ],
     ids=lambda value: value["action"] if isinstance(value, dict) else "",
 )
@@ -144,5 +144,6 @@ def test_any_payload_keeps_only_ids_and_times(body, action) -> None:
     assert event.action == action
     numbers = [*event.tasks, *(ref.id for ref in event.annotations)]
     assert all(type(number) is int and 0 <= number <= MAX_ID for number in numbers)
-    times = [ref.updated_at for ref in event.annotations] + [event.project_created_at]
+    times = [ref.updated_at for ref in event.annotations]
     assert all(time is None or TIMESTAMP_PATTERN.fullmatch(time) for time in times)
+    assert event.project is None or ProjectKey.parse(str(event.project)) == event.project

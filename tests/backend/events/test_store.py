@@ -21,13 +21,15 @@ from tagalong.backend.events.store import (
     SCHEMA,
     EventStore,
 )
+from tagalong.backend.storage.project_key import MAX_CREATED, MAX_ID, ProjectKey
 from tagalong.ner.errors import StateFileError
 from tests.errors import raises
 
 AT, LATER = "2026-11-22T20:13:55.123456Z", "2026-11-22T20:14:01.000001Z"
-SUBMITTED = WebhookEvent("ANNOTATION_CREATED", 2, (11,), (AnnotationRef(5, AT),))
-CHANGED = WebhookEvent("ANNOTATION_UPDATED", 2, (11,), (AnnotationRef(5, LATER),))
-PRESSED = WebhookEvent("START_TRAINING", 2)
+PROJECT = ProjectKey(2, 1795378435)
+SUBMITTED = WebhookEvent("ANNOTATION_CREATED", PROJECT, (11,), (AnnotationRef(5, AT),))
+CHANGED = WebhookEvent("ANNOTATION_UPDATED", PROJECT, (11,), (AnnotationRef(5, LATER),))
+PRESSED = WebhookEvent("START_TRAINING", PROJECT)
 ROOT = Path(__file__).parents[3]
 
 
@@ -71,8 +73,8 @@ def test_same_event_is_recorded_once(store: EventStore) -> None:
     "event",
     [
         PRESSED,
-        WebhookEvent("PROJECT_UPDATED", 2),
-        WebhookEvent("ANNOTATION_UPDATED", 2, (11,), (AnnotationRef(5),)),
+        WebhookEvent("PROJECT_UPDATED", PROJECT),
+        WebhookEvent("ANNOTATION_UPDATED", PROJECT, (11,), (AnnotationRef(5),)),
         WebhookEvent("ANNOTATION_CREATED"),
     ],
 )
@@ -119,7 +121,10 @@ def test_unknown_event_id_returns_none(store: EventStore, number: int) -> None:
         st.builds(
             WebhookEvent,
             action=st.sampled_from(sorted(ACTIONS)),
-            project=st.none() | st.integers(0, 2**63 - 1),
+            project=st.none()
+            | st.builds(
+                ProjectKey, st.integers(0, MAX_ID), st.none() | st.integers(1, MAX_CREATED)
+            ),
             tasks=st.lists(st.integers(0, 2**63 - 1), max_size=3).map(tuple),
             annotations=st.lists(
                 st.builds(AnnotationRef, st.integers(0, 9), st.none() | st.just(AT)), max_size=3
@@ -163,7 +168,7 @@ journal = EventStore(Path(sys.argv[1]))
 def write(thread):
     for number in range(20):
         ref = AnnotationRef(100 * thread + number, "{AT}")
-        journal.write_event(WebhookEvent("ANNOTATION_UPDATED", 1, (number,), (ref,)))
+        journal.write_event(WebhookEvent("ANNOTATION_UPDATED", None, (number,), (ref,)))
 threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
@@ -184,9 +189,9 @@ def test_threads_read_and_write_concurrently(store: EventStore) -> None:
     def work(thread: int) -> None:
         try:
             for number in range(25):
-                store.write_event(WebhookEvent("TASKS_CREATED", thread, (number,)))
-                store.write_extra_params(str(thread), "encoder", {"control": number})
-                assert store.read_extra_params(str(thread), "encoder") == {"control": number}
+                store.write_event(WebhookEvent("TASKS_CREATED", ProjectKey(thread), (number,)))
+                store.write_extra_params(ProjectKey(thread), "encoder", {"control": number})
+                assert store.read_extra_params(ProjectKey(thread), "encoder") == {"control": number}
                 store.read_event(number)
         except StateFileError as error:
             failures.append(error)
@@ -222,11 +227,11 @@ def test_threads_read_and_write_concurrently(store: EventStore) -> None:
 def test_extra_params_are_stored_as_an_object(
     store: EventStore, sent: object, kept: object
 ) -> None:
-    store.write_extra_params("2.179", "encoder", {"control": "earlier"})
-    store.write_extra_params("2.179", "encoder", sent)
+    store.write_extra_params(PROJECT, "encoder", {"control": "earlier"})
+    store.write_extra_params(PROJECT, "encoder", sent)
     again = EventStore(store.path)
-    assert store.read_extra_params("2.179", "encoder") == kept
-    assert again.read_extra_params("2.179", "encoder") == kept
+    assert store.read_extra_params(PROJECT, "encoder") == kept
+    assert again.read_extra_params(PROJECT, "encoder") == kept
     again.close()
 
 
@@ -234,51 +239,54 @@ def test_deeply_nested_extra_params_are_dropped(store: EventStore) -> None:
     nested: object = "deep"
     for _ in range(50_000):
         nested = [nested]
-    store.write_extra_params("2", "encoder", {"control": "a", "nested": nested})
-    assert store.read_extra_params("2", "encoder") == {"control": "a"}
+    store.write_extra_params(PROJECT, "encoder", {"control": "a", "nested": nested})
+    assert store.read_extra_params(PROJECT, "encoder") == {"control": "a"}
 
 
 def test_extra_params_belong_to_one_project_and_backend(store: EventStore) -> None:
-    store.write_extra_params("2", "encoder", {"control": "a"})
-    store.write_extra_params("2", "llm", {"control": "b"})
-    assert store.read_extra_params("2", "encoder") == {"control": "a"}
-    assert store.read_extra_params("2", "llm") == {"control": "b"}
-    assert store.read_extra_params("3", "encoder") == {}
+    store.write_extra_params(PROJECT, "encoder", {"control": "a"})
+    store.write_extra_params(PROJECT, "llm", {"control": "b"})
+    assert store.read_extra_params(PROJECT, "encoder") == {"control": "a"}
+    assert store.read_extra_params(PROJECT, "llm") == {"control": "b"}
+    assert store.read_extra_params(ProjectKey(3), "encoder") == {}
+
+
+SETUPS = [(PROJECT, "encoder"), (PROJECT, "llm"), (ProjectKey(3), "encoder")]
 
 
 def test_each_setup_is_recorded(store: EventStore) -> None:
     assert store.read_setup_order() == {}
-    for project, backend in (("2", "encoder"), ("2", "llm"), ("3", "encoder")):
+    for project, backend in SETUPS:
         store.write_extra_params(project, backend, {"control": "a"})
     before = store.read_setup_order()
-    assert list(before) == [("2", "encoder"), ("2", "llm"), ("3", "encoder")]
+    assert list(before) == [(str(key), tier) for key, tier in SETUPS]
     assert len(set(before.values())) == 3
-    store.write_extra_params("2", "encoder", {"control": "a"})
+    store.write_extra_params(PROJECT, "encoder", {"control": "a"})
     again = EventStore(store.path)
     after = again.read_setup_order()
     again.close()
-    assert after.pop(("2", "encoder")) > max(before.values())
+    assert after.pop((str(PROJECT), "encoder")) > max(before.values())
     assert after == {key: before[key] for key in after}
 
 
 def test_oldest_extra_params_are_evicted(store: EventStore) -> None:
     for number in range(MAX_PROJECTS + 5):
-        store.write_extra_params(str(number), "encoder", {"n": number})
-    assert store.read_extra_params("4", "encoder") == {}
-    assert store.read_extra_params("5", "encoder") == {"n": 5}
+        store.write_extra_params(ProjectKey(number), "encoder", {"n": number})
+    assert store.read_extra_params(ProjectKey(4), "encoder") == {}
+    assert store.read_extra_params(ProjectKey(5), "encoder") == {"n": 5}
 
 
 def test_extra_params_are_cached(store: EventStore) -> None:
     """A prediction must not wait for a file that another process has locked."""
-    store.write_extra_params("2", "encoder", {"control": "a"})
+    store.write_extra_params(PROJECT, "encoder", {"control": "a"})
     again = EventStore(store.path)
-    assert again.read_extra_params("2", "encoder") == {"control": "a"}
+    assert again.read_extra_params(PROJECT, "encoder") == {"control": "a"}
     for path in store.path.parent.iterdir():
         path.unlink()
-    assert again.read_extra_params("2", "encoder") == {"control": "a"}
+    assert again.read_extra_params(PROJECT, "encoder") == {"control": "a"}
     assert not store.path.exists()
-    again.write_extra_params("2", "encoder", {"control": "b"})
-    assert again.read_extra_params("2", "encoder") == {"control": "b"}
+    again.write_extra_params(PROJECT, "encoder", {"control": "b"})
+    assert again.read_extra_params(PROJECT, "encoder") == {"control": "b"}
     again.close()
 
 
@@ -342,9 +350,9 @@ def test_unusable_file_is_reported_and_events_are_dropped(
         with raises(StateFileError, code):
             use()
     assert store.error is not None
-    store.write_extra_params("2", "encoder", {"control": "a"})
-    assert store.read_extra_params("2", "encoder") == {"control": "a"}
-    assert store.read_extra_params("3", "encoder") == {}
+    store.write_extra_params(PROJECT, "encoder", {"control": "a"})
+    assert store.read_extra_params(PROJECT, "encoder") == {"control": "a"}
+    assert store.read_extra_params(ProjectKey(3), "encoder") == {}
     store.close()
 
 
@@ -391,6 +399,52 @@ def test_locked_file_times_out_soon(store: EventStore) -> None:
     assert store.write_event(CHANGED) is not None
 
 
+def annotation(number: int, project: object = 7) -> dict[str, object]:
+    return {"action": "ANNOTATION_CREATED", "project": project, "annotation": {"id": number}}
+
+
+FIRST, SECOND = {"id": 7, "created_at": AT}, {"id": 7, "created_at": LATER}
+FIRST_KEY, SECOND_KEY = ProjectKey(7, 1795378435), ProjectKey(7, 1795378441)
+
+
+def test_event_without_payload_counts_for_the_only_project_of_its_id(store: EventStore) -> None:
+    """As events of earlier releases do, which have no time of creation."""
+    store.write_payload(annotation(1))
+    assert store.read_annotated_projects() == [ProjectKey(7)]
+    assert store.count_annotations(ProjectKey(7)) == (1, 1)
+    assert store.find_project(ProjectKey(7)) == ProjectKey(7)
+    store.write_payload(annotation(2, FIRST))
+    assert store.read_annotated_projects() == [FIRST_KEY]
+    assert store.count_annotations(FIRST_KEY) == (2, 2)
+    assert store.count_annotations(FIRST_KEY, after_event_id=1) == (1, 2)
+    assert store.find_project(ProjectKey(7)) == FIRST_KEY
+    assert store.count_annotations(ProjectKey(8)) == (0, 0)
+
+
+def test_event_without_payload_counts_for_none_of_several_projects(store: EventStore) -> None:
+    for number, project in enumerate((7, FIRST, FIRST, SECOND), start=1):
+        store.write_payload(annotation(number, project))
+    assert store.read_annotated_projects() == [FIRST_KEY, SECOND_KEY]
+    assert store.count_annotations(FIRST_KEY) == (2, 3)
+    assert store.count_annotations(SECOND_KEY) == (1, 4)
+    assert store.find_project(ProjectKey(7)) == ProjectKey(7)
+    assert store.find_project(SECOND_KEY) == SECOND_KEY
+
+
+def test_extra_params_stored_by_id_hold_until_the_next_setup(store: EventStore) -> None:
+    store.write_extra_params(ProjectKey(7), "encoder", {"control": "old"})
+    assert store.read_extra_params(FIRST_KEY, "encoder") == {"control": "old"}
+    assert store.read_extra_params(FIRST_KEY, "llm") == {}
+    store.write_extra_params(FIRST_KEY, "encoder", {})
+    again = EventStore(store.path)
+    assert again.read_extra_params(FIRST_KEY, "encoder") == {}
+    assert again.read_extra_params(ProjectKey(7), "encoder") == {"control": "old"}
+    again.close()
+    store.write_extra_params(None, "encoder", {"control": "unknown"})
+    assert store.read_extra_params(None, "encoder") == {"control": "unknown"}
+    assert store.read_extra_params(ProjectKey(9), "encoder") == {}
+
+
 # Written by the previous release: its tables, two events, and extra params of a project.
 OLD_SCHEMA = """
 CREATE TABLE events (
@@ -420,10 +474,13 @@ def test_events_of_the_previous_release_are_read_and_extended(tmp_path: Path) ->
     assert second is not None
     assert (first.id, first.received_at.minute) == (4, 13)
     assert first.event == WebhookEvent(
-        "ANNOTATION_CREATED", 7, (3,), (AnnotationRef(11, "2026-11-22T20:12:59Z"),)
+        "ANNOTATION_CREATED", ProjectKey(7), (3,), (AnnotationRef(11, "2026-11-22T20:12:59Z"),)
     )
-    assert second.event == WebhookEvent("START_TRAINING", 7)
-    assert store.count_annotations(7) == (1, 4)
-    assert store.read_extra_params("7", "encoder") == {"control": "label"}
+    assert second.event == WebhookEvent("START_TRAINING", ProjectKey(7))
+    assert store.count_annotations(ProjectKey(7)) == (1, 4)
+    assert store.read_extra_params(FIRST_KEY, "encoder") == {"control": "label"}
     assert store.write_event(SUBMITTED) == 10
+    assert store.write_payload(annotation(12, FIRST)) == 11
+    assert store.count_annotations(FIRST_KEY) == (2, 11)  # the events of before are its own
+    assert store.read_setup_order() == {("7", "encoder"): 2}
     store.close()

@@ -17,6 +17,7 @@ from tagalong.backend.label_studio.affected_projects import (
 )
 from tagalong.backend.label_studio.api.objects import MLBackend, Project
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
+from tagalong.backend.storage.project_key import ProjectKey
 
 
 def config(*labels: str) -> str:
@@ -49,7 +50,7 @@ def test_project_loses_labels_of_only_the_old_version(
     assert compute_lost_labels(found, ("Chemical", "Disease"), new) == missed
 
 
-CREATED = "2026-11-22T20:13:55.5Z"
+CREATED, SECONDS = "2026-11-22T20:13:55.5Z", 1795378435
 OURS = {"id": 1, "title": "Ours", "label_config": config(DISEASE), "show_collab_predictions": True}
 OURS["created_at"] = CREATED
 IMAGES = (
@@ -94,7 +95,7 @@ class FakeLabelStudio:
 
     def list_for_project(self, project: int) -> list[MLBackend]:
         if project in self.here:
-            self.journal.write_extra_params(str(project), self.tier, {})
+            self.journal.write_extra_params(ProjectKey(project, SECONDS), self.tier, {})
         return [self.connected[project]] if project in self.connected else []
 
 

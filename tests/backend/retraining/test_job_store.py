@@ -14,11 +14,15 @@ from hypothesis import strategies as st
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState, StratumComparison
 from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.locks import try_lock
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.backend.storage.state_dir import server_state_dir
 from tagalong.ner.errors import StateFileError
 from tests.errors import raises
 
 ROOT = Path(__file__).parents[3]
+# The same number in two Label Studios.
+PROJECT, OTHER = ProjectKey(7, 1795378435), ProjectKey(7, 1795378436)
 OUTCOME = JobResult(
     "it is better",
     should_promote=True,
@@ -46,33 +50,33 @@ def read_job(jobs: JobStore, number: int) -> Job:
 
 
 def test_one_waiting_job_serves_all_requests(jobs: JobStore) -> None:
-    first = jobs.enqueue(7, "encoder", reason="the train button", last_event_id=3)
-    assert jobs.enqueue(7, "encoder", reason="9 annotations", last_event_id=12) == first
-    assert jobs.enqueue(7, "encoder", reason="the train button", last_event_id=5) == first
+    first = jobs.enqueue(PROJECT, "encoder", reason="the train button", last_event_id=3)
+    assert jobs.enqueue(PROJECT, "encoder", reason="9 annotations", last_event_id=12) == first
+    assert jobs.enqueue(PROJECT, "encoder", reason="the train button", last_event_id=5) == first
     assert read_job(jobs, first).last_event_id == 12
     assert read_job(jobs, first).reason == "the train button"
-    assert jobs.enqueue(7, "llm", reason="the train button") != first
-    assert jobs.enqueue(8, "encoder", reason="the train button") != first
-    assert jobs.read_last_event_ids("encoder") == {7: 12, 8: 0}
+    assert jobs.enqueue(PROJECT, "llm", reason="the train button") != first
+    assert jobs.enqueue(OTHER, "encoder", reason="the train button") != first
+    assert jobs.read_last_event_ids("encoder") == {PROJECT: 12, OTHER: 0}
 
 
 def test_events_during_a_job_queue_one_more(jobs: JobStore) -> None:
-    first = jobs.enqueue(7, "encoder", reason="x", last_event_id=3)
+    first = jobs.enqueue(PROJECT, "encoder", reason="x", last_event_id=3)
     jobs.mark_running(first)
-    second = jobs.enqueue(7, "encoder", reason="x", last_event_id=4)
+    second = jobs.enqueue(PROJECT, "encoder", reason="x", last_event_id=4)
     assert second != first
-    assert jobs.enqueue(7, "encoder", reason="x", last_event_id=5) == second
+    assert jobs.enqueue(PROJECT, "encoder", reason="x", last_event_id=5) == second
     assert [job.id for job in jobs.list_active()] == [first, second]
     with pytest.raises(StateFileError):  # only one job of a project and tier runs
         jobs.mark_running(second)
     jobs.finish(first, JobState.REJECTED, OUTCOME)
     jobs.mark_running(second)
-    answering = [jobs.find_for_event(7, event) for event in (1, 3, 4, 5, 6)]
+    answering = [jobs.find_for_event(PROJECT, event) for event in (1, 3, 4, 5, 6)]
     assert [job and job.id for job in answering] == [first, first, second, second, None]
 
 
 def test_finished_job_does_not_change(jobs: JobStore) -> None:
-    number = jobs.enqueue(7, "encoder", reason="x")
+    number = jobs.enqueue(PROJECT, "encoder", reason="x")
     jobs.mark_running(number)
     jobs.set_status_message(number, "epoch 1 of 9")
     assert read_job(jobs, number).status_message == "epoch 1 of 9"
@@ -84,11 +88,11 @@ def test_finished_job_does_not_change(jobs: JobStore) -> None:
     jobs.finish(number, JobState.FAILED, JobResult("no"))
     jobs.mark_running(number)
     assert read_job(jobs, number) == ended
-    assert jobs.request_cancel(7) == 0
+    assert jobs.request_cancel(PROJECT) == 0
 
 
 def test_decision_survives_its_process(jobs: JobStore) -> None:
-    number = jobs.enqueue(7, "encoder", reason="x")
+    number = jobs.enqueue(PROJECT, "encoder", reason="x")
     jobs.mark_running(number)
     jobs.write_decision(number, OUTCOME)
     jobs.mark_running(number)  # it was killed and restarted
@@ -97,11 +101,12 @@ def test_decision_survives_its_process(jobs: JobStore) -> None:
 
 
 def test_lock_ends_with_its_process(jobs: JobStore, tmp_path: Path) -> None:
-    number = jobs.enqueue(7, "encoder", reason="x")
+    number = jobs.enqueue(PROJECT, "encoder", reason="x")
     program = (
         "import sys\nfrom pathlib import Path\n"
         "from tagalong.backend.retraining.job_store import JobStore\n"
-        f"with JobStore(Path({str(tmp_path / 'models')!r})).lock(7, 'encoder') as ours:\n"
+        "from tests.backend.retraining.test_job_store import PROJECT\n"
+        f"with JobStore(Path({str(tmp_path / 'models')!r})).lock(PROJECT, 'encoder') as ours:\n"
         "    print(ours, flush=True)\n    sys.stdin.read()\n"
     )
     process = subprocess.Popen(
@@ -121,7 +126,7 @@ def test_lock_ends_with_its_process(jobs: JobStore, tmp_path: Path) -> None:
 
 def test_unwritable_status_message_fails_no_job(tmp_path: Path) -> None:
     jobs = JobStore(tmp_path)
-    number = jobs.enqueue(7, "encoder", reason="x")
+    number = jobs.enqueue(PROJECT, "encoder", reason="x")
     with closing(sqlite3.connect(server_state_dir(tmp_path) / "runs.sqlite")) as other:
         other.execute("BEGIN IMMEDIATE")  # as during a backup or a disk stall
         jobs.set_status_message(number, "training, epoch 1 of 9")
@@ -196,7 +201,7 @@ def test_jobs_of_the_previous_release_are_read_and_continued(tmp_path: Path) -> 
     jobs = JobStore(tmp_path)
     done, running = read_job(jobs, 1), read_job(jobs, 2)
     assert done == Job(
-        *(1, 7, "encoder", "the train button", 12, JobState.REJECTED, 2, 0, False),
+        *(1, ProjectKey(7), "encoder", "the train button", 12, JobState.REJECTED, 2, 0, False),
         requested_at=datetime(2026, 11, 22, 20, 13, tzinfo=UTC),
         ended_at=datetime(2026, 11, 22, 20, 33, tzinfo=UTC),
         result=JobResult(
@@ -213,8 +218,14 @@ def test_jobs_of_the_previous_release_are_read_and_continued(tmp_path: Path) -> 
     )
     assert (running.pid, running.cancel_requested, running.attempts) == (4242, True, 1)
     assert (running.status_message, running.ended_at) == ("epoch 1 of 9", None)
-    assert jobs.read_last_event_ids("encoder") == {7: 31}
+    assert jobs.read_last_event_ids("encoder") == {ProjectKey(7): 31}
     assert done.result is not None
+    with try_lock(path.with_name("training-encoder-7.lock")):  # by a trainer of that release
+        assert jobs.is_locked(running)
+    own = jobs.enqueue(PROJECT, "encoder", reason="x", last_event_id=32)
+    jobs.mark_running(own)
+    assert jobs.request_cancel(PROJECT) == 1
+    assert [job.id for job in jobs.list_active() if job.cancel_requested] == [2, own]
     jobs.finish(2, JobState.CANCELLED, done.result)
     jobs.close()
     with closing(sqlite3.connect(path)) as written:

@@ -24,10 +24,13 @@ from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import MAX_ATTEMPTS, Supervisor
 from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.backend.storage.state_dir import event_store_path, server_state_dir
 from tagalong.training.jobs.job_requests import claim_job
 
 ROOT = Path(__file__).parents[3]
+# The same number in two Label Studios.
+PROJECT, OTHER = ProjectKey(7, 1795378435), ProjectKey(7, 1795378436)
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +82,7 @@ def started_jobs(models: Path) -> list[str]:
     return marks.read_text().split() if marks.exists() else []
 
 
-def annotation_event(number: int, project: int = 7) -> WebhookEvent:
+def annotation_event(number: int, project: ProjectKey = PROJECT) -> WebhookEvent:
     return WebhookEvent(
         "ANNOTATION_CREATED", project, (number,), (AnnotationRef(number, "2026-11-22T20:13:55Z"),)
     )
@@ -87,7 +90,9 @@ def annotation_event(number: int, project: int = 7) -> WebhookEvent:
 
 def test_requested_jobs_run_one_after_the_other(tmp_path: Path) -> None:
     with run_supervisor(tmp_path, "ends") as (jobs, _):
-        numbers = [jobs.enqueue(project, "encoder", reason="x") for project in (1, 2, 3)]
+        numbers = [
+            jobs.enqueue(project, "encoder", reason="x") for project in map(ProjectKey, (1, 2, 3))
+        ]
         until(lambda: all(read_job(jobs, number).state.is_finished for number in numbers))
     assert started_jobs(tmp_path) == [str(number) for number in numbers]
 
@@ -129,7 +134,7 @@ def test_clock_set_back_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_killed_training_is_restarted(tmp_path: Path) -> None:
     with run_supervisor(tmp_path, "is killed once") as (jobs, _):
-        number = jobs.enqueue(7, "encoder", reason="x")
+        number = jobs.enqueue(PROJECT, "encoder", reason="x")
         until(lambda: started_jobs(tmp_path) != [] and read_job(jobs, number).pid > 0)
         os.kill(read_job(jobs, number).pid, signal.SIGKILL)
         until(lambda: read_job(jobs, number).state.is_finished)
@@ -139,7 +144,7 @@ def test_killed_training_is_restarted(tmp_path: Path) -> None:
 
 def test_training_that_always_crashes_is_given_up(tmp_path: Path) -> None:
     with run_supervisor(tmp_path, "dies") as (jobs, _):
-        number = jobs.enqueue(7, "encoder", reason="x")
+        number = jobs.enqueue(PROJECT, "encoder", reason="x")
         until(lambda: read_job(jobs, number).state.is_finished)
         job = read_job(jobs, number)
     assert job.state is JobState.FAILED
@@ -150,7 +155,7 @@ def test_training_that_always_crashes_is_given_up(tmp_path: Path) -> None:
 
 def test_new_server_continues_jobs_of_the_previous_one(tmp_path: Path) -> None:
     with run_supervisor(tmp_path, "waits") as (jobs, _):
-        number = jobs.enqueue(7, "encoder", reason="x")
+        number = jobs.enqueue(PROJECT, "encoder", reason="x")
         until(lambda: started_jobs(tmp_path) != [] and read_job(jobs, number).pid > 0)
     with run_supervisor(tmp_path, "ends") as (jobs, _):
         until(lambda: read_job(jobs, number).state.is_finished)
@@ -160,12 +165,12 @@ def test_new_server_continues_jobs_of_the_previous_one(tmp_path: Path) -> None:
 
 def test_training_that_outlived_its_server_continues(tmp_path: Path) -> None:
     jobs = JobStore(tmp_path)
-    number = jobs.enqueue(7, "encoder", reason="x")
+    number = jobs.enqueue(PROJECT, "encoder", reason="x")
     jobs.mark_running(number)
-    with jobs.lock(7, "encoder") as ours:  # held by its process
+    with jobs.lock(PROJECT, "encoder") as ours:  # held by its process
         assert ours
         with run_supervisor(tmp_path, "ends") as (other, _):
-            waiting = other.enqueue(8, "encoder", reason="x")
+            waiting = other.enqueue(OTHER, "encoder", reason="x")
             time.sleep(0.5)
             assert read_job(other, waiting).state is JobState.WAITING
             assert started_jobs(tmp_path) == []
@@ -174,17 +179,17 @@ def test_training_that_outlived_its_server_continues(tmp_path: Path) -> None:
 
 def test_end_of_a_job_is_reported_once(tmp_path: Path) -> None:
     jobs = JobStore(tmp_path)
-    number = jobs.enqueue(7, "encoder", reason="x")
+    number = jobs.enqueue(PROJECT, "encoder", reason="x")
     jobs.mark_running(number)
     reported: list[tuple[int, JobState]] = []
     with (
-        jobs.lock(7, "encoder"),
+        jobs.lock(PROJECT, "encoder"),
         run_supervisor(tmp_path, "ends", note=lambda job: reported.append((job.id, job.state))) as (
             other,
             _,
         ),
     ):
-        after = other.enqueue(8, "encoder", reason="x")
+        after = other.enqueue(OTHER, "encoder", reason="x")
         time.sleep(0.5)
         jobs.finish(number, JobState.PROMOTED, JobResult("it is better"))
         until(lambda: len(reported) == 2)
@@ -196,9 +201,11 @@ def test_end_of_a_job_is_reported_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("state", list(JobState)[:2])
 def test_cancelled_training_is_stopped(tmp_path: Path, state: JobState) -> None:
     with run_supervisor(tmp_path, "waits") as (jobs, _):
-        first = jobs.enqueue(7, "encoder", reason="x")
+        first = jobs.enqueue(PROJECT, "encoder", reason="x")
         until(lambda: read_job(jobs, first).pid > 0)
-        unwanted = first if state is JobState.RUNNING else jobs.enqueue(8, "encoder", reason="x")
+        unwanted = (
+            first if state is JobState.RUNNING else jobs.enqueue(OTHER, "encoder", reason="x")
+        )
         assert jobs.request_cancel(read_job(jobs, unwanted).project) == 1
         until(lambda: read_job(jobs, unwanted).state.is_finished)
         assert read_job(jobs, unwanted).state is JobState.CANCELLED
@@ -212,9 +219,9 @@ def test_only_the_cancelled_training_is_stopped(
     """The server trains for one project, and a command for another."""
     monkeypatch.setattr(module, "TERMINATION_GRACE_SECONDS", 0.5)
     with run_supervisor(tmp_path, "waits") as (jobs, _):
-        first = jobs.enqueue(7, "encoder", reason="x")
+        first = jobs.enqueue(PROJECT, "encoder", reason="x")
         until(lambda: read_job(jobs, first).pid > 0)
-        second = jobs.enqueue(8, "encoder", reason="x")
+        second = jobs.enqueue(OTHER, "encoder", reason="x")
         jobs.mark_running(second)
         command = [
             sys.executable,
@@ -227,7 +234,7 @@ def test_only_the_cancelled_training_is_stopped(
             until(lambda: read_job(jobs, second).pid == shell.pid)
             until(lambda: len(started_jobs(tmp_path)) == 2)
             time.sleep(0.2)  # until it has its signal handler
-            assert jobs.request_cancel(8) == 1
+            assert jobs.request_cancel(OTHER) == 1
             assert shell.wait(60) == (1 if how == "waits" else -signal.SIGKILL)
         until(lambda: read_job(jobs, second).state.is_finished)
         assert read_job(jobs, second).state is JobState.CANCELLED
@@ -240,7 +247,7 @@ def test_missing_key_is_reported(tmp_path: Path) -> None:
     jobs, journal = JobStore(tmp_path), EventStore(event_store_path(tmp_path))
     settings = RetrainSettings(unavailable_reason="there is no key")
     watcher = Supervisor(jobs, journal, settings, tier="encoder", log_path=tmp_path / "log")
-    number = jobs.enqueue(7, "encoder", reason="x")
+    number = jobs.enqueue(PROJECT, "encoder", reason="x")
     watcher.poll()
     outcome = read_job(jobs, number).result
     assert outcome is not None
@@ -255,7 +262,7 @@ def test_job_that_a_command_is_about_to_run_is_left_alone(tmp_path: Path) -> Non
     without_key = RetrainSettings(unavailable_reason="no key is set")
     ignore = {"tier": "encoder", "log_path": log, "on_finished": lambda _: None}
     supervisor = Supervisor(jobs, events, without_key, **ignore)
-    with claim_job(jobs, ModelStore(tmp_path), 7, "encoder") as number:
+    with claim_job(jobs, ModelStore(tmp_path), PROJECT, "encoder") as number:
         supervisor.poll()
         assert read_job(jobs, number).state is JobState.WAITING
     supervisor.poll()

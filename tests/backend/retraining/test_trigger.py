@@ -6,6 +6,10 @@ from hypothesis import strategies as st
 from tagalong.backend.retraining.trigger import DEBOUNCE_SECONDS as QUIET
 from tagalong.backend.retraining.trigger import MAX_WAIT_SECONDS as AT_MOST
 from tagalong.backend.retraining.trigger import Debouncer
+from tagalong.backend.storage.project_key import ProjectKey
+
+# The same number in two Label Studios.
+PROJECT, OTHER = ProjectKey(7, 1795378435), ProjectKey(7, 1795378436)
 
 
 def watch(after: int, clock: list[float]) -> Debouncer:
@@ -17,11 +21,11 @@ def test_many_events_start_one_training() -> None:
     looking = watch(5, clock)
     for event in range(1, 10_001):  # within a minute
         clock[0] = event * 60 / 10_000
-        assert not looking.is_due(1, event, event)
+        assert not looking.is_due(PROJECT, event, event)
     clock[0] += QUIET
-    assert looking.is_due(1, 10_000, 10_000)
-    looking.reset(1)
-    assert not looking.is_due(1, 0, 0)
+    assert looking.is_due(PROJECT, 10_000, 10_000)
+    looking.reset(PROJECT)
+    assert not looking.is_due(PROJECT, 0, 0)
 
 
 def test_endless_annotations_start_a_training_eventually() -> None:
@@ -29,7 +33,7 @@ def test_endless_annotations_start_a_training_eventually() -> None:
     looking = watch(5, clock)
     for event in range(1, 1000):
         clock[0] = float(event)
-        if looking.is_due(1, event, event):
+        if looking.is_due(PROJECT, event, event):
             due.append(clock[0])
             break
     assert due == [5 + AT_MOST]
@@ -47,7 +51,7 @@ def test_too_few_annotations_never_start_a_training(
     looking = watch(after, clock)
     for last, (count, wait) in enumerate(zip(counts, waits, strict=False), start=1):
         clock[0] += wait
-        if looking.is_due(1, count, last):
+        if looking.is_due(PROJECT, count, last):
             assert after
             assert count >= after
 
@@ -55,9 +59,9 @@ def test_too_few_annotations_never_start_a_training(
 def test_projects_are_triggered_independently() -> None:
     clock = [0.0]
     looking = watch(1, clock)
-    assert not looking.is_due(1, 1, 1)
+    assert not looking.is_due(PROJECT, 1, 1)
     clock[0] = QUIET - 1
-    assert not looking.is_due(2, 1, 2)
+    assert not looking.is_due(OTHER, 1, 2)
     clock[0] = QUIET
-    assert looking.is_due(1, 1, 1)
-    assert not looking.is_due(2, 1, 2)
+    assert looking.is_due(PROJECT, 1, 1)
+    assert not looking.is_due(OTHER, 1, 2)

@@ -13,6 +13,7 @@ from tagalong.backend.events.store import EventStore
 from tagalong.backend.retraining import supervisor
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.server.settings import Credentials
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.backend.storage.state_dir import event_store_path
 from tagalong.ner.errors import StateFileError, VersionInvalid
 from tests.backend.server.app_client import (
@@ -78,11 +79,11 @@ def test_write_error_stays_until_a_write_succeeds(
 
 def test_write_error_of_jobs_stays_until_a_write_succeeds(tmp_path: Path) -> None:
     store = JobStore(tmp_path)
-    first = store.enqueue(0, "encoder", reason="the train button")
+    first = store.enqueue(ProjectKey(0), "encoder", reason="the train button")
     with full_disk(FULL_BYTES):
         with raises(StateFileError, "state-file-unusable"):
             for project in range(1, 100):
-                store.enqueue(project, "encoder", reason="the train button")
+                store.enqueue(ProjectKey(project), "encoder", reason="the train button")
         assert store.read_job(first) is not None
         assert store.error is not None
     store.probe_writing()

@@ -26,8 +26,14 @@ def region(start: int, length: int, label: str, **more: Any) -> dict[str, Any]:
     return {"id": f"r{start}", **names, "value": value, "origin": "manual", **more}
 
 
-def ask(client: FlaskClient, *sent: Any, number: int = 1, **read_job: Any) -> list[dict[str, Any]]:
-    body = request_for(TEXT, params={"context": {"result": list(sent)}})
+def ask(
+    client: FlaskClient,
+    *sent: Any,
+    number: int = 1,
+    project: str = "2.1795354311",
+    **read_job: Any,
+) -> list[dict[str, Any]]:
+    body = request_for(TEXT, params={"context": {"result": list(sent)}}, project=project)
     body["tasks"][0] |= {"id": number, "drafts": [], **read_job}
     answer = post_json(client, "/predict", body).get_json()["results"][0]
     assert answer["model_version"]

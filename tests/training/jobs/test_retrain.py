@@ -16,6 +16,7 @@ from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND
 from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.retrain import promote_version
@@ -53,7 +54,7 @@ def run_entry(models: Path, job_id: int) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_failed_job_is_recorded(job_store: JobStore, tmp_path: Path) -> None:
-    job_id = job_store.enqueue(7, "encoder", reason="the train button")
+    job_id = job_store.enqueue(ProjectKey(7), "encoder", reason="the train button")
     done = run_entry(tmp_path, job_id)
     job = job_store.read_job(job_id)
     assert job is not None
@@ -68,8 +69,8 @@ def test_failed_job_is_recorded(job_store: JobStore, tmp_path: Path) -> None:
 
 
 def test_job_of_another_process_is_left_alone(job_store: JobStore, tmp_path: Path) -> None:
-    job_id = job_store.enqueue(7, "encoder", reason="the train button")
-    with job_store.lock(7, "encoder") as locked:
+    job_id = job_store.enqueue(ProjectKey(7), "encoder", reason="the train button")
+    with job_store.lock(ProjectKey(7), "encoder") as locked:
         assert locked
         done = run_forked(*ENTRY, "--models", tmp_path, "--run", job_id, env=ENVIRONMENT)
         assert done.returncode == EX_TEMPFAIL
@@ -79,7 +80,7 @@ def test_job_of_another_process_is_left_alone(job_store: JobStore, tmp_path: Pat
 
 
 def test_interrupted_attempt_is_not_counted(job_store: JobStore, tmp_path: Path) -> None:
-    job_id = job_store.enqueue(7, "encoder", reason="the train button")
+    job_id = job_store.enqueue(ProjectKey(7), "encoder", reason="the train button")
     with socket.create_server(("127.0.0.1", 0)) as silent:  # a Label Studio without answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         env = ENVIRONMENT | {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": "k", "NO_PROXY": "*"}
@@ -96,7 +97,7 @@ def test_interrupted_attempt_is_not_counted(job_store: JobStore, tmp_path: Path)
 
 
 def test_log_does_not_quote_label_studio(job_store: JobStore, tmp_path: Path) -> None:
-    job_id = job_store.enqueue(7, "encoder", reason="the train button")
+    job_id = job_store.enqueue(ProjectKey(7), "encoder", reason="the train button")
     refusal = Page(b'{"detail": "PatientJohnDoe"}', status=400)
     with serve_pages({"/api/projects/7/": refusal}) as label_studio:
         url = f"http://{label_studio.host}"
@@ -161,7 +162,7 @@ def test_retraining_keeps_a_rollback_to_the_bundled_version(
     models.promote("encoder", "bundled")
     runs = JobStore(models.root)
     try:
-        number = runs.enqueue(1, "encoder", reason="the train button")
+        number = runs.enqueue(ProjectKey(1), "encoder", reason="the train button")
         [run] = runs.list_latest(limit=1)
         assert run.id == number
         outcome = JobResult(

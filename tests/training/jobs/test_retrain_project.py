@@ -3,16 +3,22 @@
 from pathlib import Path
 from unittest.mock import create_autospec
 
+import pytest
+
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.errors import InputError, TrainingError
 from tagalong.training.data.train_dev_split import TrainDevSplit
-from tagalong.training.jobs.job_requests import RetrainOptions
+from tagalong.training.jobs import retrain_project
+from tagalong.training.jobs.job_requests import RetrainOptions, cancel_jobs, claim_job
 from tagalong.training.jobs.project_data import ProjectTrainingData
+from tagalong.training.jobs.retrain import find_project_key, promote_version, run_job
 from tagalong.training.jobs.retrain_project import (
     Retraining,
     _apply_warm_start,
@@ -21,7 +27,9 @@ from tagalong.training.jobs.retrain_project import (
 )
 from tagalong.training.recipes.llm_recipe import LLMRecipe
 from tests.backend.url_project import KEY, PREFIX, TEXTS, XML, serve_url_project
-from tests.errors import raises
+from tests.errors import assert_wording, raises
+
+PROJECT = ProjectKey(1, 1795378435)  # as `serve_url_project` has it
 
 
 def test_warm_start_without_served_version_is_noted(tmp_path: Path) -> None:
@@ -35,7 +43,7 @@ def test_warm_start_without_served_version_is_noted(tmp_path: Path) -> None:
 
 def test_texts_behind_addresses_are_read_once(tmp_path: Path) -> None:
     jobs = JobStore(tmp_path)
-    job = jobs.read_job(jobs.enqueue(1, "encoder", reason="a test", last_event_id=0))
+    job = jobs.read_job(jobs.enqueue(PROJECT, "encoder", reason="a test", last_event_id=0))
     assert job is not None
     config = parse_label_config(XML)
     with (
@@ -65,7 +73,7 @@ def test_texts_behind_addresses_are_read_once(tmp_path: Path) -> None:
 
 def test_no_readable_text_is_refused(tmp_path: Path) -> None:
     jobs = JobStore(tmp_path)
-    job = jobs.read_job(jobs.enqueue(1, "encoder", reason="a test", last_event_id=0))
+    job = jobs.read_job(jobs.enqueue(PROJECT, "encoder", reason="a test", last_event_id=0))
     assert job is not None
     with (
         serve_url_project() as (label_studio, _),
@@ -81,7 +89,7 @@ def test_no_readable_text_is_refused(tmp_path: Path) -> None:
 
 def test_tier_without_trainer_fails_before_anything_is_downloaded(tmp_path: Path) -> None:
     jobs = JobStore(tmp_path)
-    job = jobs.read_job(jobs.enqueue(1, "terms", reason="a test", last_event_id=0))
+    job = jobs.read_job(jobs.enqueue(PROJECT, "terms", reason="a test", last_event_id=0))
     assert job is not None
     client = create_autospec(LabelStudioClient)
     run = Retraining(
@@ -96,3 +104,47 @@ def test_tier_without_trainer_fails_before_anything_is_downloaded(tmp_path: Path
     with raises(TrainingError, "tier-without-trainer"):
         train_and_evaluate(run)
     assert client.mock_calls == []
+
+
+OTHER = ProjectKey(1, 1795378436)  # of another Label Studio, or deleted meanwhile
+
+
+def test_job_of_another_project_with_the_same_number_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrain_project, "read_retraining_recipe", lambda *_: None)
+    jobs, store = JobStore(tmp_path), ModelStore(tmp_path)
+    with serve_url_project() as (label_studio, _):
+        options = RetrainOptions(
+            label_studio_url=f"http://{label_studio.host}", label_studio_key=KEY
+        )
+        assert find_project_key(options, 1) == PROJECT
+        assert find_project_key(options, 2) == ProjectKey(2)  # there is none
+        job = run_job(jobs, jobs.enqueue(OTHER, "encoder", reason="a test"), store, options)
+        assert job.state is JobState.FAILED
+        assert job.result is not None
+        assert_wording(job.result.reason, "training-of-another-project")
+        assert "/api/tasks/" not in [path.partition("?")[0] for path, _ in label_studio.requests]
+        with connect(options.label_studio_url or "", KEY) as client:
+            run = Retraining(job, jobs, store, options, client, RateLimitedRetry(), print)
+            trained = JobResult("better", should_promote=True, version="v-1")
+            state, result = promote_version(run, trained)
+    assert state is JobState.REJECTED
+    assert result.reason.startswith("project 1 is gone: promote v-1")
+    assert store.promoted_version("encoder") is None
+    jobs.close()
+
+
+def test_command_cancels_the_jobs_for_an_id_and_continues_those_of_its_project(
+    tmp_path: Path,
+) -> None:
+    jobs, store = JobStore(tmp_path), ModelStore(tmp_path)
+    ours, other = (jobs.enqueue(key, "encoder", reason="a test") for key in (PROJECT, OTHER))
+    for number in (ours, other):
+        jobs.mark_running(number)  # its process was killed
+    with claim_job(jobs, store, PROJECT, "encoder") as claimed:
+        assert claimed == ours
+    assert cancel_jobs(jobs, 2) == 0
+    assert cancel_jobs(jobs, 1) == 2
+    assert jobs.list_active() == []
+    jobs.close()

@@ -26,10 +26,12 @@ from tagalong.backend.server.monitoring.status_page import (
     summarize_status,
 )
 from tagalong.backend.server.monitoring.telemetry import Telemetry
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.document import DroppedAnnotation
 from tests.backend.server.manifests import DEV, make_manifest
 from tests.html_page import HOSTILE, LINKS, Page
 
+PROJECT = ProjectKey(7, 1795378435)
 ADDRESS = "http://127.0.0.1:9090"
 
 
@@ -46,7 +48,7 @@ def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Sn
     lost = [DroppedAnnotation(name, "a patient's words", "label unknown", 0, 4)] * 3
     unread = [UnreadableTask("no text", f"task 4 has no text, only {name}")]
     labels = {"Chemical": name, name: None}
-    telemetry.record_predictions(name, "encoder", RequestStats(4, 9, labels, lost, unread))
+    telemetry.record_predictions(PROJECT, "encoder", RequestStats(4, 9, labels, lost, unread))
     return telemetry.take_snapshot()
 
 
@@ -107,7 +109,7 @@ def test_page_shows_everything() -> None:
         "llm-1",
         "/predict",
         "0.20 s",
-        "Project Drug",
+        "Project 7",
         "label unknown",
         "task 4 has no text, only Drug",
         "Annotation created",
@@ -132,7 +134,7 @@ def training(state: JobState, words: str = "it is better") -> Job:
     )
     outcome = Trained(words, True, words, "v-0", 30, 7, strata, (words,))
     return Job(
-        *(1, 7, "encoder", words, 3, state, 1, 0, False, asked),
+        *(1, PROJECT, "encoder", words, 3, state, 1, 0, False, asked),
         ended_at=asked if state.is_finished else None,
         status_message="" if state.is_finished else "epoch 2 of 9",
         result=outcome if state.is_finished else None,

@@ -27,10 +27,12 @@ from tagalong.backend.server.monitoring.telemetry import (
     OTHER,
     Telemetry,
 )
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.document import DROP_REASONS, DroppedAnnotation
 from tests.backend.server.app_client import post_json, request_for, serve_app, settings_in
 from tests.backend.server.manifests import make_manifest
 
+PROJECT = ProjectKey(2, 1795378435)
 SECRET = "Mrs. Example took cisplatin"
 
 
@@ -169,7 +171,7 @@ def test_predictions_are_counted_by_project_and_tier() -> None:
         UnreadableTask("no text", "task 5 has no text"),
     ]
     telemetry.record_predictions(
-        "2",
+        PROJECT,
         "encoder",
         RequestStats(
             tasks=4,
@@ -180,10 +182,10 @@ def test_predictions_are_counted_by_project_and_tier() -> None:
         ),
     )
     telemetry.record_predictions(
-        "2", "encoder", RequestStats(tasks=1, regions=1, labels={"Chemical": "Chem"})
+        PROJECT, "encoder", RequestStats(tasks=1, regions=1, labels={"Chemical": "Chem"})
     )
     (project,) = telemetry.take_snapshot().projects
-    assert (project.project, project.tier, project.requests) == ("2", "encoder", 2)
+    assert (project.project, project.tier, project.requests) == (PROJECT, "encoder", 2)
     assert (project.tasks, project.regions) == (5, 10)
     assert project.labels == {"Chemical": "Chem"}
     assert project.dropped_regions == {("Disease", "label unknown"): 2, ("Chemical", "overlap"): 1}
@@ -201,8 +203,8 @@ def test_predictions_are_counted_by_project_and_tier() -> None:
 
 def test_tiers_of_a_project_are_counted_separately() -> None:
     telemetry = Telemetry()
-    telemetry.record_predictions("2", "encoder", RequestStats(1, 1))
-    telemetry.record_predictions("2", "llm", RequestStats(1, 2))
+    telemetry.record_predictions(PROJECT, "encoder", RequestStats(1, 1))
+    telemetry.record_predictions(PROJECT, "llm", RequestStats(1, 2))
     seen = [(state.tier, state.regions) for state in telemetry.take_snapshot().projects]
     assert seen == [("llm", 2), ("encoder", 1)]
 
@@ -210,7 +212,7 @@ def test_tiers_of_a_project_are_counted_separately() -> None:
 def test_no_document_text_is_kept() -> None:
     telemetry = Telemetry()
     telemetry.record_predictions(
-        "2", "encoder", RequestStats(1, 0, dropped_annotations=[lost("Disease")])
+        PROJECT, "encoder", RequestStats(1, 0, dropped_annotations=[lost("Disease")])
     )
     assert SECRET not in repr(telemetry.take_snapshot())
     assert SECRET not in generate_latest(telemetry.registry).decode()
@@ -219,13 +221,13 @@ def test_no_document_text_is_kept() -> None:
 def test_least_recent_project_is_evicted() -> None:
     telemetry = Telemetry()
     for number in range(MAX_PROJECTS):
-        telemetry.record_predictions(str(number), "encoder", RequestStats(1, 1))
-    telemetry.record_predictions("0", "encoder", RequestStats(1, 1))
-    telemetry.record_predictions("new", "encoder", RequestStats(1, 1))
+        telemetry.record_predictions(ProjectKey(number), "encoder", RequestStats(1, 1))
+    telemetry.record_predictions(ProjectKey(0), "encoder", RequestStats(1, 1))
+    telemetry.record_predictions(ProjectKey(1, 5), "encoder", RequestStats(1, 1))
     seen = [state.project for state in telemetry.take_snapshot().projects]
     assert len(seen) == MAX_PROJECTS
-    assert seen[:2] == ["new", "0"]
-    assert "1" not in seen
+    assert seen[:2] == [ProjectKey(1, 5), ProjectKey(0)]
+    assert ProjectKey(1) not in seen
 
 
 def test_hostile_names_do_not_grow_memory() -> None:
@@ -233,7 +235,7 @@ def test_hostile_names_do_not_grow_memory() -> None:
     names = [f"{number}\ud800 " * 200 for number in range(300)]
     for number, name in enumerate(names):
         telemetry.record_predictions(
-            str(number),  # ids of projects are digits: see `parse_project_id`
+            ProjectKey(number),
             "encoder",
             RequestStats(
                 1,
@@ -244,7 +246,7 @@ def test_hostile_names_do_not_grow_memory() -> None:
             ),
         )
     telemetry.record_predictions(
-        "2", "encoder", RequestStats(1, 0, dropped_annotations=[lost(name) for name in names])
+        PROJECT, "encoder", RequestStats(1, 0, dropped_annotations=[lost(name) for name in names])
     )
     snapshot = telemetry.take_snapshot()
     assert len(snapshot.projects) == MAX_PROJECTS
@@ -264,13 +266,15 @@ def test_exposition_is_valid_prometheus_and_bounded() -> None:
         outcome = RequestStats(
             1, 1, dropped_annotations=[lost(str(number), reason) for reason in DROP_REASONS]
         )
-        telemetry.record_predictions(str(number), "encoder", outcome)
+        telemetry.record_predictions(ProjectKey(number), "encoder", outcome)
     for action in ACTIONS:
         telemetry.record_webhook_event(action)
     before = series(telemetry)
     for number in range(200, 400):
         telemetry.record_predictions(
-            str(number), "encoder", RequestStats(1, 1, dropped_annotations=[lost(str(number))])
+            ProjectKey(number),
+            "encoder",
+            RequestStats(1, 1, dropped_annotations=[lost(str(number))]),
         )
     assert series(telemetry) == before
 
@@ -283,7 +287,7 @@ def test_counting_is_thread_safe() -> None:
             telemetry.count_in_flight(1)
             telemetry.record_response("/predict", 200, 0.1)
             telemetry.record_predictions(
-                "2", "encoder", RequestStats(2, 3, dropped_annotations=[lost("Disease")])
+                PROJECT, "encoder", RequestStats(2, 3, dropped_annotations=[lost("Disease")])
             )
             telemetry.count_in_flight(-1)
             telemetry.take_snapshot()
@@ -304,9 +308,9 @@ def test_counting_is_thread_safe() -> None:
 def test_snapshot_is_immutable() -> None:
     telemetry = Telemetry()
     stats = RequestStats(1, 1, dropped_annotations=[lost("Disease")])
-    telemetry.record_predictions("2", "encoder", stats)
+    telemetry.record_predictions(PROJECT, "encoder", stats)
     before = telemetry.take_snapshot()
-    telemetry.record_predictions("2", "encoder", stats)
+    telemetry.record_predictions(PROJECT, "encoder", stats)
     telemetry.record_response("/predict", 200, 0.1)
     assert (before.projects[0].requests, before.tiers[0].tasks, before.routes) == (1, 1, ())
     assert before.projects[0].dropped_regions.total() == 1
@@ -353,11 +357,11 @@ def test_series_names_and_labels_are_pinned() -> None:
     telemetry.record_webhook_event("TASKS_CREATED")
     unread = [UnreadableTask("no text", "task 4 has no text")]
     stats = RequestStats(1, 1, dropped_annotations=[lost("Disease")], unreadable_tasks=unread)
-    telemetry.record_predictions("2", "encoder", stats)
+    telemetry.record_predictions(PROJECT, "encoder", stats)
     manifest = make_manifest("good-1")
     telemetry.record_tier_state(TierState("encoder", manifest, load_seconds=1.0))
     asked = datetime(2026, 11, 22, tzinfo=UTC)
-    job = Job(1, 7, "encoder", "x", 0, JobState.REJECTED, 1, 0, False, asked)
+    job = Job(1, PROJECT, "encoder", "x", 0, JobState.REJECTED, 1, 0, False, asked)
     telemetry.record_job(job)
     samples = [sample for family in families(telemetry) for sample in family.samples]
     ours = {item.name: set(item.labels) for item in samples if item.name.startswith("tagalong")}
