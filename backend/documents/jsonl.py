@@ -120,8 +120,7 @@ def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
         )
     if not isinstance(meta, dict):
         raise FormatError(f'{where} has a "meta" that is not an object', code="meta-invalid")
-    for value in _iterate_strings(meta):
-        reject_lone_surrogates(value, where, field="meta")
+    check_strings(meta, where, field="meta")
     return Document(
         reject_lone_surrogates(str(identifier), where, field="id"),
         reject_lone_surrogates(text, where),
@@ -132,6 +131,12 @@ def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
 def is_place_of_line(document_id: str) -> bool:
     """Whether an id is the place of a line, as `document_text_from_json` gives it."""
     return PLACE_OF_LINE.search(document_id) is not None
+
+
+def check_strings(value: object, where: str, *, field: str) -> None:
+    """Raise `FormatError` if a text in a JSON value has half a character."""
+    for text in _iterate_strings(value):
+        reject_lone_surrogates(text, where, field=field)
 
 
 def _iterate_strings(value: object) -> Iterator[str]:

@@ -5,21 +5,16 @@ its texts and spans. Old exports say ``completions`` for ``annotations``.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tagalong.backend.annotations.annotated_task import (
     AnnotatedTask,
     Annotation,
-    seconds_from_number,
 )
-from tagalong.backend.annotations.annotators import adjudicate_export
 from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.documents.offsets import RawSpan
-from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.documents.jsonl import check_strings
 from tagalong.backend.formats.file_format import (
     FileFormat,
     FormatWriter,
@@ -33,9 +28,12 @@ from tagalong.backend.formats.label_studio_predictions import (
 from tagalong.backend.formats.label_studio_tasks import (
     TASK_SHAPE,
     find_only_object,
-    has_text,
     is_list_of_objects,
     is_result_of,
+    make_annotated_task,
+    make_tasks_of_texts,
+    parse_annotation,
+    read_adjudicated,
 )
 from tagalong.backend.formats.records import join_array, read_records
 from tagalong.backend.formats.sniff import FileHead, count_records
@@ -43,54 +41,17 @@ from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import (
     TEXT_RANGES_KEY,
-    find_text_key,
     is_span_result,
     place_texts,
     raw_span_from_value,
     result_from_spans,
-    to_shown_text,
     unlabelled_span,
-    without_text,
 )
-from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError, InputError
+from tagalong.ner.text_sanitizing import escape_unprintable
 
-REFUSAL = (
-    "task {name} has another text than its regions state, in every common counting of offsets: "
-    "annotate it again, or name the right text with --label-config"
-)
 ANNOTATIONS_KEYS = frozenset({"annotations", "completions", "predictions"})
-
-
-def read_adjudicated(
-    read_tasks: Callable[[FileHead, ReadOptions, ImportLog], Iterator[AnnotatedTask]],
-) -> Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]]:
-    """Make a reader of documents from a reader of tasks with one or more annotations."""
-
-    def read(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
-        return adjudicate_export(
-            partial(read_tasks, head, options),
-            policy=options.annotator_policy,
-            config=options.label_config,
-            import_log=import_log,
-            refusal=REFUSAL,
-        )
-
-    return read
-
-
-def read_texts_of_tasks(
-    read_tasks: Callable[[FileHead, ReadOptions, ImportLog], Iterator[AnnotatedTask]],
-) -> Callable[[FileHead, LabelConfig | None], Iterator[SourceItem]]:
-    """Make a reader of texts from a reader of tasks; a task without a text has the reason."""
-
-    def read(head: FileHead, config: LabelConfig | None) -> Iterator[SourceItem]:
-        tasks = read_tasks(head, ReadOptions(label_config=config), ImportLog())
-        for position, task in enumerate(tasks):
-            yield SourceItem(position, task.name, task.document, str(task.error or ""))
-
-    return read
 
 
 def document_to_task(document: Document, config: LabelConfig) -> dict[str, Any]:
@@ -135,10 +96,12 @@ def _read_tasks(
     for number, record in enumerate(read_records(head, TASK_SHAPE), start=1):
         name = record.name(number)
         try:
+            if head.structure == "lines":  # the whole of an array is checked before
+                check_strings(record.fields, record.where, field="data")
             where = f"{head.path}, task {name}"
             yield from _read_task(record.fields, name, where, options, import_log)
         except InputError as error:
-            yield AnnotatedTask(name, None, error=error)
+            yield AnnotatedTask(escape_unprintable(name), None, error=error)
 
 
 def _read_task(
@@ -181,39 +144,6 @@ def _read_task(
     ]
 
 
-def make_tasks_of_texts(
-    name: str,
-    data: object,
-    annotations_of: Callable[[LabelConfig], Sequence[Annotation]],
-    *,
-    where: str,
-    config: LabelConfig,
-    record: Mapping[str, Any] | None = None,
-) -> list[AnnotatedTask]:
-    """Make a task of its own for each text of a config: its offsets count from its own start."""
-    tasks = []
-    for text in config.texts:
-        annotations = annotations_of(text)
-        if not (has_text(record or data, text) or any(one.regions for one in annotations)):
-            continue
-        part = make_annotated_task(
-            f"{name}@{text.object}",
-            data,
-            annotations,
-            where=where,
-            config=replace(text, other_texts=()),
-            record=record,
-        )
-        if part.document is not None:
-            meta = without_text(part.data, config)
-            part = replace(part, document=replace(part.document, meta=meta))
-        tasks.append(part)
-    if tasks:
-        return tasks
-    without = make_annotated_task(name, data, annotations_of(config), where=where, config=config)
-    return [without]  # has the reason
-
-
 def _make_annotation(
     raw: Mapping[str, Any],
     spans: Sequence[Mapping[str, Any]],
@@ -223,61 +153,6 @@ def _make_annotation(
     others = dict.fromkeys(filter(None, map(unlabelled_span, unlabelled)))
     regions = [raw_span_from_value(item["value"], where) for item in spans]
     return parse_annotation(raw, [*regions, *others])
-
-
-def make_annotated_task(
-    name: str,
-    data: object,
-    annotations: Sequence[Annotation],
-    *,
-    where: str,
-    config: LabelConfig | None,
-    hint: str | None = None,
-    record: Mapping[str, Any] | None = None,
-) -> AnnotatedTask:
-    """Make a task with its expected text: that of the config, or else the hint's or the only one.
-
-    A task without such a text has the reason. ``record`` has more than the data, for a config's
-    path into it.
-    """
-    fields: Mapping[str, Any] = data if isinstance(data, dict) else {}
-    try:
-        if config is not None:
-            task = {"id": name, "data": record or fields}
-            document = TaskTextReader().read_document(task, config, where=where)
-            document = replace(document, meta=without_text(fields, config))
-        else:
-            key = find_text_key(data, where, hint=hint)
-            meta = {field: value for field, value in fields.items() if field != key}
-            document = Document(name, to_shown_text(fields[key]) or "", meta=meta)
-    except InputError as error:
-        return AnnotatedTask(name, None, annotations, fields, error)
-    return AnnotatedTask(name, document, annotations, fields)
-
-
-def parse_annotation(raw: Mapping[str, Any], raw_spans: Sequence[RawSpan]) -> Annotation:
-    """Take annotator, time and ground truth from an annotation of an export, or a JSON_MIN item."""
-    who = raw.get("completed_by", raw.get("annotator"))
-    if isinstance(who, dict):
-        who = who.get("id", who.get("email"))
-    when = raw.get("updated_at") or raw.get("created_at")
-    return Annotation(
-        annotator="" if who is None else str(who),
-        updated_at=_parse_timestamp(when),
-        regions=tuple(raw_spans),
-        ground_truth=bool(raw.get("ground_truth")),
-    )
-
-
-def _parse_timestamp(when: object) -> float:
-    # Seconds since 1970. Exports have ISO 8601, old ones a number.
-    if isinstance(when, int | float):
-        return seconds_from_number(when)
-    try:
-        moment = datetime.fromisoformat(str(when))
-    except ValueError:
-        return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _submitted_annotations(

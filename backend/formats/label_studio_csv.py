@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, SerializedDocument
-from tagalong.backend.formats.label_studio import read_adjudicated, read_texts_of_tasks
 from tagalong.backend.formats.label_studio_min import read_item_tasks
+from tagalong.backend.formats.label_studio_tasks import read_adjudicated, read_texts_of_tasks
 from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.formats.standoff import NUL, REPLACEMENT_CHARACTER, check_id
 from tagalong.backend.formats.tables import DELIMITERS, format_row, parse_header, read_rows

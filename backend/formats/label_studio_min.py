@@ -16,7 +16,7 @@ from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import FileFormat, ReadOptions
 from tagalong.backend.formats.json_items import stream_array_items
-from tagalong.backend.formats.label_studio import (
+from tagalong.backend.formats.label_studio_tasks import (
     make_annotated_task,
     make_tasks_of_texts,
     parse_annotation,

@@ -274,6 +274,14 @@ def test_odd_number_in_a_line_is_one_odd_task(tmp_path: Path) -> None:
     assert "not JSON (a number is too long)" in warning.examples[1]
 
 
+@pytest.mark.parametrize("where", ["id", "data", "meta"])
+def test_half_a_character_in_a_line_is_one_odd_task(tmp_path: Path, where: str) -> None:
+    odd = {**GOOD, where: "\ud83d" if where != "data" else {"text": TEXT, "pmid": "\ud83d"}}
+    content = f"{json.dumps(GOOD)}\n{json.dumps(odd)}\n"
+    corpus = read_corpus([write(tmp_path, {"a.jsonl": content}) / "a.jsonl"])
+    assert (covered(corpus), judged(corpus)) == (LITHIUM, {"task set aside": 1})
+
+
 @pytest.mark.parametrize("value", ["NaN", "1" + "0" * 30])
 def test_odd_number_in_one_object_is_read(tmp_path: Path, value: str) -> None:
     bioc = json.dumps({"source": value, "documents": [LINES["BioC"]]}, indent=1)
