@@ -61,7 +61,7 @@ class Sentence:
     )  # of each token, one per column of tags
     glued: set[int] = field(default_factory=set)  # indices of tokens without a blank behind
     text: str | None = None  # as a comment states it
-    last_in_range: int = 0  # CoNLL-U's number of the last word in a token of several words
+    last_in_range: int = -1  # CoNLL-U's number of the last word in a token of several words
 
 
 def is_conll(head: FileHead) -> bool:
@@ -331,9 +331,9 @@ def _is_new_token(sentence: Sentence, number: str, tags: tuple[Tag, ...]) -> boo
         return False
     first, _, last = number.partition("-")
     if last:
-        sentence.last_in_range = int(last) if last.isdigit() else 0
+        sentence.last_in_range = int(last) if last.isdecimal() else -1
         return True
-    if not first.isdigit() or int(first) > sentence.last_in_range:
+    if not first.isdecimal() or int(first) > sentence.last_in_range:
         return True
     # The token gets the first tag of its words.
     merged = zip(sentence.tags[-1], tags, strict=True)

@@ -164,6 +164,14 @@ def test_conllu_has_its_text(read) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("number", ["0", "\u00b2", "1-\u00b2"])
+def test_odd_numbers_of_tokens_in_conllu(read, number: str) -> None:
+    fever = "1\tFever\tfever\tNOUN\t_\t_\t0\troot\t_\tNER=B-DIS\n\n"
+    odd = fever.replace("1", number, 1)  # far below the rows that show the columns
+    documents = read(fever * 2000 + odd).documents
+    assert [document.text for document in documents] == ["Fever"] * 2001
+
+
 def test_text_line_of_other_tokens_is_not_used(read) -> None:
     corpus = read(CONLLU.replace("# text = Lithium", "# text = Sodium"))
     assert corpus.documents[0].text == "Lithium caused it's tremor."
