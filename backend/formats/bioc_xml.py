@@ -61,8 +61,6 @@ def _stream_elements(head: FileHead) -> Iterator[Any]:
         resolve_entities=False,
         load_dtd=False,
         no_network=True,
-        remove_comments=True,  # they would split texts
-        remove_pis=True,
     )
     try:
         for event, element in events:

@@ -35,7 +35,8 @@ TAG_NAMES = frozenset(
     {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "entity", "ne", "iob", "bio"}
 )
 CONLLU_WIDTH = 10  # ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC
-NUMBERING_PATTERN = re.compile(r"(?:[^\W\d]{0,9}[-_.]?)?\d+(?:[-.:]\d+)*")
+# No number longer than this: the limit of Python is 4,300 digits, and no text is that long.
+NUMBERING_PATTERN = re.compile(r"(?:[^\W\d]{0,9}[-_.]?)?\d{1,15}(?:[-.:]\d+)*")
 FIRST_NUMBER = re.compile(r"\d+")
 MIN_ROWS_OF_REPETITION = 3  # fewer rows repeat a word by chance
 MIN_ROWS_WITH_IDS = 10

@@ -83,7 +83,7 @@ def detect_scheme(counts: Mapping[str, int], *, is_named: bool = False) -> Schem
 def _is_plausible(scheme: SchemeName, values: Collection[str], *, has_outside: bool) -> bool:
     # Words may look like tags of all schemes but the first: "Hepatitis B" ends in one.
     if scheme == "label":
-        mixed = any(parse_tag(value, "B-label") or parse_tag(value, "B") for value in values)
+        mixed = any(parse_tag(value, "B") for value in values)
         return has_outside and not mixed and len(values) <= MAX_PLAIN_LABELS
     if scheme == "B-label":
         return True

@@ -88,6 +88,14 @@ def test_passages_stand_at_their_offsets_and_losses_are_counted(
     }
 
 
+def test_comments_in_xml_are_no_text(tmp_path: Path) -> None:
+    drug = annotation((0, 7), text="Lithium", type="Chemical")
+    path = write(tmp_path, collection(document(passage(0, ABSTRACT, drug))), "bioc-xml")
+    path.write_text(path.read_text().replace("Lithium may", "Li<!-- ? -->th<?a b?>ium may"))
+    (read,) = read_corpus([path]).documents
+    assert read == Document("7", ABSTRACT, (Span(0, 7, "Chemical"),))
+
+
 @pytest.mark.parametrize(
     ("encoding", "unit", "finding"),
     [("utf-8", 1, "byte offsets"), ("utf-16-le", 2, "UTF-16 offsets")],

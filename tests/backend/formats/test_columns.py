@@ -50,6 +50,7 @@ def table(*columns: str | tuple[str, ...]) -> str:
         table("B-CHEM O B-DIS I-DIS O", "0 8 15 21 28", "7 14 20 27 33", WORDS),  # anntoconll
         table("B-CHEM O B-DIS I-DIS O", WORDS),  # the corpora of MIT's films and restaurants
         table("d1 d1 d1 d1 d1", WORDS, "B-CHEM O B-DIS I-DIS O"),
+        "# a\tremark\n" + table(WORDS, "B-CHEM O B-DIS I-DIS O"),  # as wide as a row
         table(WORDS, "NN VBD JJ NN RB", "B-NP B-VP B-NP I-NP O", "B-CHEM O B-DIS I-DIS O"),
         table(WORDS, "B-CHEM O B-DIS I-DIS O", "- - - - -", "- - - - -"),  # Universal NER
         table(WORDS, "lithium cause acute tremor again", "B_CHEM O B_DIS I_DIS O"),
@@ -98,6 +99,16 @@ def test_bare_tags_get_one_label(read, tags: str, text: str) -> None:
     )
     only = read(table(WORDS, tags), ReadOptions(label_config=config)).documents[0]
     assert {span.label for span in only.spans} == {"Chemical"}
+
+
+def test_column_of_repeated_ids_has_no_words(read) -> None:
+    (document,) = read(table("x x x y", "A B A B", "O B-DIS O O")).documents
+    assert document.text == "A B A B"
+
+
+def test_plain_labels_and_bare_tags_in_one_column_are_refused(read) -> None:
+    with raises(FormatError, "format-unknown"):
+        read(table(WORDS, "DIS O B I O"))
 
 
 def test_equal_plain_labels_in_a_row_are_one_entity(read) -> None:
@@ -172,6 +183,12 @@ def test_odd_numbers_of_tokens_in_conllu(read, number: str) -> None:
     assert [document.text for document in documents] == ["Fever"] * 2001
 
 
+def test_column_of_huge_numbers_is_no_numbering(read) -> None:
+    huge = "9" * 5000  # Python refuses to convert so many digits
+    (document,) = read(table(WORDS, f"{huge} " * 5, "B-CHEM O O O O")).documents
+    assert covered(document) == [("Lithium", "CHEM")]
+
+
 def test_text_line_of_other_tokens_is_not_used(read) -> None:
     corpus = read(CONLLU.replace("# text = Lithium", "# text = Sodium"))
     assert corpus.documents[0].text == "Lithium caused it's tremor."
@@ -231,6 +248,7 @@ def test_other_texts_are_no_token_files(read, content: str, tmp_path: Path) -> N
         ("당뇨병 환자", "당뇨병 환자"),
         ("म रोगी", "म रोगी"),
         (" ".join("高血压患者服药" * 9 + "aspirin"), "高血压患者服药" * 9 + "aspirin"),
+        ("高 血 压 m g", "高血压 m g"),  # too few tokens to show that all are characters
     ],
 )
 def test_scripts_without_blanks_get_none(read, tokens: str, text: str) -> None:

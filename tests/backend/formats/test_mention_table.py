@@ -119,6 +119,15 @@ def test_rows_apart_are_refused_if_their_document_was_good(read, tmp_path: Path)
     assert [one.id for one in corpus.documents] == ["6", "8"]
 
 
+def test_few_odd_documents_wait_for_their_other_rows(read, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = "".join(f"{name}\t0\t7\tLithium\tDrug\n" for name in ("a", "b"))
+    content = f"{HEADER}6\t\t\tB\t\n7\t\t\t{TEXT}\t\n{odd}{MENTIONS}"
+    assert [one.id for one in read(content).documents] == ["6"]
+    monkeypatch.setattr("tagalong.backend.formats.mention_table.MAX_WAITING", 2)
+    with raises(FormatError, "table-rows-apart"):  # the document was passed on
+        read(content)
+
+
 def test_file_of_another_kind_is_refused_by_its_first_rows(read, tmp_path: Path) -> None:
     rows = "".join(f"w{number}\t0\t7\tNN\tDT\n" for number in range(30))
     with raises(FormatError, "table-without-text") as raised:

@@ -127,6 +127,12 @@ def test_file_of_another_kind_is_refused_by_its_first_lines(read, tmp_path: Path
     assert f"{tmp_path / 'x'}, line 3 " in str(raised.value)
 
 
+def test_id_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    document = Document("\ufeff1", "Fever.")
+    write_documents([document], tmp_path / "x", "pubtator")
+    assert read_corpus([tmp_path / "x"]).documents == (document,)
+
+
 @settings(max_examples=40)
 @given(st.lists(odd_documents(), min_size=1, max_size=3, unique_by=lambda one: one.id))
 def test_documents_round_trip(

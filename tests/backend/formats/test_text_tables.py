@@ -70,6 +70,7 @@ def test_config_names_the_column(tmp_path: Path) -> None:
         (TASKS, BODY, "table-without-text-column"),
         ("id,code\n1,A10\n", None, "table-text-not-unique"),
         ("Aspirin caused fever.,1\nLithium caused tremor.,2\n", None, "table-without-header"),
+        ("Aspirin caused fever.,a\nLithium caused tremor.,b\n", None, "table-without-header"),
         ("text,text\na,b\n", None, "table-without-header"),
         ('text,id\n"Fever', None, "table-broken"),
         ("text,id\nFever, then tremor.,1\n", None, "table-row-uneven"),

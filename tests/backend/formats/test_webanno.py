@@ -95,6 +95,23 @@ def test_folder_of_files(tmp_path: Path) -> None:
     assert [(document.id, document.text) for document in documents] == [("a", "a"), ("b/c", "b/c")]
 
 
+def test_numbers_begin_again_further_down(read) -> None:
+    rows = "#Text=Fever\n{0}-1\t{1}-{2}\tFever\t{3}\n\n"
+    values = ("D[1]", "D[1]", "_", "D[1]")  # the first two are one annotation
+    sentences = (
+        rows.format(number, 6 * number - 6, 6 * number - 1, value)
+        for number, value in enumerate(values, start=1)
+    )
+    (document,) = read(HEAD + "".join(sentences)).documents
+    assert document.spans == (Span(0, 11, "D"), Span(18, 23, "D"))
+
+
+def test_parts_of_tokens_behind_an_emoji_in_code_points(read) -> None:
+    rows = "1-1\t0-1\t\U0001f600\t_\n1-2\t2-5\tIL2\t_\n1-2.1\t2-4\tIL\tGene\n"
+    (document,) = read(f"{HEAD}#Text=\U0001f600 IL2\n{rows}").documents
+    assert document.spans == (Span(2, 4, "Gene"),)
+
+
 def test_texts_of_a_folder_say_which_file_is_broken(tmp_path: Path) -> None:
     whole = HEAD + "#Text=Lithium\n1-1\t0-7\tLithium\t_\n"
     for name, content in {"a": whole, "b": whole.replace("Text=Lit", "Text=Hel")}.items():
