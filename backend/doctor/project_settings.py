@@ -39,9 +39,10 @@ def check_label_config(context: DoctorContext) -> DoctorFinding:
             f"Change the labelling config {LABELING_INTERFACE_PAGE}; Tagalong's label_config.xml "
             "is an example.",
         )
+    controls = dict.fromkeys(f"<Labels name={text.control!r}>" for text in config.texts)
     return ok(
-        f"<Labels name={config.control!r}> marks {len(config.labels)} labels in the text under "
-        f"{config.data_key!r}."
+        f"{' and '.join(controls)} can mark {len(config.labels)} labels in the "
+        f"{'texts' if config.other_texts else 'text'} under {_list_keys(config, ' and ')}."
     )
 
 
@@ -51,25 +52,29 @@ def check_tasks(context: DoctorContext) -> DoctorFinding:
         sentence = "The project has no tasks."
         remedy = "Import some: Import, above the project's list of tasks."
         return warning("no-tasks", sentence, remedy)
-    key = context.config.data_key
+    keys = _list_keys(context.config, " or ")
     without = [
         str(task["id"])
         for task in context.tasks
         if not _has_value(task.get("data"), context.config)
     ]
     if not without:
-        return ok(f"{_describe_sample(context)}: all with data under {key!r}.")
+        return ok(f"{_describe_sample(context)}: all with data under {keys}.")
     sentence = (
-        f"Of {_describe_sample(context).lower()}, {len(without)} have nothing under {key!r}, where "
+        f"Of {_describe_sample(context).lower()}, {len(without)} have nothing under {keys}, where "
         f"the labelling config expects the text: {list_some(without)}."
     )
     remedy = (
-        f"Import these tasks again with their text under {key!r}, or name the key that they have "
+        f"Import these tasks again with their text under {keys}, or name the key that they have "
         f"in the <Text> of the labelling config, {LABELING_INTERFACE_PAGE}."
     )
     # Some tasks without text may be meant for other controls; all of them cannot be.
     create = problem if len(without) == len(context.tasks) else warning
     return create("tasks-without-text", sentence, remedy)
+
+
+def _list_keys(config: LabelConfig, between: str) -> str:
+    return between.join(dict.fromkeys(repr(text.data_key) for text in config.texts))
 
 
 def _has_value(data: object, config: LabelConfig) -> bool:

@@ -57,6 +57,17 @@ def test_extra_params_choose_the_control(servers: ScriptedServers) -> None:
     assert "'one'" in finding.sentence
 
 
+def test_all_texts_are_named(servers: ScriptedServers) -> None:
+    config = (
+        '<View><Labels name="l" toName="t,a"><Label value="Disease"/></Labels>'
+        '<Text name="t" value="$title"/><Text name="a" value="$abstract"/></View>'
+    )
+    servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(label_config=config))
+    findings = servers.run_doctor()
+    assert findings["config"].sentence.endswith(" in the texts under 'title' and 'abstract'.")
+    assert "nothing under 'title' or 'abstract', where" in findings["tasks"].sentence
+
+
 def test_no_tasks(servers: ScriptedServers) -> None:
     servers.set_label_studio_answer(f"GET {PROJECT}", 200, project(task_number=0))
     servers.set_label_studio_answer(f"GET {PROJECT}model-versions/", 200, {})
