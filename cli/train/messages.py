@@ -1,7 +1,10 @@
 """A training from the command line, with its messages before, during and after it."""
 
+import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -42,7 +45,7 @@ def train_and_print(job: "TrainJob", inputs: "TrainInputs", *, as_json: bool) ->
         version = train_version(job, data, on_progress=on_progress, on_message=show)
     if version is None:
         return
-    console.print(describe_version(version), soft_wrap=True)
+    console.print(describe_version(version, job.store.root), soft_wrap=True)
     report = report_to_json(version.comparison) if version.comparison else None
     if as_json:
         echo_json(version.manifest.to_json() | ({"report": report} if inputs.silver else {}))
@@ -98,10 +101,12 @@ def describe_silver(silver: SilverData) -> str:
     return "\n".join(lines)
 
 
-def describe_version(version: "TrainedVersion") -> str:
+def describe_version(version: "TrainedVersion", models: Path) -> str:
     """Describe a version, its scores on dev and how to try it, in lines of Rich's markup."""
     manifest = version.manifest
     name = escape(manifest.version)
+    is_default = models == Path(os.environ.get("TAGALONG_MODELS", "models"))
+    folder = "" if is_default else f" --models {escape(shlex.quote(str(models)))}"
     dev = manifest.scores["dev"]
     support = dev.get("support", {})  # absent in versions of earlier releases
     lengths = ", ".join(
@@ -111,7 +116,7 @@ def describe_version(version: "TrainedVersion") -> str:
     )
     lines = [
         f"Published [bold]{name}[/]"
-        + (", now current." if version.promoted else "; promote it to use it."),
+        + (", now current." if version.promoted else "; it is not the current version."),
         f"On dev: strict F1 {format_score(dev['strict_f1'])}, relaxed F1 "
         f"{format_score(dev['relaxed_f1'])}; strict F1 by words: {lengths}.",
     ]
@@ -120,7 +125,9 @@ def describe_version(version: "TrainedVersion") -> str:
             f"Silver lowers strict F1 on dev by {-gain:.3f}, so the version is not promoted: try a "
             "lower --silver-weight, or train without --silver."
         )
-    lines.append(f"Try it: tagalong predict --model {name} 'some text'")
+    lines.append(f"Try it: tagalong predict --model {name}{folder} 'some text'")
+    if not version.promoted:
+        lines.append(f"Make it current: tagalong models promote {name}{folder}")
     return "\n".join(lines)
 
 

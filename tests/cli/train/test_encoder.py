@@ -224,11 +224,22 @@ def test_summary_distinguishes_missing_entities_from_zero_scores():
     def show(dev):
         draft = DRAFT | {"scores": {"dev": dev}}
         manifest = Manifest(**draft, version="toy-1", created="2026", files={})
-        return describe_version(TrainedVersion(manifest, True, None))
+        return describe_version(TrainedVersion(manifest, True, None), Path("models"))
 
     shown = show(dev | {"support": {"1": 3, "2": 0}})
     assert "1 0.000 (3 in gold), 2 - (0 in gold)." in shown
     assert "gold" not in show(dev)  # of a version without stored support
+
+
+@pytest.mark.parametrize(("default", "option"), [("", " --models 'my models'"), ("my models", "")])
+def test_summary_shows_commands_with_the_models_folder(monkeypatch, default, option):
+    if default:
+        monkeypatch.setenv("TAGALONG_MODELS", default)
+    draft = DRAFT | {"scores": {"dev": {"strict_f1": 0, "relaxed_f1": 0, "by_length": {}}}}
+    manifest = Manifest(**draft, version="toy-1", created="2026", files={})
+    shown = describe_version(TrainedVersion(manifest, False, None), Path("my models"))
+    assert f"tagalong predict --model toy-1{option} 'some text'" in shown
+    assert shown.endswith(f"tagalong models promote toy-1{option}")
 
 
 def test_version_without_predictions_is_not_promoted(export, tiny_base, tmp_path):
