@@ -137,9 +137,12 @@ def _read_text(pair: _Pair) -> str:
 
 def _read_annotations(standoff: StandoffDocument, path: Path, import_log: ImportLog) -> None:
     others = Counter[str]()
-    for number, line in enumerate(LINE_END_PATTERN.split(read_whole_text(path)), start=1):
+    lines = LINE_END_PATTERN.split(read_whole_text(path))
+    for number, line in enumerate(lines, start=1):
         if found := TEXT_BOUND_PATTERN.fullmatch(line):
             label, stated, text = found.groups(default="")
+            if not text and number == len(lines):  # no text checks offsets that may be cut off
+                import_log.record_warning("last line without an end", str(path))
             numbers = [int(part) for part in re.split("[ ;]", stated)]
             stretches = list(zip(numbers[::2], numbers[1::2], strict=True))
             standoff.add_annotation(label, _join_lines(stretches, standoff.text), text)

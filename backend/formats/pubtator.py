@@ -68,10 +68,12 @@ def _read_each(head: FileHead, import_log: ImportLog) -> Iterator[StandoffDocume
         error = None
         if not found and name != document.id:
             where = f"{head.path}, line {number}"
-            error = _misplaced(where, name, document.id)
+            # Without a tab it names no document, as where blanks stand for tabs.
+            has_name = len(name) < len(line)
+            error = _misplaced(where, name, document.id) if has_name else _unknown(where, line)
             if name in good_ids:  # it lacks this row, and cannot be called back
                 raise error
-            if len(name) < len(line):
+            if has_name:
                 misplaced.setdefault(name, error)
         is_new = found is not None and (name != document.id or found[2] in document.parts)
         is_odd_title = error is not None and (is_apart or line[len(name) :].startswith("|"))
@@ -100,6 +102,14 @@ def _misplaced(where: str, name: str, above: str) -> FormatError:
     )
 
 
+def _unknown(where: str, line: str) -> FormatError:
+    return FormatError(
+        f"{where} is {line!r:.60}, but PubTator's lines are like "
+        "ID|t|title, ID|a|abstract or ID TAB 0 TAB 8 TAB delirium TAB Disease",
+        code="pubtator-line-unknown",
+    )
+
+
 class _DocumentLines:
     # Lines of one document, until the next begins.
     def __init__(self, identifier: str) -> None:
@@ -120,16 +130,7 @@ class _DocumentLines:
         elif is_ours and are_offsets[:1] == [False] and len(columns) in RELATION_COLUMNS:
             self._left_out["relation"] += 1
         else:
-            self._refuse_line(line, where)
-
-    def _refuse_line(self, line: str, where: str) -> None:
-        self.refuse(
-            FormatError(
-                f"{where} is {line!r:.60}, but PubTator's lines are like "
-                "ID|t|title, ID|a|abstract or ID TAB 0 TAB 8 TAB delirium TAB Disease",
-                code="pubtator-line-unknown",
-            )
-        )
+            self.refuse(_unknown(where, line))
 
     def _add_annotation(self, columns: list[str]) -> None:
         _, start, end, text, label, *others = columns

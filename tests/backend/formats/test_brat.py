@@ -104,6 +104,15 @@ def test_offsets_of_other_tools_are_found(
     assert warned(corpus) == {finding: 2}
 
 
+@pytest.mark.parametrize(
+    ("annotations", "told"),
+    [("T1\tDrug 0 7", 1), ("T1\tDrug 0 7\n", 0), ("T1\tDrug 0 7\tLithium", 0)],
+)
+def test_offsets_that_may_be_cut_off_are_told(tmp_path: Path, annotations: str, told: int) -> None:
+    corpus = read_corpus([write(tmp_path, a__txt="Lithium", a__ann=annotations)])
+    assert warned(corpus).get("last line without an end", 0) == told
+
+
 def test_text_without_annotations_is_a_document_and_said(tmp_path: Path) -> None:
     corpus = read_corpus([write(tmp_path, a__txt=TEXT, a__ann="", b__txt="Lithium.")])
     assert corpus.documents[1] == Document("b", "Lithium.")

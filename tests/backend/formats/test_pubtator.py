@@ -78,7 +78,8 @@ def test_offsets_outside_the_text_are_counted(read) -> None:
         ("7", "pubtator-line-unknown"),
         (f"7\t{'9' * 5000}\t5\tAcute\tDisease\tD1", "pubtator-line-unknown"),
         ("T1\tDisease 0 5\tAcute", "pubtator-other-document"),
-        ("Acute renal failure", "pubtator-other-document"),
+        ("Acute renal failure", "pubtator-line-unknown"),
+        ("7 0 5 Acute Disease", "pubtator-line-unknown"),
     ],
 )
 def test_document_with_another_line_is_set_aside(
@@ -122,7 +123,7 @@ def test_texts_of_good_documents_are_read(read, tmp_path: Path) -> None:
 
 def test_file_of_another_kind_is_refused_by_its_first_lines(read, tmp_path: Path) -> None:
     paragraphs = "".join(f"\n{number} is some text.\n" for number in range(30))
-    with raises(FormatError, "pubtator-other-document") as raised:
+    with raises(FormatError, "pubtator-line-unknown") as raised:
         read(f"a|t|b\n{paragraphs}{CONTENT}")
     assert f"{tmp_path / 'x'}, line 3 " in str(raised.value)
 
