@@ -5,6 +5,8 @@ A model has a name, versions and one current version. Each tier has a default mo
 Reading needs no lock: see `tagalong.backend.storage.model_store`, which makes the changes.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tagalong.ner.manifest import SAFE_NAME_PATTERN, Manifest, is_version, read_
 from tagalong.ner.tiers import DEFAULT_TIER, TIER_DISPLAY_NAMES, TIERS, TRAINABLE_TIERS
 
 BUNDLED_REFERENCE = "bundled"  # the reference of the version that Tagalong comes with
+WINDOWS_DEVICE_PATTERN = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 MAX_LISTED_VERSIONS = 8  # in a message
 
 
@@ -181,13 +184,24 @@ class ModelRegistry:
         )
 
 
-def validate_name(name: str) -> str:
-    """Return the name of a model or version; raises `RegistryError` if it is not safe."""
+def validate_name(name: str, present: Iterable[str] = ()) -> str:
+    """Return the name of a model or version; raises `RegistryError` if it is not safe.
+
+    A name that differs only in case from one that is `present` is not safe either.
+    """
     if not _is_safe_name(name):
         raise RegistryError(
             f"{name!r} cannot be the name of a model or version: use up to 100 letters, digits, "
-            f"dots, dashes and underscores, a letter or digit first, but not {BUNDLED_REFERENCE!r}",
+            "dots, dashes and underscores, a letter or digit first and no dot last, but neither "
+            f"{BUNDLED_REFERENCE!r} nor a device of Windows",
             code="name-not-safe",
+        )
+    same = [one for one in present if one.lower() == name.lower()]
+    if same and name not in same:
+        raise RegistryError(
+            f"{name!r} differs only in case from {same[0]!r}, and macOS and Windows would mix "
+            "their folders: use that name or another one",
+            code="name-of-other-case",
         )
     return name
 
@@ -202,5 +216,10 @@ def _list_safe_folders(parent: Path) -> list[str]:
 
 
 def _is_safe_name(name: str) -> bool:
-    # A name must never lead out of the store.
-    return SAFE_NAME_PATTERN.fullmatch(name) is not None and name != BUNDLED_REFERENCE
+    # A name must never lead out of the store, nor be one that some system cannot hold.
+    return (
+        SAFE_NAME_PATTERN.fullmatch(name) is not None
+        and not name.endswith(".")
+        and name.lower() != BUNDLED_REFERENCE
+        and WINDOWS_DEVICE_PATTERN.fullmatch(name) is None
+    )

@@ -30,6 +30,7 @@ from tagalong.ner.manifest import (
     manifest_digest,
     parse_manifest,
 )
+from tagalong.ner.model_registry import WINDOWS_DEVICE_PATTERN
 
 ARCHIVE_FORMAT = 1  # goes up when members or their order change
 HEAD_NAME, FOLDER_NAME = "archive.json", "version/"  # of the first member; of the others
@@ -55,7 +56,6 @@ MEMBER_KINDS = {
 # Names that Linux, macOS and Windows can all hold, and that fit into one header of a tar file.
 FILE_NAME_PATTERN = re.compile(r"[\w.-]*[\w-](/[\w.-]*[\w-])*", re.ASCII)
 MAX_FILE_NAME_CHARS = tarfile.LENGTH_NAME - len(FOLDER_NAME)
-WINDOWS_DEVICE_PATTERN = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def import_version(store: ModelStore, path: Path, *, model: str | None = None) -
     """
     with open_archive(path) as file:
         archive = read_members(file, path)
-        model, manifest = validate_name(model or archive.model), archive.manifest
+        model, manifest = model or archive.model, archive.manifest
         store.check_tier(model, manifest.tier)
         place = store.model_folder(model) / validate_name(manifest.version)
         outcome = _compare_with_present(place, manifest)

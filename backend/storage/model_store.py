@@ -64,9 +64,10 @@ class ModelStore(ModelRegistry):
         """Make an empty folder for the files of a new version, on the file system of the store.
 
         It is removed at the end unless `publish` moved it; after a kill, by the next `publish` of
-        the model. Raises `PublishError` if it cannot be made, or the disk becomes full.
+        the model. Raises `PublishError` if it cannot be made, or the disk becomes full, and
+        `RegistryError` if the name of the model is not safe.
         """
-        home = self.model_folder(model)
+        home = self.root / self._validate_model(model)
         with ExitStack() as stack:
             with translate_os_errors(f"make a folder in {home}"):
                 make_folder(home)
@@ -220,13 +221,16 @@ class ModelStore(ModelRegistry):
             remove_folder(home)
 
     def check_tier(self, model: str, tier: str) -> None:
-        """Raise `RegistryError` if a model has versions of another tier."""
-        if self.model_tier(model) not in (None, tier):
+        """Raise `RegistryError` if a model is of another tier, or its name is not safe."""
+        if self.model_tier(self._validate_model(model)) not in (None, tier):
             raise RegistryError(
-                f"model {model!r} has versions of tier {self.model_tier(model)!r}, and this one is "
-                f"of tier {tier!r}: give another model name",
+                f"model {model!r} is of tier {self.model_tier(model)!r}, and this version is of "
+                f"tier {tier!r}: give another model name",
                 code="model-of-another-tier",
             )
+
+    def _validate_model(self, model: str) -> str:
+        return validate_name(model, (*TIERS, *self.models()))
 
     def _build_manifest(
         self, model: str, metadata: VersionMetadata, files: Mapping[str, FileRecord]

@@ -7,7 +7,7 @@ import pytest
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
-from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_registry import ModelRegistry, validate_name
 from tests.errors import raises
 from tests.versions import publish_number
 
@@ -21,6 +21,11 @@ UNSAFE = [
     ".hidden",
     "-x",
     "bundled",
+    "Bundled",
+    "nul",
+    "COM1",
+    "aux.x",
+    "cardiology.",
     "x" * 101,
     "é",
     "a b",
@@ -196,3 +201,11 @@ def test_names_outside_the_store_are_refused(store: ModelStore, name: str) -> No
     if name != "bundled":  # it can be promoted, but is no folder name
         with raises(RegistryError, "name-not-safe"):
             store.promote("encoder", name)
+
+
+def test_names_that_differ_only_in_case_are_refused() -> None:
+    assert validate_name("Cardiology", ["cardiology", "Cardiology"]) == "Cardiology"
+    assert validate_name("cardiology-2", ["cardiology"]) == "cardiology-2"
+    with raises(RegistryError, "name-of-other-case") as raised:
+        validate_name("Cardiology", ["oncology", "cardiology"])
+    assert "'cardiology'" in str(raised.value)

@@ -65,7 +65,7 @@ class TrainJob:
     def __post_init__(self) -> None:
         """Check the names, before an hour of training."""
         validate_name(self.name)
-        self.store.check_tier(validate_name(self.model_name), self.tier)
+        self.store.check_tier(self.model_name, self.tier)
 
     @property
     def model_name(self) -> str:

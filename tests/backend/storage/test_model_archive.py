@@ -6,7 +6,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from importlib import import_module
@@ -34,6 +34,7 @@ from tagalong.ner.manifest import (
     content_hash,
     read_manifest,
 )
+from tagalong.ner.model_registry import validate_name
 from tests.errors import assert_error, raises
 from tests.versions import DRAFT, publish_number, safetensors
 
@@ -120,6 +121,12 @@ def test_exported_version_is_imported_as_it_was(
     other.promote("encoder", published.version)
 
 
+def is_model_name(name: str) -> bool:
+    with suppress(RegistryError):
+        return name != "llm" and bool(validate_name(name))
+    return False
+
+
 NAME_PARTS = st.from_regex(r"[a-z0-9_.-]{0,8}[a-z0-9_-]", fullmatch=True)
 FILE_NAMES = st.builds(
     lambda folders, name, suffix: "/".join([*folders, name]) + suffix,
@@ -136,7 +143,7 @@ FILE_NAMES = st.builds(
     config=st.dictionaries(
         st.text(), st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
     ),
-    model=st.from_regex(r"[A-Za-z0-9][a-z_.-]{0,20}[a-z]", fullmatch=True),
+    model=st.from_regex(r"[a-z0-9][a-z_.-]{0,20}[a-z_]", fullmatch=True).filter(is_model_name),
 )
 def test_every_version_survives_the_way(
     files: dict[str, bytes], labels: list[str], config: dict[str, Any], model: str
@@ -254,7 +261,7 @@ def test_another_version_of_the_same_name_is_not_replaced(
     assert import_version(store, path, model="other").manifest.version == version
 
 
-def test_model_of_another_tier_takes_no_version(
+def test_model_that_cannot_take_the_version_stays(
     store: ModelStore, archive: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "version.tar"
@@ -265,6 +272,8 @@ def test_model_of_another_tier_takes_no_version(
             import_version(store, path, model=model)
     with unchanged(store.root), raises(RegistryError, "name-not-safe"):
         import_version(store, path, model="../evil")
+    with unchanged(store.root), raises(RegistryError, "name-of-other-case"):
+        import_version(store, path, model="Cardiology")
 
 
 def test_interrupted_import_leaves_no_version(

@@ -618,6 +618,18 @@ class TestModels:
         store.rollback("cardiology")
         assert store.current_version("cardiology") == ""
 
+    @pytest.mark.parametrize("name", ["Cardiology", "ENCODER", "Llm"])
+    def test_model_does_not_differ_in_case_from_another(self, tmp_path: Path, name: str) -> None:
+        store = ModelStore(tmp_path / "models")
+        publish_number(store, 0, model="cardiology")
+        for begin in (
+            lambda: publish_number(store, 1, model=name),
+            lambda: store.check_tier(name, "encoder"),  # as before a training
+        ):
+            with raises(RegistryError, "name-of-other-case"):
+                begin()
+        assert store.models() == ["cardiology"]
+
     def test_model_has_one_tier(self, tmp_path: Path) -> None:
         store = ModelStore(tmp_path / "models")
         publish_number(store, 0, model="cardiology")
