@@ -163,7 +163,7 @@ def _read_row(
         raise _row_error(where, "has tokens that are not texts")
     tags = [_parse_value(reader, value, where) for value in values]
     text, starts = _place_tokens(reader, tokens, name, row, import_log)
-    document = Document(name, text)
+    document = Document(name, reject_lone_surrogates(text, where))
     raw_spans = find_token_spans(
         tokens,
         starts,
@@ -209,6 +209,7 @@ def _parse_value(reader: _RowReader, value: object, where: str) -> Tag | None:
     tag = parse_tag(name, reader.scheme) if isinstance(name, str) else None
     if tag is None:
         raise _row_error(where, f"has {value!r:.40} where a tag such as O or B-Disease should be")
+    reject_lone_surrogates(tag[1], where, field="tag")
     return tag
 
 

@@ -224,10 +224,33 @@ def read_texts(
         # A sentence of a file of tokens may well be an address.
         yield from items if form is CONLL_FORMAT else map(_without_address, items)
         return
-    documents = read_annotations(form, head, ReadOptions(label_config=config), ImportLog())
-    for position, document in enumerate(documents):
-        text = Document(document.id, document.text, meta=document.meta)
-        yield SourceItem(position, document.id, text)
+    log, count = _SetAsideLog(), 0
+    for document in chain(
+        read_annotations(form, head, ReadOptions(label_config=config), log), [None]
+    ):
+        for reason in log.pop_reasons():
+            yield SourceItem(count, str(count + 1), None, reason)
+            count += 1
+        if document is not None:
+            text = Document(document.id, document.text, meta=document.meta)
+            yield SourceItem(count, document.id, text)
+            count += 1
+
+
+class _SetAsideLog(ImportLog):
+    # With the reasons why documents are set aside, since the last one that is not.
+    def __init__(self) -> None:
+        super().__init__()
+        self._reasons: list[str] = []
+
+    def record_warning(self, kind: str, example: str, *, count: int = 1) -> None:
+        super().record_warning(kind, example, count=count)
+        if kind == "task set aside":
+            self._reasons.append(example)
+
+    def pop_reasons(self) -> list[str]:
+        reasons, self._reasons = self._reasons, []
+        return reasons
 
 
 def _without_address(item: SourceItem) -> SourceItem:

@@ -158,6 +158,29 @@ def test_odd_row_is_set_aside(tmp_path: Path, row: dict[str, Any]) -> None:
         read_corpus([path])
 
 
+@pytest.mark.parametrize(
+    "row",
+    [{"tokens": ["\ud800"], "ner_tags": ["O"]}, {"tokens": ["a"], "ner_tags": ["B-\ud800"]}],
+)
+def test_row_with_half_a_character_is_set_aside(tmp_path: Path, row: dict[str, Any]) -> None:
+    (tmp_path / "a.jsonl").write_text(to_lines([STATED[0], row]))
+    corpus = read_corpus([tmp_path / "a.jsonl"])
+    assert [one.id for one in corpus.documents] == ["a#7"]
+    assert_wording(corpus.warnings[0].examples[0], "half-a-character")
+
+
+def test_texts_say_which_rows_are_set_aside(tmp_path: Path) -> None:
+    odd = {"tokens": ["a"], "ner_tags": []}
+    (tmp_path / "a.jsonl").write_text(to_lines([odd, *STATED, odd]))
+    with open_source(tmp_path / "a.jsonl") as source:
+        items = list(source)
+    assert [(item.position, item.key) for item in items] == [
+        (0, "1"), (1, "a#7"), (2, "a#8"), (3, "4")
+    ]  # fmt: skip
+    assert [item.document is None for item in items] == [True, False, False, True]
+    assert "a.jsonl, line 4 " in items[3].read_error
+
+
 def test_column_of_other_values_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(to_lines([{"tokens": ["a"], "ner_tags": ["?"]}]))
     with raises(FormatError, "dataset-without-tags"):
