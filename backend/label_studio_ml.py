@@ -87,14 +87,14 @@ class Tagalong(LabelStudioMLBase):
         super().__init__(*args, **kwargs)
         job = kwargs.get("train_output")
         if job:
-            job["job_id"] = process_service().model_holders[TIER].serving_version()
+            job["job_id"] = process_service().model_pool.find(TIER).serving_version()
             self._framework_knows_version = True
 
     def setup(self) -> None:
         """Set the version that 2.x reports. Reads no weights."""
         self._framework_knows_version = True
         with suppress(TagalongError):  # `predict` raises it; events are recorded meanwhile
-            version = process_service().model_holders[TIER].serving_version()
+            version = process_service().model_pool.find(TIER).serving_version()
             if self.get("model_version") != version:
                 self.set("model_version", version)
 
@@ -129,7 +129,7 @@ class Tagalong(LabelStudioMLBase):
         request = parse_predict_request(body, service.settings.limits)
         control_name = parse_control_name(getattr(self, "extra_params", None))
         results = service.predict_handler.handle(
-            request, service.model_holders[TIER], control_name=control_name
+            request, service.model_pool.find(TIER), control_name=control_name
         )
         if self._framework_knows_version:
             return results

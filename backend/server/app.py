@@ -16,7 +16,7 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.server.auth import CHALLENGE, check_credentials
 from tagalong.backend.server.prediction.request import RETRY_AFTER_SECONDS, RequestError
-from tagalong.backend.server.routes import add_request_hooks, create_tier_routes
+from tagalong.backend.server.routes import add_request_hooks, create_routes
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import InputError, TagalongError, describe_fault
@@ -65,7 +65,8 @@ def create_app(
 
     for prefix, tier in ("", DEFAULT_TIER), *((f"/{name}", name) for name in TIER_SPECS):
         name = prefix.strip("/") or "unnamed"
-        app.register_blueprint(create_tier_routes(service, tier), url_prefix=prefix, name=name)
+        app.register_blueprint(create_routes(service, tier), url_prefix=prefix, name=name)
+    app.register_blueprint(create_routes(service, None), url_prefix="/models/<model>")
     add_request_hooks(app, service)
     # Any client may send these headers: they only change the URLs in its own answers.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1, x_prefix=1)  # type: ignore[method-assign]

@@ -1,7 +1,8 @@
 """The routes of Label Studio's ML backend protocol, the status page, and the hooks around them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -36,7 +37,7 @@ from tagalong.backend.server.request_checks import (
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import MODEL_CLASS
 from tagalong.backend.storage.project_key import ProjectKey
-from tagalong.ner.errors import StateFileError, TagalongError
+from tagalong.ner.errors import RegistryError, StateFileError, TagalongError, VersionNotFound
 
 MAX_LISTED_JOBS = 5  # on the status page
 OPEN_VIEWS = {"health", "ready", "root", "webhook"}  # ask for credentials themselves, or for none
@@ -74,10 +75,32 @@ def add_request_hooks(app: Flask, service: Service) -> None:
     app.teardown_request(end)
 
 
-def create_tier_routes(service: Service, tier: str) -> Blueprint:
-    """Create the protocol's routes for one tier."""
-    routes = Blueprint(tier, __name__)
-    model_holder, credentials = service.model_holders[tier], service.settings.credentials
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The model that a request is for, and the name of its backend in the event store."""
+
+    model: str
+    tier: str
+    backend: str
+
+
+def create_routes(service: Service, tier: str | None) -> Blueprint:
+    """Create the protocol's routes for one tier, or without one for the model in the URL."""
+    routes = Blueprint(tier or "models", __name__)
+    credentials = service.settings.credentials
+
+    @routes.url_value_preprocessor
+    def read_model_name(_: str | None, values: dict[str, Any] | None) -> None:
+        g.model = tier or (values or {}).pop("model")
+
+    def find_target(project: ProjectKey | None = None) -> Target:
+        if tier is not None:
+            return Target(service.model_pool.choose(project, tier), tier, backend=tier)
+        try:
+            holder = service.model_pool.find(g.model)
+        except (VersionNotFound, RegistryError) as error:
+            raise RequestError(HTTPStatus.NOT_FOUND, str(error), code=error.code) from error
+        return Target(holder.name, holder.tier, backend=f"models/{holder.name}")
 
     def read_body() -> Mapping[str, Any]:
         return read_json_body(service.body_budget, service.settings.limits)
@@ -88,21 +111,22 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
         if credentials is not None and view not in OPEN_VIEWS:
             check_credentials(credentials, service.guess_limiter)
 
-    _add_state_routes(routes, service, tier)
+    _add_state_routes(routes, service, find_target)
 
     @routes.post("/setup")
     def setup() -> Response:
         body = read_body()
         project = ProjectKey.parse(body.get("project"))
-        service.event_store.write_extra_params(project, tier, body.get("extra_params"))
+        target = find_target(project)
+        service.event_store.write_extra_params(project, target.backend, body.get("extra_params"))
         if isinstance(body.get("schema"), str):  # refuse an unusable config at once
-            extra_params = service.event_store.read_extra_params(project, tier)
+            extra_params = service.event_store.read_extra_params(project, target.backend)
             parse_label_config(body["schema"], control=parse_control_name(extra_params))
-        return jsonify(model_version=model_holder.serving_version())
+        return jsonify(model_version=service.model_pool.find(target.model).serving_version())
 
     @routes.post("/predict")
     def predict() -> Response:
-        results = _predict(service, tier, read_body())
+        results = _predict(service, find_target, read_body())
         # One by one: all at once hold up all threads.
         parts = ",".join([current_app.json.dumps(result) for result in results])
         return Response(f'{{"results":[{parts}]}}\n', mimetype="application/json")
@@ -111,11 +135,11 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
     @routes.post("/train")
     def webhook() -> tuple[Response, HTTPStatus]:
         check_webhook_auth(service.settings, service.guess_limiter)
-        return _record_event(service, tier, read_body())
+        return _record_event(service, find_target().tier, read_body())
 
     @routes.route("/versions", methods=["GET", "POST"])
     def versions() -> Response:
-        return jsonify(versions=_list_versions(service, tier))
+        return jsonify(versions=_list_versions(service, find_target().model))
 
     @routes.post("/job_status")
     def job_status() -> Response:
@@ -124,24 +148,28 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
     return routes
 
 
-def _add_state_routes(routes: Blueprint, service: Service, tier: str) -> None:
+def _add_state_routes(
+    routes: Blueprint, service: Service, find_target: Callable[[], Target]
+) -> None:
     """Add the routes that tell how the server is."""
 
     @routes.get("/health")
     def health() -> Response:
-        served = service.model_holders[tier].tagger
+        target = find_target()
+        manifest = service.model_pool.find(target.model).find_manifest()
         return jsonify(
             status="UP",
             model_class=MODEL_CLASS,
-            tier=tier,
-            version=served.version if served else None,
-            labels=list(served.labels) if served else [],
-            degraded=service.is_degraded(tier),
+            tier=target.tier,
+            model=target.model,
+            version=manifest.version if manifest else None,
+            labels=list(manifest.labels) if manifest else [],
+            degraded=service.is_degraded(target.model),
         )
 
     @routes.get("/ready")
     def ready() -> Response:
-        if (fault := service.find_fault(tier)) is not None:
+        if (fault := service.find_fault(find_target().model)) is not None:
             raise fault
         return jsonify(status="READY")
 
@@ -153,7 +181,9 @@ def _add_state_routes(routes: Blueprint, service: Service, tier: str) -> None:
         return _render_page(service)
 
 
-def _predict(service: Service, tier: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _predict(
+    service: Service, find_target: Callable[[ProjectKey | None], Target], body: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     limits = service.settings.limits
     predict_request = parse_predict_request(body, limits)
     # Refuse at once instead of queueing: Label Studio gives up after 100 seconds anyway.
@@ -164,13 +194,16 @@ def _predict(service: Service, tier: str, body: Mapping[str, Any]) -> list[dict[
             code="too-many-requests",
         )
     try:
-        extra_params = service.event_store.read_extra_params(predict_request.project, tier)
-        return service.predict_handler.handle(
-            predict_request,
-            service.model_holders[tier],
-            control_name=parse_control_name(extra_params),
-            has_client_gone=request.environ.get("waitress.client_disconnected", lambda: False),
-        )
+        project = predict_request.project
+        target = find_target(project)
+        extra_params = service.event_store.read_extra_params(project, target.backend)
+        with service.model_pool.lease(target.model) as model_holder:
+            return service.predict_handler.handle(
+                predict_request,
+                model_holder,
+                control_name=parse_control_name(extra_params),
+                has_client_gone=request.environ.get("waitress.client_disconnected", lambda: False),
+            )
     finally:
         service.predict_semaphore.release()
 
@@ -248,11 +281,11 @@ def _read_job_status(service: Service, body: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _list_versions(service: Service, tier: str) -> list[str]:
-    """The versions of a tier: the served one first, then the newest."""
+def _list_versions(service: Service, model: str) -> list[str]:
+    """The versions of a model: the served one first, then the newest."""
     try:
-        served = [service.model_holders[tier].serving_version()]
+        served = [service.model_pool.find(model).serving_version()]
     except TagalongError:
         served = []
-    published = [manifest.version for manifest in reversed(service.model_registry.manifests(tier))]
+    published = [manifest.version for manifest in reversed(service.model_registry.manifests(model))]
     return list(dict.fromkeys([*served, *published]))

@@ -1,4 +1,4 @@
-"""The state behind the routes: the served versions, the stores and the telemetry."""
+"""The state behind the routes: the served models, the stores and the telemetry."""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -24,9 +24,12 @@ from tagalong.backend.retraining.supervisor import Supervisor
 from tagalong.backend.server.guess_limiter import GuessLimiter
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.handler import PredictHandler
+from tagalong.backend.server.prediction.memory import default_memory_bound
 from tagalong.backend.server.prediction.model_holder import ModelHolder
+from tagalong.backend.server.prediction.model_pool import Loader, ModelPool
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
 from tagalong.backend.server.prediction.request import RequestError, service_unavailable
+from tagalong.backend.server.prediction.scheduler import RequestScheduler
 from tagalong.backend.server.request_checks import BodyBudget
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.document import Document, Prediction
@@ -54,23 +57,32 @@ class Service:
         self.body_budget = BodyBudget(settings.limits.max_total_body_bytes)
         self.guess_limiter = GuessLimiter()
         self.predict_semaphore = BoundedSemaphore(settings.limits.max_concurrent_requests)
-        self.model_holders: dict[str, ModelHolder] = {}
-        self._openvino_builders: list[OpenVINOBuilder] = []
-        for name, spec in TIER_SPECS.items():  # a tier comes after the one that drafts for it
-            drafter_holder = self.model_holders[spec.drafter_tier] if spec.drafter_tier else None
-            builder = OpenVINOBuilder(
+        self._schedulers = {
+            tier: RequestScheduler(
+                f"{tier}-forward", on_decoded=partial(self.telemetry.on_decoded, tier)
+            )
+            for tier in TIER_SPECS
+        }
+        base_model_cache = BaseModelCache()
+        self._openvino_builders = {
+            tier: OpenVINOBuilder(
                 settings.openvino_build_command,
                 settings.state_dir / "openvino.log",
-                load=make_loader(drafter_holder, weights_mode=settings.llm_weights),
+                load=make_loader(
+                    partial(self._draft, spec.drafter_tier) if spec.drafter_tier else None,
+                    weights_mode=settings.llm_weights,
+                    base_model_cache=base_model_cache,
+                ),
             )
-            self._openvino_builders.append(builder)
-            self.model_holders[name] = ModelHolder(
-                name,
-                self.model_registry,
-                telemetry=self.telemetry,
-                load=load or builder.load,
-                find_upgrade=builder.find_upgrade,
-            )
+            for tier, spec in TIER_SPECS.items()
+        }
+        self.model_pool = ModelPool(
+            self.model_registry,
+            {tier: load or builder.load for tier, builder in self._openvino_builders.items()},
+            self._make_holder,
+            telemetry=self.telemetry,
+            max_memory_bytes=settings.max_memory_bytes or default_memory_bound(),
+        )
         self.job_store = JobStore(settings.models)
         self.supervisor = Supervisor(
             self.job_store,
@@ -83,34 +95,51 @@ class Service:
 
     def start(self) -> None:
         """Start loading the current versions and running due jobs."""
-        for model_holder in self.model_holders.values():
-            model_holder.start()
+        self.model_pool.start()
         self.supervisor.start()
 
-    def find_fault(self, tier: str) -> RequestError | None:
-        """Why the server cannot work for a tier; None if it can.
+    def _make_holder(self, model: str, tier: str, load: Loader) -> ModelHolder:
+        return ModelHolder(
+            model,
+            self.model_registry,
+            tier=tier,
+            scheduler=self._schedulers[tier],
+            telemetry=self.telemetry,
+            load=load,
+            find_upgrade=self._openvino_builders[tier].find_upgrade,
+        )
+
+    def _draft(
+        self, tier: str, labels: Collection[str], documents: Sequence[Document]
+    ) -> Sequence[Prediction]:
+        with self.model_pool.lease(tier) as holder:
+            return draft(holder, labels, documents)
+
+    def find_fault(self, model: str) -> RequestError | None:
+        """Why the server cannot work with a model; None if it can.
 
         Anyone may read the sentence: it names no version and no file.
         """
-        if self.model_holders[tier].tagger is None:
-            message = f"no version of the {tier} tier is served: the status page says why"
+        if not self.model_pool.is_served(model):
+            message = f"no version of model {model!r} is served: the status page says why"
             return service_unavailable(message, code="no-version-served")
         if self.event_store.write_error is not None:
             message = "webhook events cannot be stored: the status page says why"
             return service_unavailable(message, code="events-not-stored")
         return None
 
-    def is_degraded(self, tier: str) -> bool:
-        """Whether the server does less for a tier than it should."""
-        errors = self.event_store.error, self.job_store.error, self.find_fault(tier)
-        return bool(self.model_holders[tier].state.load_failures) or any(errors)
+    def is_degraded(self, model: str) -> bool:
+        """Whether the server does less with a model than it should."""
+        errors = self.event_store.error, self.job_store.error, self.find_fault(model)
+        return bool(self.model_pool.find(model).state.load_failures) or any(errors)
 
     def close(self) -> None:
         """Stop all threads and processes of the server."""
         self.supervisor.close()
-        for model_holder in reversed(self.model_holders.values()):  # a drafter after its user
-            model_holder.close()
-        for builder in self._openvino_builders:
+        self.model_pool.close()
+        for scheduler in reversed(self._schedulers.values()):  # a drafter after its user
+            scheduler.close()
+        for builder in self._openvino_builders.values():
             builder.close()
         self.event_store.close()
 
@@ -147,20 +176,23 @@ def draft(
 
 
 def make_loader(
-    drafter_holder: ModelHolder | None, *, weights_mode: WeightsMode | None
+    drafter: Callable[[Collection[str], Sequence[Document]], Sequence[Prediction]] | None,
+    *,
+    weights_mode: WeightsMode | None,
+    base_model_cache: BaseModelCache,
 ) -> Callable[..., DocumentTagger]:
-    """Create a loader of versions, whose drafts come from `drafter_holder`.
+    """Create a loader of versions, for which `drafter` drafts documents with some labels.
 
     An adapter reuses the base model that is in memory, unless it is to be merged into it. A
     `weights_mode` of None is the mode of the version's training.
     """
-    cache = BaseModelCache()
 
     def load(folder: Path, **options: Unpack[LoadOptions]) -> DocumentTagger:
-        options = {**options, "weights_mode": weights_mode, "base_model_cache": cache}
-        if drafter_holder is not None:
+        options = {**options, "weights_mode": weights_mode}
+        options["base_model_cache"] = base_model_cache
+        if drafter is not None:
             labels = read_manifest(folder, verify=False).labels
-            options["drafter"] = partial(draft, drafter_holder, labels)
+            options["drafter"] = partial(drafter, labels)
         return load_tagger(folder, **options)
 
     return load

@@ -36,6 +36,7 @@ class Settings:
     label_studio_url: str | None = None  # its host must be an allowed one
     label_studio_key: str | None = field(default=None, repr=False)  # sent to Label Studio only
     limits: Limits = field(default_factory=Limits)
+    max_memory_bytes: int | None = None  # of the process; None for most of what it may have
     llm_weights: WeightsMode | None = None  # None for the mode of the LLM's training
     retraining: RetrainSettings = RETRAINING_DISABLED
     # Compiles the version whose folder is its last argument; empty to use PyTorch only.

@@ -154,7 +154,7 @@ def expected(backend: Backend) -> Iterator[Callable[..., list[dict[str, Any]]]]:
     def answer(**more: Any) -> list[dict[str, Any]]:
         asked = parse_predict_request(predict_body(**more), service.settings.limits)
         results = service.predict_handler.handle(
-            asked, service.model_holders["encoder"], control_name=None
+            asked, service.model_pool.find("encoder"), control_name=None
         )
         return json.loads(json.dumps(results))
 
@@ -277,7 +277,7 @@ def test_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> Non
     def predict(_: int) -> int:
         model = module.Tagalong("7", label_config=config("label"))
         assert len(model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])) == 1
-        return id(module.process_service().model_holders["encoder"].tagger)
+        return id(module.process_service().model_pool.find("encoder").tagger)
 
     before = set(threading.enumerate())
     with ThreadPoolExecutor(8) as pool:

@@ -42,7 +42,7 @@ def serve_lexicon(
 
     app = create_app(Settings(models=folder / "models", **settings), load=load)
     service: Service = app.extensions["tagalong"]
-    service.model_holders["encoder"]._first_load_done.wait(30)
+    service.model_pool.find("encoder")._first_load_done.wait(30)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -26,6 +26,8 @@ class UnreadableTask:
 class RequestStats:
     """Numbers of one request for predictions."""
 
+    model: str
+    version: str
     tasks: int  # unreadable ones included
     regions: int
     labels: Mapping[str, str | None] = field(default_factory=dict)  # of the model -> of the project
@@ -43,9 +45,10 @@ class LoadFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class TierState:
-    """The served version of a tier."""
+class ModelState:
+    """The served version of a model."""
 
+    model: str
     tier: str
     manifest: Manifest | None = None  # None if no version is served
     serving_since: datetime | None = None  # in UTC
@@ -77,6 +80,8 @@ class ProjectState:
     project: ProjectKey | None  # None where requests name none
     tier: str
     last_seen_at: datetime  # in UTC
+    model: str = ""  # that answered the last request
+    version: str = ""  # of that model
     requests: int = 0
     tasks: int = 0
     regions: int = 0
@@ -92,6 +97,6 @@ class Snapshot:
 
     taken_at: datetime
     started_at: datetime
-    tiers: tuple[TierState, ...]
+    models: tuple[ModelState, ...]  # the default ones first
     routes: tuple[RouteStats, ...] = ()  # the most used first
     projects: tuple[ProjectState, ...] = ()  # the last seen first

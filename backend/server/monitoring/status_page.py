@@ -12,7 +12,7 @@ from typing import Any
 
 from tagalong.backend.pages import format_time, make_page_environment
 from tagalong.backend.retraining.job import Job, JobState
-from tagalong.backend.server.monitoring.snapshot import Snapshot, TierState
+from tagalong.backend.server.monitoring.snapshot import ModelState, Snapshot
 from tagalong.backend.server.monitoring.telemetry import MAX_LATENCY_SAMPLES
 from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.length_buckets import LENGTH_NAMES, LENGTH_NOTES
@@ -93,8 +93,8 @@ def name_projects(keys: Iterable[ProjectKey]) -> Mapping[ProjectKey, str]:
 
 def summarize_status(snapshot: Snapshot, stored: StoredState) -> tuple[str, str]:
     """Return a headline, and the page's colour for it: ``good``, ``wait`` or ``bad``."""
-    is_serving = any(tier.manifest for tier in snapshot.tiers)
-    has_failures = any(tier.load_failures for tier in snapshot.tiers)
+    is_serving = any(model.manifest for model in snapshot.models)
+    has_failures = any(model.load_failures for model in snapshot.models)
     if not is_serving and has_failures:
         return "No version loads", "bad"
     if stored.event_store_error:
@@ -102,14 +102,14 @@ def summarize_status(snapshot: Snapshot, stored: StoredState) -> tuple[str, str]
     if stored.job_store_error:
         return "Retraining jobs cannot be stored", "bad"
     if not is_serving:
-        is_loading = any(tier.loading_version for tier in snapshot.tiers)
+        is_loading = any(model.loading_version for model in snapshot.models)
         return ("Loading" if is_loading else "Starting"), "wait"
     return ("A version does not load", "bad") if has_failures else ("Ready", "good")
 
 
-def read_score_tables(tier: TierState) -> list[ScoreTable]:
+def read_score_tables(model: ModelState) -> list[ScoreTable]:
     """Return a table for each split of the manifest with a strict F1; skip everything else."""
-    scores = tier.manifest.scores if tier.manifest else {}
+    scores = model.manifest.scores if model.manifest else {}
     tables = (_score_table(split, value) for split, value in scores.items())
     return [table for table in tables if table is not None]
 

@@ -24,11 +24,11 @@ from tagalong.backend.models.tagger import DecodingStats
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import Job
 from tagalong.backend.server.monitoring.snapshot import (
+    ModelState,
     ProjectState,
     RequestStats,
     RouteStats,
     Snapshot,
-    TierState,
 )
 from tagalong.backend.storage.project_key import ProjectKey
 
@@ -42,9 +42,10 @@ DECODING_COUNTERS = {
     "tokens": "Tokens run through the model",
     "agreed": "Words whose drafted tag was right",
 }
+MODEL_LABELS = ("tier", "model")
 MAX_LATENCY_SAMPLES = 512  # last requests of a route, for the exact latencies on the page
 # Clients choose the names of projects and labels, so their collections are bounded.
-MAX_PROJECTS = 24  # pairs of project and tier; the least recently seen is dropped
+MAX_PROJECTS = 100  # pairs of project and tier; the least recently seen is dropped
 MAX_LABELS = 48  # of one project; further ones are counted as OTHER
 OTHER = "other"
 MAX_NAME_CHARACTERS = 80
@@ -52,7 +53,7 @@ MAX_MESSAGE_CHARACTERS = 400
 
 
 class PrometheusMetrics:
-    """All series of one registry. Those of a tier exist from the start, with value 0."""
+    """All series of one registry. Those of default models exist from the start, with value 0."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -70,8 +71,8 @@ class PrometheusMetrics:
             registry=registry,
         )
         self.requests_in_flight = gauge("http_requests_in_flight", "Requests being answered")
-        self.tasks_predicted = counter("tasks_predicted", "Tasks answered", "tier")
-        self.regions_predicted = counter("regions_predicted", "Regions returned", "tier")
+        self.tasks_predicted = counter("tasks_predicted", "Tasks answered", *MODEL_LABELS)
+        self.regions_predicted = counter("regions_predicted", "Regions returned", *MODEL_LABELS)
         dropped, unread = "Regions found and not returned", "Tasks whose text could not be read"
         self.regions_dropped = counter("regions_dropped", dropped, "tier", "reason")
         self.unreadable_tasks = counter("tasks_unread", unread, "tier", "reason")
@@ -80,19 +81,21 @@ class PrometheusMetrics:
         self.refused_events = counter("webhook_events_refused", refused)
         self.finished_jobs = counter("trainings", "Retraining jobs that ended", "tier", "state")
         served, seconds = "1 for the version being served", "Time to load the version being served"
-        self.model_info = gauge("model_info", served, "tier", "version", "base")
-        self.load_seconds = gauge("model_load_seconds", seconds, "tier")
-        self.load_failures = counter("model_load_failures", "Versions that did not load", "tier")
+        self.model_info = gauge("model_info", served, *MODEL_LABELS, "version", "base")
+        self.load_seconds = gauge("model_load_seconds", seconds, *MODEL_LABELS)
+        self.load_failures = counter(
+            "model_load_failures", "Versions that did not load", *MODEL_LABELS
+        )
         failing = "Versions that should be served and do not load"
-        self.load_failing = gauge("model_load_failing", failing, "tier")
+        self.load_failing = gauge("model_load_failing", failing, *MODEL_LABELS)
         self.decoding_counters = {
             name: counter(f"decoding_{name}", text, "tier")
             for name, text in DECODING_COUNTERS.items()
         }
         for tier, spec in TIER_SPECS.items():
             for metric in (self.tasks_predicted, self.regions_predicted, self.load_failures):
-                metric.labels(tier)
-            self.load_failing.labels(tier)
+                metric.labels(tier, tier)
+            self.load_failing.labels(tier, tier)
             for decoding in self.decoding_counters.values() if spec.counts_decoding else ():
                 decoding.labels(tier)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -107,7 +110,8 @@ class Telemetry:
         self._metrics = PrometheusMetrics(self.registry)
         self._lock = threading.Lock()
         self._started_at = datetime.now(UTC)
-        self._tiers = {tier: TierState(tier) for tier in TIER_SPECS}
+        # By name; a default model has the name of its tier.
+        self._models = {tier: ModelState(tier, tier) for tier in TIER_SPECS}
         self._latencies: dict[str, deque[float]] = {}  # seconds, by route
         self._projects: OrderedDict[tuple[ProjectKey | None, str], ProjectState] = OrderedDict()
 
@@ -128,10 +132,11 @@ class Telemetry:
     ) -> None:
         """Record a request for predictions. The reasons of dropped annotations must be few."""
         metrics = self._metrics
-        metrics.tasks_predicted.labels(tier).inc(stats.tasks)
-        metrics.regions_predicted.labels(tier).inc(stats.regions)
+        metrics.tasks_predicted.labels(tier, stats.model).inc(stats.tasks)
+        metrics.regions_predicted.labels(tier, stats.model).inc(stats.regions)
         with self._lock:
             state = self._project_state(project, tier)
+            state.model, state.version = stats.model, stats.version
             state.requests += 1
             state.tasks += stats.tasks
             state.regions += stats.regions
@@ -171,20 +176,28 @@ class Telemetry:
         """Count a webhook event that could not be stored."""
         self._metrics.refused_events.inc()
 
-    def record_tier_state(self, state: TierState) -> None:
-        """Record the served version of a tier, and set the series that follow from it."""
-        metrics, tier = self._metrics, state.tier
+    def record_model_state(self, state: ModelState) -> None:
+        """Record the served version of a model, and set the series that follow from it."""
+        metrics, labels = self._metrics, (state.tier, state.model)
         with self._lock:
-            before, self._tiers[tier] = self._tiers[tier], state
+            before = self._models.get(state.model, ModelState(*labels[::-1]))
+            self._models[state.model] = state
             failures = len({*state.load_failures} - {*before.load_failures})
-            metrics.load_failures.labels(tier).inc(failures)
-            metrics.load_failing.labels(tier).set(len(state.load_failures))
+            metrics.load_failures.labels(*labels).inc(failures)
+            metrics.load_failing.labels(*labels).set(len(state.load_failures))
             if before.manifest is not None:  # a series per version: the last one has to go
-                metrics.model_info.remove(tier, before.manifest.version, before.manifest.base)
-            if state.manifest is not None:
-                metrics.model_info.labels(tier, state.manifest.version, state.manifest.base).set(1)
+                metrics.model_info.remove(*labels, before.manifest.version, before.manifest.base)
+            if (manifest := state.manifest) is not None:
+                metrics.model_info.labels(*labels, manifest.version, manifest.base).set(1)
             if state.load_seconds is not None:
-                metrics.load_seconds.labels(tier).set(state.load_seconds)
+                metrics.load_seconds.labels(*labels).set(state.load_seconds)
+
+    def forget_model(self, model: str, tier: str) -> None:
+        """Forget the served version of a model that was unloaded."""
+        self.record_model_state(ModelState(model, tier))
+        with self._lock:
+            if model not in TIER_SPECS:
+                del self._models[model]
 
     def on_decoded(self, tier: str, stats: DecodingStats) -> None:
         """Count the decoding of some documents."""
@@ -203,9 +216,13 @@ class Telemetry:
             return Snapshot(
                 taken_at=datetime.now(UTC),
                 started_at=self._started_at,
-                tiers=tuple(
-                    replace(state, tasks=tasks[tier,], regions=regions[tier,])
-                    for tier, state in self._tiers.items()
+                models=tuple(
+                    replace(
+                        state,
+                        tasks=tasks.get((state.tier, model), 0),
+                        regions=regions.get((state.tier, model), 0),
+                    )
+                    for model, state in self._models.items()
                 ),
                 routes=self._route_stats(),
                 # Copies, because the states go on counting while the page is rendered.

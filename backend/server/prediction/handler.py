@@ -83,6 +83,7 @@ class PredictHandler:
         found_predictions = model_holder.scheduler.predict(
             tagger,
             documents,
+            project=str(request.project),
             check_admission=partial(check_latency_budget, max_seconds=max(0.0, seconds_left)),
             has_client_gone=has_client_gone,
         )
@@ -103,8 +104,10 @@ class PredictHandler:
             results.append(prediction_to_label_studio(shown, prediction, config))
         regions = sum(len(result["result"]) for result in results)
         labels = {label: label_map.project_labels.get(label) for label in tagger.labels}
-        stats = RequestStats(len(results), regions, labels, dropped, unreadable)
-        self._telemetry.record_predictions(request.project, model_holder.name, stats)
+        stats = RequestStats(
+            model_holder.name, tagger.version, len(results), regions, labels, dropped, unreadable
+        )
+        self._telemetry.record_predictions(request.project, model_holder.tier, stats)
         return results
 
     def _read_document(

@@ -1,10 +1,11 @@
-"""Holds the tagger of a tier, and replaces it while requests run."""
+"""Holds the tagger of a model, and replaces it while requests run."""
 
 import gc
 import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from tagalong.backend.models.load import load_tagger
 from tagalong.backend.models.tagger import DocumentTagger
-from tagalong.backend.server.monitoring.snapshot import LoadFailure, TierState
+from tagalong.backend.server.monitoring.snapshot import LoadFailure, ModelState
 from tagalong.backend.server.monitoring.telemetry import Telemetry, truncate_text
 from tagalong.backend.server.prediction.scheduler import RequestScheduler
 from tagalong.ner.current_version import (
@@ -21,7 +22,7 @@ from tagalong.ner.current_version import (
     read_current_version,
 )
 from tagalong.ner.errors import TagalongError, VersionInvalid, VersionNotFound, describe_fault
-from tagalong.ner.manifest import check_sizes, is_version, read_manifest
+from tagalong.ner.manifest import Manifest, check_sizes, is_version, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
 
 POLL_SECONDS = 1.0  # delay until a promotion takes effect; a poll stats a dozen files
@@ -33,10 +34,10 @@ log = logging.getLogger(__name__)
 
 
 class ModelHolder:
-    """The served version of a tier.
+    """The served version of a model.
 
-    `load` turns a version folder into a tagger; `find_upgrade` is called at each poll for a faster
-    tagger of the served version.
+    It is not loaded before `start`. `load` turns a version folder into a tagger; `find_upgrade` is
+    called at each poll for a faster tagger of the served version.
     """
 
     def __init__(
@@ -44,36 +45,50 @@ class ModelHolder:
         name: str,
         model_registry: ModelRegistry,
         *,
+        tier: str | None = None,
+        scheduler: RequestScheduler | None = None,
         telemetry: Telemetry,
         load: Callable[[Path], DocumentTagger] = load_tagger,
         find_upgrade: Callable[[Path, DocumentTagger], DocumentTagger | None] = lambda _, __: None,
     ) -> None:
-        self.name = name
+        self.name, self.tier = name, tier or name  # a default model has the name of its tier
         self.tagger: DocumentTagger | None = None  # the served version
-        self.state = TierState(name)  # replaced, never changed: other threads read it
-        self.scheduler = RequestScheduler(
-            f"{name}-forward", on_decoded=partial(telemetry.on_decoded, name)
+        self.state = ModelState(name, self.tier)  # replaced, never changed: other threads read it
+        self._owns_scheduler = scheduler is None
+        self.scheduler = scheduler or RequestScheduler(
+            f"{self.tier}-forward", on_decoded=partial(telemetry.on_decoded, self.tier)
         )
         self._model_registry, self._telemetry = model_registry, telemetry
         self._load, self._find_upgrade = load, find_upgrade
         self._retry_at: dict[str, float] = {}  # monotonic seconds, by version
-        self._has_frozen = False  # whether collections leave out a loaded version
         self._first_load_done = threading.Event()  # set after the first attempt, failed or not
-        self._stopping = threading.Event()
+        self._stopping, self._is_unloaded = threading.Event(), False
         self._poll_thread = threading.Thread(
             target=self._poll_loop, name=f"{name}-watch", daemon=True
         )
 
+    @property
+    def is_started(self) -> bool:
+        """Whether the model is loaded, or is to be loaded."""
+        return self._poll_thread.ident is not None
+
     def start(self) -> None:
         """Load the current version, and watch for promotions."""
         self._poll_thread.start()
+
+    def unload(self) -> None:
+        """Forget the served version, and stop watching. Requests that have the tagger go on."""
+        self._is_unloaded = True
+        self._stopping.set()
+        self.tagger = None
 
     def close(self) -> None:
         """Stop watching. Waits for a load in progress; requests in work are finished."""
         self._stopping.set()
         if self._poll_thread.is_alive():
             self._poll_thread.join(LOAD_JOIN_TIMEOUT_SECONDS)
-        self.scheduler.close()
+        if self._owns_scheduler:
+            self.scheduler.close()
 
     def serving_version(self) -> str:
         """Name of the served version, or else of the one being loaded. Reads no weights."""
@@ -82,6 +97,14 @@ class ModelHolder:
         if not self._first_load_done.is_set() and (candidates := self._candidate_folders()[0]):
             return candidates[0].name
         raise self._unavailable_error()
+
+    def find_manifest(self) -> Manifest | None:
+        """The manifest of the served version, or else of the one that a request would load."""
+        if self.state.manifest is not None or self.is_started:
+            return self.state.manifest
+        with suppress(TagalongError):
+            return read_manifest(self._candidate_folders()[0][0], verify=False)
+        return None
 
     def wait_for_tagger(self, *, timeout_seconds: float) -> DocumentTagger:
         """Return the served version; it keeps working after another one replaces it.
@@ -112,7 +135,9 @@ class ModelHolder:
             candidates = [folder for folder in candidates if self._is_serving(folder)]
         elif not candidates and self.tagger is not None:
             self.tagger = None
-            self._set_state(TierState(self.name, load_failures=self.state.load_failures))
+            self._set_state(
+                ModelState(self.name, self.tier, load_failures=self.state.load_failures)
+            )
             log.info("%s: no version is current any more", self.name)
         for folder in candidates:
             if self._is_serving(folder):
@@ -130,9 +155,11 @@ class ModelHolder:
         manifest = self.state.manifest
         return manifest is not None and manifest.version == folder.name
 
-    def _set_state(self, state: TierState) -> None:
+    def _set_state(self, state: ModelState) -> None:
+        if self._is_unloaded:
+            return
         self.state = state
-        self._telemetry.record_tier_state(state)
+        self._telemetry.record_model_state(state)
 
     def _failures_except(self, versions: Collection[str]) -> tuple[LoadFailure, ...]:
         return tuple(one for one in self.state.load_failures if one.version not in versions)
@@ -162,7 +189,9 @@ class ModelHolder:
         if tagger is not None:
             self._serve(tagger, self.state)
 
-    def _serve(self, tagger: DocumentTagger, state: TierState) -> None:
+    def _serve(self, tagger: DocumentTagger, state: ModelState) -> None:
+        if self._is_unloaded:  # while the next version was loaded
+            return
         self.tagger = tagger
         self._set_state(replace(state, runtime=tagger.runtime_name))
         log.info("%s: version %s runs on %s", self.name, tagger.version, tagger.runtime_name)
@@ -170,7 +199,7 @@ class ModelHolder:
     def _candidate_folders(self) -> tuple[list[Path], str]:
         """Folders of the current version and, as fallbacks, of those that were current before.
 
-        Empty after a rollback of the first promotion, if the tier has no bundled version. Also
+        Empty after a rollback of the first promotion, if the model has no bundled version. Also
         returns why the file ``current`` cannot be read, else an empty string. Then its copy counts,
         or without one all versions, the newest first.
         """
@@ -214,8 +243,10 @@ class ModelHolder:
             self._record_failure(folder.name, reason, logged_reason=describe_fault(error))
             return False
         self._retry_at.pop(folder.name, None)
-        state = TierState(
+        was_serving = self.tagger is not None
+        state = ModelState(
             self.name,
+            self.tier,
             manifest,
             serving_since=datetime.now(UTC),
             load_seconds=time.monotonic() - start,
@@ -223,11 +254,7 @@ class ModelHolder:
         )
         self._serve(tagger, state)
         # Libraries and versions stay: collections that visit them hold up all threads for long.
-        if self._has_frozen:  # the replaced tagger too
-            gc.unfreeze()
-        gc.collect()
-        gc.freeze()
-        self._has_frozen = True
+        collect_garbage(everything=was_serving)
         return True
 
     def _record_failure(
@@ -246,18 +273,18 @@ class ModelHolder:
 
     def _unavailable_error(self) -> TagalongError:
         if not self._first_load_done.is_set():
-            message = f"the {self.name} tier is still loading: try again soon"
-            return VersionNotFound(message, code="tier-loading")
+            message = f"model {self.name!r} is still loading: try again soon"
+            return VersionNotFound(message, code="model-loading")
         if self.state.load_failures:
             reason = self.state.load_failures[0].reason
-            message = f"no version of tier {self.name!r} can be loaded: {reason}"
+            message = f"no version of model {self.name!r} can be loaded: {reason}"
             return VersionNotFound(message, code="no-loadable-version")
         try:
             self._model_registry.resolve(self.name)
         except TagalongError as error:
             return error
-        message = f"the {self.name} tier is about to load: try again soon"
-        return VersionNotFound(message, code="tier-loading")
+        message = f"model {self.name!r} is about to load: try again soon"
+        return VersionNotFound(message, code="model-loading")
 
     def _poll_loop(self) -> None:
         # Each refresh runs in a new thread. A thread that loaded a model keeps its OpenMP threads,
@@ -268,3 +295,17 @@ class ModelHolder:
             refresh.join()
             self._first_load_done.set()
             self._stopping.wait(POLL_SECONDS)
+
+
+def collect_garbage(*, everything: bool) -> None:
+    """Free what is no longer used, and leave out of later collections what is.
+
+    Libraries and loaded versions stay: collections that visit them hold up all threads for long.
+    With `everything`, a tagger that was replaced or unloaded is freed too.
+    """
+    if everything or not gc.get_freeze_count():
+        gc.unfreeze()
+        gc.collect()
+    else:
+        gc.collect(1)  # what loading a version left
+    gc.freeze()

@@ -1,4 +1,4 @@
-"""Loads versions with OpenVINO, and compiles encoders that are not compiled yet.
+"""Loads versions with OpenVINO, and compiles encoders that are not compiled yet, one at a time.
 
 Compiling runs in its own process, on one CPU at low priority, while PyTorch serves the version.
 A failed build is not repeated before the next start of the server.
@@ -40,6 +40,7 @@ class OpenVINOBuilder:
     ) -> None:
         self._command, self._log_path, self._load = command, log_path, load
         self._attempted: set[Path] = set()  # so that a build that fails is not repeated
+        self._built: set[Path] = set()  # and not loaded yet
         self._running_build: tuple[Path, subprocess.Popen[bytes]] | None = None
         self._temporary_directory: TemporaryDirectory[str] | None = None
         self._lock, self._is_closed = threading.Lock(), False
@@ -56,25 +57,34 @@ class OpenVINOBuilder:
         """
         if not self._command or not tagger.can_use_openvino:
             return None
+        with self._lock:  # every model of the tier asks
+            if not self._start_next_build(folder):
+                return None
+        upgraded = self.load(folder)
+        if upgraded.can_use_openvino:
+            log.warning("the compiled %s cannot be used: see %s", folder.name, self._log_path)
+            return None
+        self._attempted.discard(folder)  # if it is lost later, compile again
+        return upgraded
+
+    def _start_next_build(self, folder: Path) -> bool:
+        """Start compiling a version unless another build runs; returns whether it is compiled."""
         if self._running_build is not None:
             built, process = self._running_build
             if (status := process.poll()) is None:
-                return None
+                return False
             self._running_build = None
-            if status != 0:
+            if status == 0:
+                self._built.add(built)
+            else:
                 log.warning("%s could not be compiled: see %s", built.name, self._log_path)
-            elif built == folder:
-                upgraded = self.load(folder)
-                if not upgraded.can_use_openvino:
-                    self._attempted.discard(folder)  # if it is lost later, compile again
-                    return upgraded
-                log.warning("the compiled %s cannot be used: see %s", built.name, self._log_path)
-        if folder not in self._attempted:
+        if folder in self._built:
+            self._built.remove(folder)
+            return True
+        if folder not in self._attempted and not self._is_closed:
             self._attempted.add(folder)
-            with self._lock:
-                if not self._is_closed:
-                    self._running_build = folder, self._start_build(folder)
-        return None
+            self._running_build = folder, self._start_build(folder)
+        return False
 
     def close(self) -> None:
         """Stop a running build, and delete its temporary files."""

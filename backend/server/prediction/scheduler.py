@@ -1,12 +1,13 @@
 """Queues prediction requests for a tagger, in turns of a few windows and in shared batches.
 
 Long documents are split, and a request has a few parts in the queue at a time. So a small request
-does not wait for a large one. Requests that wait at the same time share a batch, because a forward
+does not wait for a large one. Projects take turns, so many requests of one do not hold up another.
+Requests that wait at the same time share a batch, because a forward
 pass over several parts costs less than several.
 """
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ AdmissionCheck = Callable[[Sequence[float], float], None]
 
 
 class RequestScheduler:
-    """Runs the versions of one tier for all requests.
+    """Runs the versions of all models of one tier, for all requests.
 
     `on_decoded` receives the decoding statistics of some documents, for taggers that have them.
     """
@@ -59,10 +60,11 @@ class RequestScheduler:
         tagger: DocumentTagger,
         documents: Sequence[Document],
         *,
+        project: str = "",
         check_admission: AdmissionCheck | None = None,
         has_client_gone: Callable[[], bool] = lambda: False,
     ) -> list[Prediction]:
-        """Predict documents, in order, beside other requests.
+        """Predict documents, in order, beside other requests; projects take turns.
 
         `check_admission` refuses a request that would take too long. Requests are checked one at a
         time, so two of them cannot be promised the same seconds. Waiting work of a client that has
@@ -95,7 +97,7 @@ class RequestScheduler:
             parts = iterate_parts(tagger, documents)
             try:
                 while turn := [*islice(parts, tagger.parts_per_turn)]:
-                    future = batcher.submit(tagger, [part for _, part in turn])
+                    future = batcher.submit(tagger, [part for _, part in turn], project=project)
                     turns.append(([document for document, _ in turn], future))
                     if len(turns) >= max_turns:
                         finish_turn()
@@ -173,6 +175,7 @@ class WorkItem:
 
     tagger: DocumentTagger
     parts: Sequence[Any]
+    project: str = ""
     future: Future[list[Any]] = field(default_factory=Future)
 
 
@@ -180,8 +183,9 @@ class Batcher:
     """Runs queued work in batches, on its own threads.
 
     A lone request runs at once, except right after a shared batch, when it waits
-    `MAX_QUEUE_DELAY_SECONDS` for the others. Each thread takes an equal share of the queue, so that
-    no thread idles while another has several requests.
+    `MAX_QUEUE_DELAY_SECONDS` for the others. Each thread takes an equal share of the work that its
+    tagger has, so that no thread idles while another has several requests. The project that has
+    waited longest chooses the tagger of a batch; other projects fill the batch up.
     """
 
     def __init__(
@@ -192,7 +196,8 @@ class Batcher:
         threads: int = 1,
     ) -> None:
         self._run_tagger = run
-        self._queue: deque[WorkItem] = deque()
+        self._queues: OrderedDict[str, deque[WorkItem]] = OrderedDict()  # by project, next first
+        self._length = 0  # of all queues
         self._condition = threading.Condition()
         self._is_closed = False
         self._threads = [
@@ -201,11 +206,14 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, tagger: DocumentTagger, parts: Sequence[Any]) -> Future[list[Any]]:
+    def submit(
+        self, tagger: DocumentTagger, parts: Sequence[Any], *, project: str = ""
+    ) -> Future[list[Any]]:
         """Queue parts; the future has one output per part, in order, or an error."""
-        item = WorkItem(tagger, parts)
+        item = WorkItem(tagger, parts, project)
         with self._condition:
-            self._queue.append(item)
+            self._queues.setdefault(project, deque()).append(item)
+            self._length += 1
             self._condition.notify()
         return item.future
 
@@ -226,9 +234,9 @@ class Batcher:
         """Wait for work; returns an empty list after the batcher is closed."""
         with self._condition:
             while True:
-                self._condition.wait_for(lambda: self._queue or self._is_closed)
+                self._condition.wait_for(lambda: self._length or self._is_closed)
                 self._condition.wait_for(
-                    lambda: self._is_closed or len(self._queue) >= last_batch_size,
+                    lambda: self._is_closed or self._length >= last_batch_size,
                     MAX_QUEUE_DELAY_SECONDS,
                 )
                 batch = self._take_batch()
@@ -236,20 +244,30 @@ class Batcher:
                     return batch
 
     def _take_batch(self) -> list[WorkItem]:
-        """Take items from the front of the queue that one tagger can run together."""
+        """Take items that one tagger can run together; the next project comes first."""
         batch: list[WorkItem] = []
-        count = 0
-        queued = sum(len(item.parts) for item in self._queue)
+        if not self._queues:
+            return batch
+        first, queue = next(iter(self._queues.items()))
+        tagger, count = queue[0].tagger, 0
+        items = chain.from_iterable(self._queues.values())
+        queued = sum(len(item.parts) for item in items if item.tagger is tagger)
         max_count = min(MAX_BATCH_PARTS, ceil(queued / len(self._threads)))
-        while self._queue:
-            item = self._queue[0]
-            count += len(item.parts)
-            # A larger request runs alone.
-            if batch and (item.tagger is not batch[0].tagger or count > max_count):
+        for project, queue in [*self._queues.items()]:
+            while queue and queue[0].tagger is tagger:
+                count += len(queue[0].parts)
+                if batch and count > max_count:  # a larger request runs alone
+                    break
+                item = queue.popleft()
+                self._length -= 1
+                if item.future.set_running_or_notify_cancel():
+                    batch.append(item)
+            if not queue:
+                del self._queues[project]
+            if count >= max_count:
                 break
-            self._queue.popleft()
-            if item.future.set_running_or_notify_cancel():
-                batch.append(item)
+        if first in self._queues:
+            self._queues.move_to_end(first)
         return batch
 
     def _run_batch(self, batch: Sequence[WorkItem]) -> None:

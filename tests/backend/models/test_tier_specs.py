@@ -54,10 +54,10 @@ def test_drafted_tier_may_run_on_openvino(
     monkeypatch.setitem(TIER_SPECS, TERMS, TierSpec(loaders=(), drafter_tier=ENCODER))
     service = Service(settings_in(tmp_path, openvino_build_command=("compile",)))
     try:
-        service.model_holders[TERMS]._load(version)
+        service.model_pool.find(TERMS)._load(version)
         assert received.pop("use_openvino") is True
         assert callable(received.pop("drafter"))
-        service.model_holders[ENCODER]._load(version)
+        service.model_pool.find(ENCODER)._load(version)
         assert "drafter" not in received
     finally:
         service.close()
@@ -77,7 +77,10 @@ def test_registered_tier_is_loaded_and_served(registered, version: Path, tmp_pat
         (found,) = regions(answer.json)
         assert found
         metrics = client.get("/metrics").text
-    assert f'tagalong_tasks_predicted_total{{tier="{TERMS}"}} 1.0' in metrics.splitlines()
+    assert (
+        f'tagalong_tasks_predicted_total{{model="{TERMS}",tier="{TERMS}"}} 1.0'
+        in metrics.splitlines()
+    )
 
 
 def test_each_dictionary_is_a_version(registered, version: Path) -> None:

@@ -30,7 +30,7 @@ def serve_app(settings: Settings, **changes: Any) -> Iterator[FlaskClient]:
     app = create_app(settings, **{"load": load_lexicon} | changes)
     service: Service = app.extensions["tagalong"]
     try:
-        service.model_holders["encoder"]._first_load_done.wait(30)
+        service.model_pool.find("encoder")._first_load_done.wait(30)
         yield app.test_client()
     finally:
         service.close()

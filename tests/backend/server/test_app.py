@@ -429,7 +429,7 @@ def test_text_that_is_too_long_is_named_by_a_short_id(
 def test_encoder_refuses_what_takes_too_long(tmp_path: Path) -> None:
     limits = Limits(predict_budget_seconds=2.0)
     with serve_app(settings_in(tmp_path, limits=limits), load=None) as client:
-        tagger = service_of(client).model_holders["encoder"].wait_for_tagger(timeout_seconds=60)
+        tagger = service_of(client).model_pool.find("encoder").wait_for_tagger(timeout_seconds=60)
         assert isinstance(tagger, EncoderTagger)
         tagger.throughput.update(len(ABSTRACT), 0.9, reset=True)
         assert post_json(client, "/predict", request_for(ABSTRACT, ABSTRACT)).status_code == 200

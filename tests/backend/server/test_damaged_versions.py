@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 def client(folder: Path) -> Iterator[FlaskClient]:
     """Test client of a server with the bundled model from that store."""
     with serve_app(settings_in(folder.parents[2]), load=None) as client:
-        holder = service_of(client).model_holders["encoder"]
+        holder = service_of(client).model_pool.find("encoder")
         assert holder.wait_for_tagger(timeout_seconds=60).version == folder.name
         holder._stopping.set()  # from now on, only the test refreshes it
         holder._poll_thread.join()
@@ -56,10 +56,10 @@ def ask(client: FlaskClient) -> tuple[list[list[tuple[str, str]]], str]:
 
 def read_status(client: FlaskClient) -> tuple[str, bool]:
     """The status page, and whether `/metrics` reports a failed load."""
-    service_of(client).model_holders["encoder"].refresh()
+    service_of(client).model_pool.find("encoder").refresh()
     page = client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
     metrics = client.get("/metrics").get_data(as_text=True)
-    return page, 'tagalong_model_load_failing{tier="encoder"} 1.0' in metrics
+    return page, 'tagalong_model_load_failing{model="encoder",tier="encoder"} 1.0' in metrics
 
 
 def cut(folder: Path) -> None:

@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def client(folder: Path) -> Iterator[FlaskClient]:
     with serve_app(settings_in(folder, llm_weights="adapter"), load=None) as client:
-        service_of(client).model_holders["llm"]._first_load_done.wait(60)
+        service_of(client).model_pool.find("llm")._first_load_done.wait(60)
         yield client
 
 
@@ -86,7 +86,7 @@ def test_promoted_adapter_is_served_on_the_same_base_model(
     client: FlaskClient, folder: Path
 ) -> None:
     service = service_of(client)
-    before = service.model_holders["llm"].tagger
+    before = service.model_pool.find("llm").tagger
     assert before is not None
     asked = [Document("1", ABSTRACT)]
     predictions = before.predict(asked)
@@ -94,8 +94,8 @@ def test_promoted_adapter_is_served_on_the_same_base_model(
     store = ModelStore(folder / "models")
     store.promote("llm", second)
     try:
-        service.model_holders["llm"].refresh()
-        after = service.model_holders["llm"].tagger
+        service.model_pool.find("llm").refresh()
+        after = service.model_pool.find("llm").tagger
         assert after is not None
         assert after.version == second
         weights = [
@@ -111,7 +111,7 @@ def test_promoted_adapter_is_served_on_the_same_base_model(
 def test_request_that_would_take_too_long_is_refused_in_advance(folder: Path) -> None:
     limits = Limits(predict_budget_seconds=2.0)
     with serve_app(settings_in(folder, limits=limits), load=None) as client:
-        holder = service_of(client).model_holders["llm"]
+        holder = service_of(client).model_pool.find("llm")
         holder._first_load_done.wait(60)
         assert holder.tagger is not None
         holder.tagger.throughput.update(len(ABSTRACT), 0.3, reset=True)  # type: ignore[attr-defined]
@@ -169,7 +169,7 @@ class Slow(DocumentTagger):
 def test_concurrent_requests_share_the_time_budget(folder: Path) -> None:
     """Each request fits alone, but the second arrives while the first is being admitted."""
     with serve_app(settings_in(folder), load=None) as client:
-        holder, tagger = service_of(client).model_holders["llm"], Slow()
+        holder, tagger = service_of(client).model_pool.find("llm"), Slow()
         first_is_asked, seen = threading.Event(), []
 
         def admit(seconds: Sequence[float], owed: float) -> None:
@@ -208,7 +208,7 @@ def test_reading_time_reduces_prediction_time(
 ) -> None:
     limits = Limits(predict_budget_seconds=2.0)
     with serve_app(settings_in(folder, limits=limits), load=None) as client:
-        holder = service_of(client).model_holders["llm"]
+        holder = service_of(client).model_pool.find("llm")
         holder.wait_for_tagger(timeout_seconds=60).throughput.update(len(ABSTRACT), 0.9, reset=True)  # type: ignore[attr-defined]
         plain = holder.wait_for_tagger
 

@@ -39,7 +39,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     )
     app = create_app(settings, load=load_lexicon)
     service: Service = app.extensions["tagalong"]
-    service.model_holders["encoder"]._first_load_done.wait(30)
+    service.model_pool.find("encoder")._first_load_done.wait(30)
     try:
         with serve_wsgi(
             app,

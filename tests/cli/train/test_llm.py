@@ -80,7 +80,7 @@ def test_version_predicts_is_evaluated_and_served(trained, export):
     assert scores["documents"] == 60
 
     with serve_app(settings_in(folder), load=None) as client:
-        client.application.extensions["tagalong"].model_holders["llm"]._first_load_done.wait(60)
+        client.application.extensions["tagalong"].model_pool.find("llm")._first_load_done.wait(60)
         answer = post_json(client, "/llm/predict", request_for(TEXT))
         assert answer.status_code == 200
         [result] = answer.json["results"]

@@ -12,9 +12,9 @@ from tagalong.backend.retraining.job import Job, JobState, StratumComparison
 from tagalong.backend.retraining.job import JobResult as Trained
 from tagalong.backend.server.monitoring.snapshot import (
     LoadFailure,
+    ModelState,
     RequestStats,
     Snapshot,
-    TierState,
     UnreadableTask,
 )
 from tagalong.backend.server.monitoring.status_page import (
@@ -40,15 +40,17 @@ def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Sn
     telemetry = Telemetry()
     now = datetime.now(UTC)
     manifest, failure = make_manifest(labels=("Chemical", name)), LoadFailure("bad-2", reason, now)
-    served = TierState("encoder", manifest, now, 1.84, load_failures=(failure,))
-    for state in (served, TierState("llm", loading_version="llm-1")):
-        telemetry.record_tier_state(state)
+    served = ModelState("encoder", "encoder", manifest, now, 1.84, load_failures=(failure,))
+    for state in (served, ModelState("llm", "llm", loading_version="llm-1")):
+        telemetry.record_model_state(state)
     for status in (200, 422, 500):
         telemetry.record_response("/predict", status, 0.2)
     lost = [DroppedAnnotation(name, "a patient's words", "label unknown", 0, 4)] * 3
     unread = [UnreadableTask("no text", f"task 4 has no text, only {name}")]
     labels = {"Chemical": name, name: None}
-    telemetry.record_predictions(PROJECT, "encoder", RequestStats(4, 9, labels, lost, unread))
+    telemetry.record_predictions(
+        PROJECT, "encoder", RequestStats("encoder", "v-1", 4, 9, labels, lost, unread)
+    )
     return telemetry.take_snapshot()
 
 
@@ -170,25 +172,25 @@ def test_links_keep_the_root_path() -> None:
 @pytest.mark.parametrize(
     ("state", "error", "expected"),
     [
-        (TierState("encoder"), None, ("Starting", "wait")),
-        (TierState("encoder", loading_version="a-1"), None, ("Loading", "wait")),
+        (ModelState("encoder", "encoder"), None, ("Starting", "wait")),
+        (ModelState("encoder", "encoder", loading_version="a-1"), None, ("Loading", "wait")),
         (
-            TierState("encoder", load_failures=busy().tiers[0].load_failures),
+            ModelState("encoder", "encoder", load_failures=busy().models[0].load_failures),
             None,
             ("No version loads", "bad"),
         ),
-        (replace(busy().tiers[0], load_failures=()), None, ("Ready", "good")),
-        (replace(busy().tiers[0], load_failures=()), "gone", ("Events cannot be stored", "bad")),
-        (busy().tiers[0], None, ("A version does not load", "bad")),
+        (replace(busy().models[0], load_failures=()), None, ("Ready", "good")),
+        (replace(busy().models[0], load_failures=()), "gone", ("Events cannot be stored", "bad")),
+        (busy().models[0], None, ("A version does not load", "bad")),
     ],
 )
 def test_overall_status_word(state, error, expected) -> None:
-    snapshot = replace(Telemetry().take_snapshot(), tiers=(state, TierState("llm")))
+    snapshot = replace(Telemetry().take_snapshot(), models=(state, ModelState("llm", "llm")))
     assert summarize_status(snapshot, StoredState(event_store_error=error)) == expected
 
 
 def test_scores_are_read_from_the_manifest() -> None:
-    (table,) = read_score_tables(TierState("encoder", manifest=make_manifest()))
+    (table,) = read_score_tables(ModelState("encoder", "encoder", manifest=make_manifest()))
     assert table == ScoreTable(
         split="dev",
         documents=48,
@@ -206,15 +208,15 @@ def test_scores_are_read_from_the_manifest() -> None:
 )
 def test_invalid_scores_are_left_out(found: object) -> None:
     manifest = make_manifest(scores={"dev": found, "test": DEV})
-    assert [table.split for table in read_score_tables(TierState("e", manifest=manifest))] == [
-        "test"
-    ]
+    assert [
+        table.split for table in read_score_tables(ModelState("e", "e", manifest=manifest))
+    ] == ["test"]
 
 
 def test_fractional_support_is_not_summed() -> None:
     scores = {"dev": {"strict_f1": 0.5, "by_length": {"1": 0.5, "2": 0.5}, "support": {"1": 7}}}
     manifest = make_manifest(scores=scores)
-    (table,) = read_score_tables(TierState("e", manifest=manifest))
+    (table,) = read_score_tables(ModelState("e", "e", manifest=manifest))
     assert [row.support for row in table.rows] == [None, 7, None]
     assert table.documents is None
 
@@ -238,6 +240,6 @@ SPLIT = st.fixed_dictionaries(
 @given(scores=st.dictionaries(st.text(max_size=5), JSON | SPLIT, max_size=3))
 def test_no_manifest_breaks_the_page(scores) -> None:
     telemetry = Telemetry()
-    state = TierState("encoder", make_manifest(scores=scores), datetime.now(UTC), 1.0)
-    telemetry.record_tier_state(state)
+    state = ModelState("encoder", "encoder", make_manifest(scores=scores), datetime.now(UTC), 1.0)
+    telemetry.record_model_state(state)
     Page(render(telemetry.take_snapshot()))

@@ -14,9 +14,9 @@ from tagalong.backend.events.payload import ACTIONS
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import (
     LoadFailure,
+    ModelState,
     RequestStats,
     Snapshot,
-    TierState,
     UnreadableTask,
 )
 from tagalong.backend.server.monitoring.telemetry import (
@@ -48,8 +48,8 @@ def series(telemetry: Telemetry) -> int:
     return sum(len(family.samples) for family in families(telemetry))
 
 
-def encoder(snapshot: Snapshot) -> TierState:
-    return snapshot.tiers[0]
+def encoder(snapshot: Snapshot) -> ModelState:
+    return snapshot.models[0]
 
 
 def lost(label: str, reason: str = "label unknown") -> DroppedAnnotation:
@@ -59,10 +59,10 @@ def lost(label: str, reason: str = "label unknown") -> DroppedAnnotation:
 def test_fresh_server_shows_only_its_tiers() -> None:
     telemetry = Telemetry()
     snapshot = telemetry.take_snapshot()
-    assert snapshot.tiers == (TierState("encoder"), TierState("llm"))
+    assert snapshot.models == (ModelState("encoder", "encoder"), ModelState("llm", "llm"))
     assert (snapshot.routes, snapshot.projects) == ((), ())
     assert snapshot.started_at <= snapshot.taken_at
-    assert value(telemetry, "tagalong_tasks_predicted_total", tier="llm") == 0
+    assert value(telemetry, "tagalong_tasks_predicted_total", tier="llm", model="llm") == 0
     assert value(telemetry, "process_resident_memory_bytes") is not None
 
 
@@ -136,11 +136,11 @@ def test_loaded_version_replaces_the_previous_one() -> None:
     telemetry = Telemetry()
     first, second = make_manifest("first-1"), make_manifest("second-2")
     for state in (
-        TierState("encoder", loading_version="first-1"),
-        TierState("encoder", first, load_seconds=1.5, loading_version="second-2"),
-        TierState("encoder", second, load_seconds=2.5),
+        ModelState("encoder", "encoder", loading_version="first-1"),
+        ModelState("encoder", "encoder", first, load_seconds=1.5, loading_version="second-2"),
+        ModelState("encoder", "encoder", second, load_seconds=2.5),
     ):
-        telemetry.record_tier_state(state)
+        telemetry.record_model_state(state)
         assert encoder(telemetry.take_snapshot()) == state
     named = [
         sample.labels["version"]
@@ -149,7 +149,26 @@ def test_loaded_version_replaces_the_previous_one() -> None:
         for sample in family.samples
     ]
     assert named == ["second-2"]
-    assert value(telemetry, "tagalong_model_load_seconds", tier="encoder") == 2.5
+    assert value(telemetry, "tagalong_model_load_seconds", tier="encoder", model="encoder") == 2.5
+
+
+def test_unloaded_model_leaves_no_version() -> None:
+    telemetry = Telemetry()
+    for model in "encoder", "cardiology":
+        telemetry.record_model_state(ModelState(model, "encoder", make_manifest("first-1")))
+    assert [state.model for state in telemetry.take_snapshot().models] == [
+        "encoder",
+        "llm",
+        "cardiology",
+    ]
+    for model in "encoder", "cardiology":
+        telemetry.forget_model(model, "encoder")
+    assert telemetry.take_snapshot().models == Telemetry().take_snapshot().models
+    assert not [
+        family
+        for family in families(telemetry)
+        if family.name == "tagalong_model_info" and family.samples
+    ]
 
 
 def test_load_failures_are_counted_once() -> None:
@@ -158,10 +177,13 @@ def test_load_failures_are_counted_once() -> None:
     bad, worse = LoadFailure("bad-2", "it is gone", now), LoadFailure("worse-3", "it is cut", now)
     manifest = make_manifest("good-1")
     for failures, counted in (((bad,), 1), ((bad,), 1), ((worse, bad), 2), ((bad,), 2), ((), 2)):
-        telemetry.record_tier_state(TierState("encoder", manifest, load_failures=failures))
+        telemetry.record_model_state(
+            ModelState("encoder", "encoder", manifest, load_failures=failures)
+        )
         assert encoder(telemetry.take_snapshot()).load_failures == failures
-        assert value(telemetry, "tagalong_model_load_failures_total", tier="encoder") == counted
-        assert value(telemetry, "tagalong_model_load_failing", tier="encoder") == len(failures)
+        of_model = {"tier": "encoder", "model": "encoder"}
+        assert value(telemetry, "tagalong_model_load_failures_total", **of_model) == counted
+        assert value(telemetry, "tagalong_model_load_failing", **of_model) == len(failures)
 
 
 def test_predictions_are_counted_by_project_and_tier() -> None:
@@ -174,6 +196,8 @@ def test_predictions_are_counted_by_project_and_tier() -> None:
         PROJECT,
         "encoder",
         RequestStats(
+            "encoder",
+            "v-1",
             tasks=4,
             regions=9,
             labels={"Chemical": "Drug", "Disease": None},
@@ -182,7 +206,9 @@ def test_predictions_are_counted_by_project_and_tier() -> None:
         ),
     )
     telemetry.record_predictions(
-        PROJECT, "encoder", RequestStats(tasks=1, regions=1, labels={"Chemical": "Chem"})
+        PROJECT,
+        "encoder",
+        RequestStats("encoder", "v-1", tasks=1, regions=1, labels={"Chemical": "Chem"}),
     )
     (project,) = telemetry.take_snapshot().projects
     assert (project.project, project.tier, project.requests) == (PROJECT, "encoder", 2)
@@ -194,8 +220,8 @@ def test_predictions_are_counted_by_project_and_tier() -> None:
     state = encoder(telemetry.take_snapshot())
     assert (state.tasks, state.regions) == (5, 10)
     of_tier = {"tier": "encoder"}
-    assert value(telemetry, "tagalong_tasks_predicted_total", **of_tier) == 5
-    assert value(telemetry, "tagalong_regions_predicted_total", **of_tier) == 10
+    assert value(telemetry, "tagalong_tasks_predicted_total", model="encoder", **of_tier) == 5
+    assert value(telemetry, "tagalong_regions_predicted_total", model="encoder", **of_tier) == 10
     dropped = "tagalong_regions_dropped_total"
     assert value(telemetry, dropped, reason="label unknown", **of_tier) == 2
     assert value(telemetry, "tagalong_tasks_unread_total", reason="no text", **of_tier) == 2
@@ -203,8 +229,8 @@ def test_predictions_are_counted_by_project_and_tier() -> None:
 
 def test_tiers_of_a_project_are_counted_separately() -> None:
     telemetry = Telemetry()
-    telemetry.record_predictions(PROJECT, "encoder", RequestStats(1, 1))
-    telemetry.record_predictions(PROJECT, "llm", RequestStats(1, 2))
+    telemetry.record_predictions(PROJECT, "encoder", RequestStats("encoder", "v-1", 1, 1))
+    telemetry.record_predictions(PROJECT, "llm", RequestStats("llm", "v-1", 1, 2))
     seen = [(state.tier, state.regions) for state in telemetry.take_snapshot().projects]
     assert seen == [("llm", 2), ("encoder", 1)]
 
@@ -212,7 +238,9 @@ def test_tiers_of_a_project_are_counted_separately() -> None:
 def test_no_document_text_is_kept() -> None:
     telemetry = Telemetry()
     telemetry.record_predictions(
-        PROJECT, "encoder", RequestStats(1, 0, dropped_annotations=[lost("Disease")])
+        PROJECT,
+        "encoder",
+        RequestStats("encoder", "v-1", 1, 0, dropped_annotations=[lost("Disease")]),
     )
     assert SECRET not in repr(telemetry.take_snapshot())
     assert SECRET not in generate_latest(telemetry.registry).decode()
@@ -221,9 +249,11 @@ def test_no_document_text_is_kept() -> None:
 def test_least_recent_project_is_evicted() -> None:
     telemetry = Telemetry()
     for number in range(MAX_PROJECTS):
-        telemetry.record_predictions(ProjectKey(number), "encoder", RequestStats(1, 1))
-    telemetry.record_predictions(ProjectKey(0), "encoder", RequestStats(1, 1))
-    telemetry.record_predictions(ProjectKey(1, 5), "encoder", RequestStats(1, 1))
+        telemetry.record_predictions(
+            ProjectKey(number), "encoder", RequestStats("encoder", "v-1", 1, 1)
+        )
+    telemetry.record_predictions(ProjectKey(0), "encoder", RequestStats("encoder", "v-1", 1, 1))
+    telemetry.record_predictions(ProjectKey(1, 5), "encoder", RequestStats("encoder", "v-1", 1, 1))
     seen = [state.project for state in telemetry.take_snapshot().projects]
     assert len(seen) == MAX_PROJECTS
     assert seen[:2] == [ProjectKey(1, 5), ProjectKey(0)]
@@ -238,6 +268,8 @@ def test_hostile_names_do_not_grow_memory() -> None:
             ProjectKey(number),
             "encoder",
             RequestStats(
+                "encoder",
+                "v-1",
                 1,
                 1,
                 labels=dict.fromkeys(names, name),
@@ -246,7 +278,9 @@ def test_hostile_names_do_not_grow_memory() -> None:
             ),
         )
     telemetry.record_predictions(
-        PROJECT, "encoder", RequestStats(1, 0, dropped_annotations=[lost(name) for name in names])
+        PROJECT,
+        "encoder",
+        RequestStats("encoder", "v-1", 1, 0, dropped_annotations=[lost(name) for name in names]),
     )
     snapshot = telemetry.take_snapshot()
     assert len(snapshot.projects) == MAX_PROJECTS
@@ -264,7 +298,11 @@ def test_exposition_is_valid_prometheus_and_bounded() -> None:
     telemetry = Telemetry()
     for number in range(200):
         outcome = RequestStats(
-            1, 1, dropped_annotations=[lost(str(number), reason) for reason in DROP_REASONS]
+            "encoder",
+            "v-1",
+            1,
+            1,
+            dropped_annotations=[lost(str(number), reason) for reason in DROP_REASONS],
         )
         telemetry.record_predictions(ProjectKey(number), "encoder", outcome)
     for action in ACTIONS:
@@ -274,7 +312,7 @@ def test_exposition_is_valid_prometheus_and_bounded() -> None:
         telemetry.record_predictions(
             ProjectKey(number),
             "encoder",
-            RequestStats(1, 1, dropped_annotations=[lost(str(number))]),
+            RequestStats("encoder", "v-1", 1, 1, dropped_annotations=[lost(str(number))]),
         )
     assert series(telemetry) == before
 
@@ -287,7 +325,9 @@ def test_counting_is_thread_safe() -> None:
             telemetry.count_in_flight(1)
             telemetry.record_response("/predict", 200, 0.1)
             telemetry.record_predictions(
-                PROJECT, "encoder", RequestStats(2, 3, dropped_annotations=[lost("Disease")])
+                PROJECT,
+                "encoder",
+                RequestStats("encoder", "v-1", 2, 3, dropped_annotations=[lost("Disease")]),
             )
             telemetry.count_in_flight(-1)
             telemetry.take_snapshot()
@@ -302,17 +342,20 @@ def test_counting_is_thread_safe() -> None:
     assert snapshot.routes[0].requests == 800
     assert (encoder(snapshot).tasks, encoder(snapshot).regions) == (1_600, 2_400)
     assert snapshot.projects[0].dropped_regions == {("Disease", "label unknown"): 800}
-    assert value(telemetry, "tagalong_regions_predicted_total", tier="encoder") == 2_400
+    assert (
+        value(telemetry, "tagalong_regions_predicted_total", tier="encoder", model="encoder")
+        == 2_400
+    )
 
 
 def test_snapshot_is_immutable() -> None:
     telemetry = Telemetry()
-    stats = RequestStats(1, 1, dropped_annotations=[lost("Disease")])
+    stats = RequestStats("encoder", "v-1", 1, 1, dropped_annotations=[lost("Disease")])
     telemetry.record_predictions(PROJECT, "encoder", stats)
     before = telemetry.take_snapshot()
     telemetry.record_predictions(PROJECT, "encoder", stats)
     telemetry.record_response("/predict", 200, 0.1)
-    assert (before.projects[0].requests, before.tiers[0].tasks, before.routes) == (1, 1, ())
+    assert (before.projects[0].requests, before.models[0].tasks, before.routes) == (1, 1, ())
     assert before.projects[0].dropped_regions.total() == 1
 
 
@@ -325,10 +368,10 @@ SERIES = {
     "tagalong_http_request_seconds_sum": {"route"},
     "tagalong_http_request_seconds_created": {"route"},
     "tagalong_http_requests_in_flight": set(),
-    "tagalong_tasks_predicted_total": {"tier"},
-    "tagalong_tasks_predicted_created": {"tier"},
-    "tagalong_regions_predicted_total": {"tier"},
-    "tagalong_regions_predicted_created": {"tier"},
+    "tagalong_tasks_predicted_total": {"tier", "model"},
+    "tagalong_tasks_predicted_created": {"tier", "model"},
+    "tagalong_regions_predicted_total": {"tier", "model"},
+    "tagalong_regions_predicted_created": {"tier", "model"},
     "tagalong_regions_dropped_total": {"tier", "reason"},
     "tagalong_regions_dropped_created": {"tier", "reason"},
     "tagalong_tasks_unread_total": {"tier", "reason"},
@@ -339,11 +382,11 @@ SERIES = {
     "tagalong_webhook_events_created": {"action"},
     "tagalong_trainings_total": {"tier", "state"},
     "tagalong_trainings_created": {"tier", "state"},
-    "tagalong_model_info": {"tier", "version", "base"},
-    "tagalong_model_load_seconds": {"tier"},
-    "tagalong_model_load_failures_total": {"tier"},
-    "tagalong_model_load_failures_created": {"tier"},
-    "tagalong_model_load_failing": {"tier"},
+    "tagalong_model_info": {"tier", "model", "version", "base"},
+    "tagalong_model_load_seconds": {"tier", "model"},
+    "tagalong_model_load_failures_total": {"tier", "model"},
+    "tagalong_model_load_failures_created": {"tier", "model"},
+    "tagalong_model_load_failing": {"tier", "model"},
 } | {
     f"tagalong_decoding_{name}_{kind}": {"tier"}
     for name in ("documents", "passes", "slots", "tokens", "agreed")
@@ -356,10 +399,12 @@ def test_series_names_and_labels_are_pinned() -> None:
     telemetry.record_response("/predict", 200, 0.1)
     telemetry.record_webhook_event("TASKS_CREATED")
     unread = [UnreadableTask("no text", "task 4 has no text")]
-    stats = RequestStats(1, 1, dropped_annotations=[lost("Disease")], unreadable_tasks=unread)
+    stats = RequestStats(
+        "encoder", "v-1", 1, 1, dropped_annotations=[lost("Disease")], unreadable_tasks=unread
+    )
     telemetry.record_predictions(PROJECT, "encoder", stats)
     manifest = make_manifest("good-1")
-    telemetry.record_tier_state(TierState("encoder", manifest, load_seconds=1.0))
+    telemetry.record_model_state(ModelState("encoder", "encoder", manifest, load_seconds=1.0))
     asked = datetime(2026, 11, 22, tzinfo=UTC)
     job = Job(1, PROJECT, "encoder", "x", 0, JobState.REJECTED, 1, 0, False, asked)
     telemetry.record_job(job)

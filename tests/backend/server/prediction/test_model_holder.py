@@ -131,9 +131,9 @@ def test_rollback_of_the_first_llm_unloads_it(store: ModelStore, publish: Publis
     for ask in (holder.serving_version, lambda: holder.wait_for_tagger(timeout_seconds=0)):
         with pytest.raises(VersionNotFound):
             ask()
-    assert [tier.manifest for tier in telemetry.take_snapshot().tiers if tier.tier == "llm"] == [
-        None
-    ]
+    assert [
+        model.manifest for model in telemetry.take_snapshot().models if model.model == "llm"
+    ] == [None]
     assert f'version="{version}"' not in generate_latest(telemetry.registry).decode()
     store.promote("llm", version)
     holder.refresh()
@@ -427,7 +427,7 @@ def test_version_with_removed_folder_stays_served(store: ModelStore, publish: Pu
 
 def test_missing_version_error_has_advice(store: ModelStore) -> None:
     holder = make_holder(store)
-    with raises(TagalongError, "tier-loading"):
+    with raises(TagalongError, "model-loading"):
         holder.wait_for_tagger(timeout_seconds=0)
     llm = ModelHolder(
         "llm", ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER), telemetry=Telemetry()

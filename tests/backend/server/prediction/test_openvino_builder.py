@@ -68,7 +68,7 @@ def test_pytorch_serves_until_the_version_is_compiled(tiny_base, tmp_path: Path)
         assert runtime(client).startswith("PyTorch")
         until(lambda: runtime(client).startswith("OpenVINO"))
         second = post_json(client, "/predict", request_for(ABSTRACT))
-        assert service.model_holders["encoder"].tagger.version == folder.name
+        assert service.model_pool.find("encoder").tagger.version == folder.name
         answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
         assert answers == [folder.name, folder.name]
         assert regions(second.json) == [found_by(folder)]
