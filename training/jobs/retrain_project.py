@@ -32,6 +32,7 @@ from tagalong.ner.document import Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.jobs.base_vocabulary import describe_unknown_words
 from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.project_data import (
     ProjectTrainingData,
@@ -100,6 +101,8 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         scores=compute_held_out_scores(held_out, predictions, labels),
     )
     notes = data.notes
+    if note := describe_unknown_words(recipe.base, data.split):
+        notes += (note,)
     if job.tier in COMPILED_TIERS:
         run.show("compiling it for OpenVINO")
     if note := compile_published_version(

@@ -22,6 +22,7 @@ from tagalong.training.data.silver import ReservedDocuments, SilverOptions, read
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
+from tagalong.training.jobs.base_vocabulary import describe_unknown_words
 from tagalong.training.jobs.promotion_gate import should_promote_by_dev
 from tagalong.training.jobs.publish import compile_published_version, publish
 from tagalong.training.jobs.tier_trainers import train_tier
@@ -186,6 +187,8 @@ def train_version(
             on_message(
                 "There is nothing to resume: no training of this recipe on these documents stopped."
             )
+        if message := describe_unknown_words(job.recipe.base, data.split):
+            on_message(message)
         baseline = None
         if len(splits) == 2:
             on_message("Training on gold alone, for the comparison.")
