@@ -6,7 +6,7 @@ Reading needs no lock: see `tagalong.backend.storage.model_store`, which makes t
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,8 @@ class ModelRegistry:
 
         A reference is one of these, tried in this order: ``bundled``; a model, for its current
         or bundled version; a version; ``model/version``; or a path to a version's folder. Files are
-        not verified. Raises `VersionNotFound` if there is no such version, or two models have it.
+        not verified. Raises `VersionNotFound` if there is no such version, or two models have
+        different ones of this name.
         Raises `VersionInvalid` if a path leads to a folder that is no version.
         """
         if reference == BUNDLED_REFERENCE and self.bundled_root is not None:
@@ -99,7 +100,7 @@ class ModelRegistry:
         if any(reference in registry.models() for registry in registries):
             return self._current_version_folder(reference)
         found = next(filter(None, (one._find_by_name(reference) for one in registries)), [])
-        if len(found) > 1:
+        if len(found) > 1 and not _are_equal(found):
             choices = " or ".join(f"{folder.parent.name}/{folder.name}" for folder in found)
             raise VersionNotFound(
                 f"{reference!r} is in more than one model: write {choices}",
@@ -204,6 +205,15 @@ def validate_name(name: str, present: Iterable[str] = ()) -> str:
             code="name-of-other-case",
         )
     return name
+
+
+def _are_equal(folders: Sequence[Path]) -> bool:
+    """Whether versions have the same manifest: copies of one version in several models."""
+    try:
+        manifests = [read_manifest(folder, verify=False) for folder in folders]
+    except VersionInvalid:
+        return False
+    return all(manifest == manifests[0] for manifest in manifests)
 
 
 def _list_safe_folders(parent: Path) -> list[str]:

@@ -9,10 +9,13 @@ model of each tier. The file is replaced by renaming, so reading needs no lock.
 """
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from urllib.parse import unquote
 
 from tagalong.backend.storage.locks import folder_lock
 from tagalong.ner.atomic_io import (
@@ -22,8 +25,9 @@ from tagalong.ner.atomic_io import (
     translate_os_errors,
     write_text_atomically,
 )
-from tagalong.ner.errors import RegistryError
+from tagalong.ner.errors import RegistryError, VersionInvalid
 from tagalong.ner.manifest import SAFE_NAME_PATTERN
+from tagalong.ner.model_registry import ModelRegistry
 
 FILE_NAME = ".assignments.json"
 FORMAT = 1
@@ -137,3 +141,52 @@ def _read_stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+MODEL_URL_PATTERN = re.compile(r"/models/([^/?#]+)/?$")  # of a backend
+
+
+@dataclass(frozen=True, slots=True)
+class ServingModel:
+    """The model that serves a project."""
+
+    name: str
+    is_named_by_url: bool = False  # in the URL of the project's backend
+    # Why the default model of the tier serves the project in place of the assigned one; empty if
+    # it does not.
+    fault: str = ""
+
+
+def find_serving_model(
+    registry: ModelRegistry, project_key: str, tier: str, *, backend_url: str = ""
+) -> ServingModel:
+    """Find the model that serves a project, as a server of this folder of models does.
+
+    The URL of the project's backend decides, if it names a model that exists; then the assignment;
+    then the default of the tier. Raises `RegistryError` if the assignments cannot be read.
+    """
+    if named := MODEL_URL_PATTERN.search(backend_url):
+        model = unquote(named[1])
+        if model in registry.models() and registry.model_tier(model) == tier:
+            return ServingModel(model, is_named_by_url=True)
+    model = read_assignments(registry.root).get(project_key, {}).get(tier, tier)
+    fault = explain_unusable_model(registry, model, tier)
+    return ServingModel(tier, fault=fault) if fault else ServingModel(model)
+
+
+def explain_unusable_model(registry: ModelRegistry, model: str, tier: str) -> str:
+    """Why a model cannot serve projects of a tier, as a sentence without a full stop.
+
+    Empty if it can, or is the default model.
+    """
+    if model == tier:
+        return ""
+    if model not in registry.models():
+        return f"there is no model {model!r}"
+    if (own_tier := registry.model_tier(model)) != tier:
+        return f"model {model!r} is of tier {own_tier!r}"
+    try:
+        current = registry.current_version(model)
+    except VersionInvalid as error:
+        return str(error)
+    return "" if current else f"model {model!r} has no current version"

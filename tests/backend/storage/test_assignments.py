@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from tagalong.backend.storage.assignments import (
     FILE_NAME,
     AssignmentReader,
+    ServingModel,
     assign_model,
+    find_serving_model,
     read_assignments,
 )
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import RegistryError
 from tests.errors import raises
+from tests.versions import publish_number
 
 CHANGES = st.tuples(
     st.sampled_from(["3.1795354311", "3.1795354312", "4.1795354311"]),
@@ -77,3 +81,40 @@ def test_file_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(json.dumps({"format": 2, "projects": []}))
     with raises(RegistryError, "assignments-of-another-format"):
         assign_model(tmp_path, "3.1", "encoder", "genes")
+
+
+KEY = "3.1795354311"
+
+
+def test_url_then_assignment_then_default_serve_a_project(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    for model in "cardiology", "genes":
+        store.promote(model, publish_number(store, model=model).version)
+    publish_number(store, model="words", tier="llm")
+    assert find_serving_model(store, KEY, "encoder") == ServingModel("encoder")
+    assign_model(tmp_path, KEY, "encoder", "cardiology")
+    assert find_serving_model(store, KEY, "encoder") == ServingModel("cardiology")
+    assert find_serving_model(store, KEY, "llm") == ServingModel("llm")
+    assert find_serving_model(store, "3.1", "encoder") == ServingModel("encoder")
+    for path, expected in {
+        "/models/genes": ServingModel("genes", is_named_by_url=True),
+        "/tagalong/models/genes/": ServingModel("genes", is_named_by_url=True),
+        "/models/words": ServingModel("cardiology"),
+        "/models/missing": ServingModel("cardiology"),
+        "/encoder": ServingModel("cardiology"),
+    }.items():
+        url = f"http://localhost:9090{path}"
+        assert find_serving_model(store, KEY, "encoder", backend_url=url) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"), [("gone", "no model"), ("words", "tier"), ("empty", "no current version")]
+)
+def test_unusable_assignment_leaves_the_default(tmp_path: Path, model: str, reason: str) -> None:
+    store = ModelStore(tmp_path)
+    publish_number(store, model="words", tier="llm")
+    publish_number(store, model="empty")
+    assign_model(tmp_path, KEY, "encoder", model)
+    found = find_serving_model(store, KEY, "encoder")
+    assert found.name == "encoder"
+    assert reason in found.fault
