@@ -107,6 +107,7 @@ def assert_served(retrained: RetrainedProject, job: Job) -> None:
     assert job.state is JobState.PROMOTED, outcome.reason
     wait_for(lambda: retrained.server.version == outcome.version)
     project = retrained.project.client.get_project(retrained.project.id)
+    assert str(job.project) == project.key
     assert project.model_version == outcome.version
     (backend,) = retrained.project.client.ml_backends.list_for_project(retrained.project.id)
     assert backend.title == backend.model_version == outcome.version
