@@ -31,6 +31,7 @@ from tagalong.backend.formats.records import (
     raw_span_from_record,
     read_record_texts,
     read_records,
+    record_id,
     stated_text,
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
@@ -90,7 +91,7 @@ def _parse_document(head: FileHead, number: int, record: Record) -> Document:
     meta = {key: value for key, value in fields.items() if key not in OWN_KEYS}
     nested = fields.get("meta")
     meta = {**nested, **meta} if isinstance(nested, dict) else meta
-    name = fields.get("id", name_document(head, number))
+    name = record_id(fields, name_document(head, number))
     return document_from_record(name, text, meta, record.where, DOCCANO_SHAPE)
 
 

@@ -196,7 +196,7 @@ def _read_result(
     items = [item for item in result if is_span_result(item, where)]
     unlabelled = list[Mapping[str, Any]]()
     if len(items) < len(result):
-        others = [item for item in result if item not in items]
+        others = [item for item in result if not is_span_result(item, where)]
         unlabelled = _read_other_items(others, items, name, import_log)
     if options.label_config is None:
         return _Result(items, unlabelled)

@@ -36,6 +36,7 @@ from tagalong.backend.formats.records import (
     raw_span_from_record,
     read_record_texts,
     read_records,
+    record_id,
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -119,6 +120,8 @@ def _group_answers(head: FileHead, import_log: ImportLog) -> dict[tuple[str, str
     ):
         if isinstance(relations := record.get("relations"), list) and relations:
             import_log.record_warning("relation", document.id, count=len(relations))
+        if isinstance(choices := record.get("accept"), list) and choices:
+            import_log.record_warning("other annotation", document.id, count=len(choices))
         text = texts.setdefault((document.id, document.text), _Answers(document))
         if record.get("_is_binary") is True:
             text.confirmed += raw_spans
@@ -147,8 +150,7 @@ def _parse_document(head: FileHead, number: int, record: Record) -> Document:
         if key not in OWN_KEYS and not key.startswith("_")
     }
     meta = {**about, **more} if isinstance(about, dict) else more
-    stated = (fields.get(key) for key in ("id", "_input_hash"))
-    name = next((one for one in stated if one is not None), name_document(head, number))
+    name = record_id(fields, name_document(head, number), "id", "_input_hash")
     return document_from_record(name, fields.get("text"), meta, record.where, PRODIGY_SHAPE)
 
 
@@ -178,7 +180,8 @@ def _state_text(span: Mapping[str, Any], tokens: object) -> str:
     covered = tokens[first : last + 1] if 0 <= first <= last else []
     if not all(_is_token(token) for token in covered):
         return ""
-    gaps = [" " * (after["start"] - token["end"]) for token, after in pairwise(covered)]
+    # One blank for a gap of any width, because texts are compared by their words.
+    gaps = [" " * (after["start"] > token["end"]) for token, after in pairwise(covered)]
     return "".join(
         token["text"] + gap for token, gap in zip(covered, [*gaps, ""][: len(covered)], strict=True)
     )

@@ -48,6 +48,12 @@ def name_document(head: FileHead, number: int) -> str:
     return f"{escape_unprintable(head.path.stem)}#{number}"
 
 
+def record_id(record: Mapping[str, Any], default: str, *keys: str) -> object:
+    """The first id that a record states under these keys, or else under "id", or the default."""
+    stated = (record.get(key) for key in keys or ("id",))
+    return next((one for one in stated if one not in (None, "")), default)
+
+
 def document_from_record(
     name: object, text: object, meta: Mapping[str, Any], where: str, shape: str
 ) -> Document:

@@ -8,6 +8,7 @@ each edge of a span, so that none is lost.
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -31,6 +32,7 @@ from tagalong.backend.formats.file_format import (
 )
 from tagalong.backend.formats.records import choose_flat_spans, name_document
 from tagalong.backend.formats.sniff import FileHead
+from tagalong.backend.formats.spacy_json import SPAN_GROUP
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, InputError
@@ -39,7 +41,6 @@ from tagalong.ner.words import overlapping_words, word_offsets
 if TYPE_CHECKING:
     from spacy.tokens import Doc
 
-SPAN_GROUP = "sc"  # of spaCy's span categorizer
 WRITTEN_ATTRIBUTES = ("ENT_IOB", "ENT_TYPE")
 MISSING = 0  # ``Token.ent_iob`` of a token without annotation
 SNIFFED_BYTES, SNIFFED_CONTENT_BYTES = 1024, 64
@@ -53,7 +54,7 @@ class _AnnotatedDoc:
     document: Document  # with masked ranges, without spans
     raw_spans: Sequence[RawSpan]
     is_annotated: bool
-    other_groups: Mapping[str, int]  # number of spans, by the key of the group
+    left_out: Mapping[str, int]  # numbers by the kind of the warning
 
 
 def is_docbin(head: FileHead) -> bool:
@@ -80,8 +81,8 @@ def read_docbin(head: FileHead, options: ReadOptions, import_log: ImportLog) -> 
         if not doc.is_annotated:
             import_log.record_warning("task without annotation", document.id)
             continue
-        for key, count in doc.other_groups.items():
-            import_log.record_warning("span group", f"{document.id}: {key}", count=count)
+        for kind, count in doc.left_out.items():
+            import_log.record_warning(kind, document.id, count=count)
         spans = validate_raw_spans(
             document, doc.raw_spans, config=options.label_config, import_log=import_log
         )
@@ -132,7 +133,13 @@ def _parse_doc(doc: "Doc", name: str, where: str) -> _AnnotatedDoc:
         replace(document, masked_ranges=tuple(_find_missing(doc))),
         [RawSpan(start, end, (label,) if label else ()) for start, end, label in places],
         is_annotated=not len(doc) or doc.has_annotation("ENT_IOB") or SPAN_GROUP in doc.spans,
-        other_groups={key: len(group) for key, group in doc.spans.items() if key != SPAN_GROUP},
+        left_out=+Counter(
+            {
+                "span group": sum(len(doc.spans[key]) for key in doc.spans if key != SPAN_GROUP),
+                "concept id": sum(bool(one.kb_id_) for one in doc.ents),
+                "other annotation": len(doc.cats),
+            }
+        ),
     )
 
 

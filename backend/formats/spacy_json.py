@@ -12,6 +12,7 @@ Items are in an array or one a line. They may also be the ``annotations`` of an 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -38,6 +39,7 @@ from tagalong.backend.formats.records import (
     parse_each,
     raw_span_from_record,
     read_records,
+    record_id,
     stated_text,
 )
 from tagalong.backend.formats.sniff import FileHead
@@ -49,6 +51,7 @@ from tagalong.ner.errors import FormatError, InputError
 
 PARAGRAPH_SHAPE = '{"sentences": [{"tokens": [{"orth", "ner"}]}]}'
 SPACY_SHAPE = '[text, {"entities": [[start, end, label]]}]'
+SPAN_GROUP = "sc"  # of spaCy's span categorizer
 MISSING_TAG = "-"  # of a token whose annotation is unknown
 TOOL_KEYS = frozenset({"classes", "annotations"})  # of an object around the items
 
@@ -84,7 +87,9 @@ def read_spacy_json(
             if record.value is None:  # skipped by the annotator
                 log.record_warning("task without annotation", name)
                 return
-            yield from _parse_item(record.value, name, record.where)
+            yield from (parsed := [*_parse_item(record.value, name, record.where)])
+            for kind, count in _count_others(record.value).items():
+                log.record_warning(kind, parsed[0][0].id, count=count)
 
         return parse_each(_read_items(head), parse, log)
 
@@ -142,7 +147,7 @@ def _parse_item(item: Any, name: str, where: str) -> Iterator[StatedDocument]:
             document = document_from_record(name, text, {}, where, SPACY_SHAPE)
             yield document, [_parse_triple(entry, where) for entry in entries]
         case {"paragraphs": list(paragraphs)}:
-            name = str(item.get("id", name))
+            name = str(record_id(item, name))
             for number, paragraph in enumerate(paragraphs, start=1):
                 own = f"{name}#{number}" if len(paragraphs) > 1 else name
                 place = f"{where}, paragraph {number}"
@@ -152,10 +157,37 @@ def _parse_item(item: Any, name: str, where: str) -> Iterator[StatedDocument]:
         case {"text": text}:
             meta = item.get("meta")
             meta = meta if isinstance(meta, dict) else {}
-            document = document_from_record(item.get("id", name), text, meta, where, SPACY_SHAPE)
+            document = document_from_record(record_id(item, name), text, meta, where, SPACY_SHAPE)
             yield document, list(_parse_objects(item, where))
         case _:
             raise _shape_error(item, where)
+
+
+def _count_others(item: Any) -> Mapping[str, int]:
+    # What is left out of an item, by the kind of its warning.
+    about = item[1] if isinstance(item, list) else item
+    groups, labels_of_text = about.get("spans"), about.get("cats")
+    spans = [
+        span
+        for key, group in (groups.items() if isinstance(groups, dict) else ())
+        if isinstance(group, list) and not (key == SPAN_GROUP and "ents" in about)
+        for span in group
+    ]
+    entries = about.get("ents" if "ents" in about else "entities")
+    return +Counter(
+        {
+            "span group": len(spans),
+            "concept id": sum(map(_has_concept_id, entries)) if isinstance(entries, list) else 0,
+            "other annotation": len(labels_of_text) if isinstance(labels_of_text, dict) else 0,
+        }
+    )
+
+
+def _has_concept_id(entry: object) -> bool:
+    match entry:
+        case [_, _, _, concept_id] | {"kb_id": concept_id}:
+            return bool(concept_id)
+    return False
 
 
 def _shape_error(item: object, where: str) -> FormatError:
@@ -184,8 +216,8 @@ def _parse_objects(item: Mapping[str, Any], where: str) -> Iterator[RawSpan]:
         return
     groups = item.get("spans")
     group = []
-    if isinstance(groups, dict) and "sc" in groups:
-        group = list_from_record(groups, "sc", where, SPACY_SHAPE)
+    if isinstance(groups, dict) and SPAN_GROUP in groups:
+        group = list_from_record(groups, SPAN_GROUP, where, SPACY_SHAPE)
     seen = set()
     for entry in chain(list_from_record(item, "ents", where, SPACY_SHAPE), group):
         fields = entry if isinstance(entry, dict) else {}

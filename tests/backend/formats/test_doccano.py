@@ -56,8 +56,9 @@ def test_names_of_every_release_are_read(read, annotated: dict[str, Any]) -> Non
 
 
 def test_first_record_may_have_no_annotations(read) -> None:
-    corpus = read({"text": "a", "entities": [], "relations": []}, {"text": TEXT, "label": TRIPLES})
-    assert [len(one.spans) for one in corpus.documents] == [0, 2]
+    first = {"id": None, "text": "a", "entities": [], "relations": []}
+    corpus = read(first, {"text": TEXT, "label": TRIPLES})
+    assert [(one.id, len(one.spans)) for one in corpus.documents] == [("all#1", 0), ("all#2", 2)]
 
 
 def test_array_is_read(tmp_path: Path) -> None:

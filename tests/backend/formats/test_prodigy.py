@@ -114,9 +114,17 @@ def test_stated_text_is_compared(read, stated: dict[str, Any]) -> None:
 
 def test_texts_with_choices_are_counted(read) -> None:
     choice = {"text": TEXT, "answer": "accept", "_task_hash": 1, "_view_id": "choice"}
-    corpus = read(answer(LITHIUM), choice, {**answer(), "relations": [{"head": 0, "child": 1}]})
-    assert counts(corpus)["task without annotation"] == 1
-    assert counts(corpus)["relation"] == 1
+    related = answer(relations=[{"head": 0, "child": 1}], accept=["A", "B"], _view_id="blocks")
+    found = counts(read(answer(LITHIUM), choice, related))
+    assert (found["task without annotation"], found["relation"]) == (1, 1)
+    assert found["other annotation"] == 2
+
+
+def test_tokens_may_stand_far_apart(read) -> None:
+    far = [TOKENS[0], {**TOKENS[2], "start": 10**15, "end": 10**15 + 6}]
+    span = {"start": 0, "end": 21, "label": "Event", "token_start": 0, "token_end": 1}
+    corpus = read(answer(span, LITHIUM, tokens=far))
+    assert [one.reason for one in corpus.dropped] == ["text differs"]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def test_files_of_spacy_are_read(tmp_path: Path) -> None:
 
     language = spacy.blank("en")
     annotated, bare = language("Lithium caused\ntremor 😀."), language("Nothing here.")
-    annotated.ents = [annotated.char_span(0, 7, "Chemical")]
+    annotated.ents = [annotated.char_span(0, 7, "Chemical", kb_id="Q1")]
+    annotated.cats = {"positive": 1.0}
     annotated.spans["other"] = [DocSpan(annotated, 1, 2, label="X")]
     path = tmp_path / "dev.spacy"
     DocBin(docs=[annotated, bare], store_user_data=True).to_disk(path)
@@ -60,7 +61,9 @@ def test_files_of_spacy_are_read(tmp_path: Path) -> None:
         ("dev#1", annotated.text, (Span(0, 7, "Chemical"),))
     ]
     kinds = {warning.kind: warning.count for warning in corpus.warnings}
-    assert kinds == {"task without annotation": 1, "span group": 1}
+    assert kinds == {
+        "task without annotation": 1, "span group": 1, "concept id": 1, "other annotation": 1
+    }  # fmt: skip
     with open_source(path) as source:
         assert [item.document and item.document.text for item in source] == [
             annotated.text,

@@ -50,7 +50,7 @@ def lines(*items: object) -> str:
         [PAIR],
         json.dumps([PAIR], indent=1),
         lines(PAIR),
-        [[TEXT, {"entities": [[*triple, "Q1"] for triple in TRIPLES]}]],
+        [[TEXT, {"entities": [[*triple, ""] for triple in TRIPLES]}]],
         [{"text": TEXT, "entities": TRIPLES}],
         lines({"text": TEXT, "entities": TRIPLES}),
         [TO_JSON],
@@ -91,6 +91,35 @@ def test_skipped_texts_and_overlapping_groups(read) -> None:
     spans = {"sc": [*ENTS, {"start": 0, "end": 21, "label": "Event"}]}
     (document,) = read([{**TO_JSON, "spans": spans}]).documents
     assert len(document.spans) == 3
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        [
+            TEXT,
+            {"entities": [[0, 7, "Chemical", "Q1"]], "cats": {"a": 1, "b": 0}, "spans": {"x": [1]}},
+        ],
+        {
+            **TO_JSON,
+            "ents": [{**ENTS[0], "kb_id": "Q1"}],
+            "cats": {"a": 1, "b": 0},
+            "spans": {"sc": [], "x": ENTS[:1]},
+        },
+    ],
+)
+def test_what_is_left_out_is_counted(read, item: Any) -> None:
+    corpus = read([item])
+    assert [one.label for one in corpus.documents[0].spans] == ["Chemical"]
+    assert {one.kind: one.count for one in corpus.warnings} == {
+        "span group": 1, "concept id": 1, "other annotation": 2
+    }  # fmt: skip
+
+
+def test_missing_ids_are_those_of_the_file(read) -> None:
+    nameless = {"id": None, "ents": 5, "paragraphs": [{"sentences": [{"tokens": WORDS}]}]}
+    documents = read([nameless, {**TO_JSON, "id": ""}]).documents
+    assert [one.id for one in documents] == ["train#1", "train#2"]
 
 
 @pytest.mark.parametrize(
