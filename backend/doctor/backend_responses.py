@@ -21,6 +21,13 @@ SLOW_PREDICTION_SECONDS = 10.0  # too long for an annotator who opens a task
 WARNING_SHARE = 0.5  # of a limit
 HEALTH_SAMPLES = 3  # Label Studio calls health before every prediction, so one slow call matters
 LOGIN_REMEDY = "Set TAGALONG_USERNAME and TAGALONG_PASSWORD, to have the doctor check this too."
+ASSIGNMENT_REMEDY = (
+    "Promote a version of the assigned model (tagalong models promote), or assign another one "
+    "(tagalong models assign)."
+)
+UNKNOWN_MODEL_REMEDY = (
+    "Give an address of a model that `tagalong models list` shows, or the one without /models/NAME."
+)
 START_REMEDY = "Start the backend (tagalong serve), or give its address from here with --backend."
 
 
@@ -40,6 +47,9 @@ def check_reachable(context: DoctorContext) -> DoctorFinding:
     if health.is_success or health.status == 401:  # a login comes with the next check
         name = "A Tagalong server" if context.is_tagalong else "A backend"
         return ok(f"{name} answers at {url}.")
+    if health.get("code") == "model-unknown":  # of our own server: the URL names a model
+        sentence = f"The address {url} names a model that the server does not have."
+        return problem("model-unknown", sentence, UNKNOWN_MODEL_REMEDY)
     return explain_refusal(f"{url}/health", health) or problem(
         "not-an-ml-backend",
         f"{url}/health answers HTTP {health.status}"
@@ -91,7 +101,18 @@ def check_setup(context: DoctorContext) -> DoctorFinding:
             "predictions from others.",
             "Promote a version (tagalong models promote), or correct the backend's setup.",
         )
-    return ok(f"The backend accepts the project, and serves version {context.served_version!r}.")
+    served = f"version {context.served_version!r}"
+    if model := setup.get("model"):  # only our own server names it
+        served += f" of model {model!r}"
+    if fault := setup.get("assignment_fault"):
+        sentence = f"The default model answers in place of the assigned one, with {served}"
+        sentence += f": {format_sentence(str(fault), capitalize=False)}"
+        return warning("assignment-does-not-hold", sentence, ASSIGNMENT_REMEDY)
+    if error := setup.get("assignments_error"):
+        reason, _, advice = str(error).partition("): ")
+        sentence = f"The backend serves {served} by assignments read earlier: {reason})."
+        return warning("assignments-unreadable", sentence, format_sentence(advice))
+    return ok(f"The backend accepts the project, and serves {served}.")
 
 
 def explain_refusal(subject: str, reply: BackendResponse) -> DoctorFinding | None:

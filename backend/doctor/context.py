@@ -168,6 +168,16 @@ class DoctorContext:
         return self.backend.model_version if self.backend and self.backend.is_connected else ""
 
     @property
+    def model_labels(self) -> Sequence[str]:
+        """The labels of the model that serves the project; only our own server lists them."""
+        # An older server, or one that refuses the doctor's login, tells those of its address only.
+        for response in self.setup_response, self.health_response:
+            labels = response.get("labels")
+            if response.is_success and isinstance(labels, list):
+                return [str(label) for label in labels]
+        return ()
+
+    @property
     def connect_advice(self) -> str:
         """The command that corrects the connection, as the beginning of a remedy."""
         command = f"tagalong connect --project {self.options.project}"

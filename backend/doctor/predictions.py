@@ -65,12 +65,12 @@ def check_version(context: DoctorContext) -> DoctorFinding:
 
 def check_labels(context: DoctorContext) -> DoctorFinding:
     """Whether the project has a label for each label of the model."""
-    labels = context.health_response.get("labels")  # only our own server lists them
-    if not isinstance(labels, list) or not labels:
+    labels = context.model_labels
+    if not labels:
         is_loading = "The backend is still loading its model."
         is_foreign = "The backend does not tell the labels of its model."
         return skipped("labels-unknown", is_loading if context.is_tagalong else is_foreign)
-    label_map = map_labels([str(label) for label in labels], context.config)
+    label_map = map_labels(labels, context.config)
     unmapped, names = label_map.unmapped, set(label_map.project_labels.values())
     # Labels that only people assign are fine, so they are mentioned without a warning.
     unpredicted = [label for label in context.config.labels if label not in names]

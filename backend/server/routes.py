@@ -82,6 +82,7 @@ class Target:
     model: str
     tier: str
     backend: str
+    fault: str = ""  # why the assigned model does not serve the project
 
 
 def create_routes(service: Service, tier: str | None) -> Blueprint:
@@ -95,7 +96,8 @@ def create_routes(service: Service, tier: str | None) -> Blueprint:
 
     def find_target(project: ProjectKey | None = None) -> Target:
         if tier is not None:
-            return Target(service.model_pool.choose(project, tier), tier, backend=tier)
+            serving = service.model_pool.choose(project, tier)
+            return Target(serving.name, tier, backend=tier, fault=serving.fault)
         try:
             holder = service.model_pool.find(g.model)
         except (VersionNotFound, RegistryError) as error:
@@ -122,7 +124,16 @@ def create_routes(service: Service, tier: str | None) -> Blueprint:
         if isinstance(body.get("schema"), str):  # refuse an unusable config at once
             extra_params = service.event_store.read_extra_params(project, target.backend)
             parse_label_config(body["schema"], control=parse_control_name(extra_params))
-        return jsonify(model_version=service.model_pool.find(target.model).serving_version())
+        holder = service.model_pool.find(target.model)
+        manifest = holder.find_manifest()
+        return jsonify(
+            model_version=holder.serving_version(),
+            # Label Studio ignores the rest, which is for `tagalong doctor`.
+            model=target.model,
+            labels=list(manifest.labels) if manifest else [],
+            assignment_fault=target.fault,
+            assignments_error=service.model_pool.assignments.error,
+        )
 
     @routes.post("/predict")
     def predict() -> Response:

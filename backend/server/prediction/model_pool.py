@@ -11,7 +11,11 @@ from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.memory import resident_bytes, return_free_memory
 from tagalong.backend.server.prediction.model_holder import ModelHolder, collect_garbage
-from tagalong.backend.storage.assignments import AssignmentReader
+from tagalong.backend.storage.assignments import (
+    AssignmentReader,
+    ServingModel,
+    explain_unusable_model,
+)
 from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.errors import TagalongError, VersionNotFound
 from tagalong.ner.model_registry import ModelRegistry
@@ -84,19 +88,22 @@ class ModelPool:
                 )
             return self._holders[model]
 
-    def choose(self, project: ProjectKey | None, tier: str) -> str:
+    def choose(self, project: ProjectKey | None, tier: str) -> ServingModel:
         """The model that serves a project: the assigned one, or else the default of the tier.
 
         The default also answers for an assigned model that has no current version any more.
         """
         model = self.assignments.find(str(project), tier)
         if model is None or model == tier:
-            return tier
+            return ServingModel(tier)
         try:
-            is_usable = self.find(model).tier == tier and self._registry.current_version(model)
-        except TagalongError:
-            return tier
-        return model if is_usable else tier
+            if self.find(model).tier == tier and self._registry.current_version(model):
+                return ServingModel(model)
+            fault = explain_unusable_model(self._registry, model, tier)
+        except TagalongError as error:
+            fault = str(error)
+        # If the model has just become usable, it serves the next request.
+        return ServingModel(tier, fault=fault or f"model {model!r} was not there a moment ago")
 
     @contextmanager
     def lease(self, model: str) -> Iterator[ModelHolder]:

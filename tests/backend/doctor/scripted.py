@@ -200,6 +200,12 @@ def healthy_label_studio(backend: str) -> Script:
     )
 
 
+def setup_answer(**changes: Any) -> dict[str, Any]:
+    """The answer of ``tagalong serve`` to ``/setup``, for a project without an assignment."""
+    answer = {"model_version": VERSION, "model": "encoder"}
+    return answer | {"assignment_fault": "", "assignments_error": None} | changes
+
+
 def healthy_backend() -> Script:
     """A backend that answers as ``tagalong serve`` does."""
     labels = ["Chemical", "Disease"]
@@ -209,7 +215,7 @@ def healthy_backend() -> Script:
         {
             "GET /health": (200, health),
             "GET /versions": (200, {"versions": [VERSION]}),
-            "POST /setup": (200, {"model_version": VERSION}),
+            "POST /setup": (200, setup_answer()),
             "POST /predict": (200, {"results": [result]}),
             "POST /webhook": (200, {"status": "ignored"}),
         }

@@ -16,6 +16,7 @@ from tests.backend.doctor.scripted import (
     healthy_backend,
     project,
     region,
+    setup_answer,
     webhook,
 )
 
@@ -181,6 +182,55 @@ def test_backend_refuses_the_project(servers: ScriptedServers) -> None:
     finding = only_finding(servers.run_doctor(), "setup", "problem", skips="predict")
     assert finding.code == "setup-refused"
     assert finding.sentence.endswith("(HTTP 422): gone: retrain.")
+
+
+def test_assigned_model_is_named(servers: ScriptedServers) -> None:
+    # The address belongs to the default model, whose labels and version are others.
+    health = {"status": "UP", "model_class": "Tagalong", "version": "v-0", "labels": ["Gene"]}
+    servers.set_backend_answer("GET /health", 200, health)
+    setup = setup_answer(model="cardiology", labels=["Disease", "Chemical"])
+    servers.set_backend_answer("POST /setup", 200, setup)
+    findings = servers.run_doctor()
+    assert {finding.status for finding in findings.values()} == {"ok"}
+    expected = f"The backend accepts the project, and serves version '{VERSION}' of model "
+    assert findings["setup"].sentence == f"{expected}'cardiology'."
+    assert "Disease, Chemical" in findings["labels"].sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "sentence", "remedy"),
+    [
+        (
+            {"assignment_fault": "there is no model 'cardiology'"},
+            "assignment-does-not-hold",
+            f"The default model answers in place of the assigned one, with version '{VERSION}' of "
+            "model 'encoder': there is no model 'cardiology'.",
+            "tagalong models assign",
+        ),
+        (
+            {"assignments_error": "/m/.assignments.json cannot be read (cut): move it away"},
+            "assignments-unreadable",
+            f"The backend serves version '{VERSION}' of model 'encoder' by assignments read "
+            "earlier: /m/.assignments.json cannot be read (cut).",
+            "Move it away.",
+        ),
+    ],
+)
+def test_assignment_that_does_not_hold(
+    servers: ScriptedServers, changes: dict[str, str], code: str, sentence: str, remedy: str
+) -> None:
+    servers.set_backend_answer("POST /setup", 200, setup_answer(**changes))
+    finding = only_finding(servers.run_doctor(), "setup", "warning")
+    assert (finding.code, finding.sentence) == (code, sentence)
+    assert remedy in finding.remedy
+
+
+def test_address_of_an_unknown_model(servers: ScriptedServers) -> None:
+    unknown = {"error": "no model is called 'x': there is encoder", "code": "model-unknown"}
+    servers.set_backend_answer("GET /health", 404, unknown)
+    skips = "auth setup predict times labels"
+    finding = only_finding(servers.run_doctor(), "answers", "problem", skips=skips)
+    assert finding.code == "model-unknown"
 
 
 @pytest.mark.parametrize("answer", [{}, {"model_version": None}, {"model_version": ""}, []])

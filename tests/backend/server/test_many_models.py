@@ -117,6 +117,29 @@ def test_setup_and_health_load_nothing(client: FlaskClient, store: ModelStore) -
     assert set(service_of(client).model_pool.loaded_models()) == {"encoder", "llm"}
 
 
+def test_setup_tells_the_model_of_the_project(client: FlaskClient, store: ModelStore) -> None:
+    def setup(path: str = "") -> dict[str, object]:
+        body = {"project": PROJECTS[0], "schema": XML, "extra_params": None}
+        answer: dict[str, object] = post_json(client, f"{path}/setup", body).json
+        return answer
+
+    labels = store.manifests("alpha")[0].labels
+    assign_model(store.root, PROJECTS[0], "encoder", "alpha")
+    assert setup() == {
+        "model_version": store.current_version("alpha"),
+        "model": "alpha",
+        "labels": list(labels),
+        "assignment_fault": "",
+        "assignments_error": None,
+    }
+    assert setup("/models/beta")["model"] == "beta"
+    store.remove_model("alpha")
+    assert setup()["model"] == "encoder"
+    assert setup()["assignment_fault"] == "there is no model 'alpha'"
+    (store.root / FILE_NAME).write_text("{")
+    assert "cannot be read" in str(setup()["assignments_error"])
+
+
 def test_default_answers_for_a_model_that_cannot(client: FlaskClient, store: ModelStore) -> None:
     assign_model(store.root, PROJECTS[0], "encoder", "alpha")
     assert found(client, PROJECTS[0])[0] == "alpha"
