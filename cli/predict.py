@@ -94,6 +94,12 @@ def read_source(source: str) -> Iterator[Document]:
         ) from error
     if _is_file(source):
         return _read_file(source)
+    if _is_folder(source):
+        raise InputError(
+            f"{source} is a folder: give it to `tagalong prelabel` with --out, or pipe it in with "
+            "- if it is a text",
+            code="source-is-folder",
+        )
     if _looks_like_path(source):
         raise InputError(
             f"there is no file {source}: correct the path, or pipe it in with - if it is a text",
@@ -106,6 +112,12 @@ def _is_file(source: str) -> bool:
     # A pipe counts too. Some systems raise an error for a path as long as a text.
     with suppress(OSError, ValueError):
         return Path(source).exists() and not Path(source).is_dir()
+    return False
+
+
+def _is_folder(source: str) -> bool:
+    with suppress(OSError, ValueError):
+        return bool(source) and Path(source).is_dir()
     return False
 
 

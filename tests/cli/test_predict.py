@@ -46,9 +46,12 @@ def test_any_other_argument_is_a_text(text) -> None:
     assert list(read_source(text)) == [Document("text", text)]
 
 
-def test_folder_is_refused(tmp_path) -> None:
-    with raises(InputError, "source-file-missing"):
-        read_source(str(tmp_path))
+def test_folder_is_refused(tmp_path, monkeypatch) -> None:
+    (tmp_path / "corpus").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for folder in (str(tmp_path), "corpus", "corpus/"):
+        with raises(InputError, "source-is-folder"):
+            read_source(folder)
 
 
 def test_named_pipe_is_read() -> None:
