@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
+from tagalong.backend.documents.jsonl import UNKNOWN_VERSION
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import (
@@ -266,8 +267,12 @@ def get_system_output(
         # Before the config accepts any label: its only one is that of bare B and I.
         columns = replace(reading.columns, entity_label=choose_entity_label(reading))
         log = ImportLog()
-        predictions = read_predictions(path, replace(reading, columns=columns), log)
-        return SystemOutput(system, predictions, notes=describe_log(log, system))
+        name = escape_unprintable(path.name or system)
+        pairs = [
+            (one, replace(made, version=name) if made.version == UNKNOWN_VERSION else made)
+            for one, made in read_predictions(path, replace(reading, columns=columns), log)
+        ]
+        return SystemOutput(system, pairs, notes=describe_log(log, system))
     if path.suffix.lower() in {".json", ".jsonl"}:
         raise InputError(
             f"the file {system} does not exist: give a file of predictions, or a model version",

@@ -74,6 +74,13 @@ def test_folders_are_gold_and_predictions(tmp_path: Path) -> None:
     assert evaluation["documents"] == 1
 
 
+def test_files_without_versions_are_told_apart_by_name(tmp_path: Path, gold: str) -> None:
+    first = write(tmp_path / "first.jsonl", [CHEMICAL], [CHEMICAL], [])
+    second = write(tmp_path / "second.jsonl", [CHEMICAL, WRONG], [], [])
+    evaluation = run_json(first, gold, "--against", second)
+    assert (evaluation["model"], evaluation["against"]["model"]) == ("first.jsonl", "second.jsonl")
+
+
 @pytest.mark.parametrize(
     ("columns", "exact"),
     [
