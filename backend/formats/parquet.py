@@ -110,7 +110,8 @@ def _translate_errors(path: Path, error_type: type[Exception]) -> Iterator[None]
         yield
     except (error_type, OSError, ValueError) as error:
         raise FormatError(
-            f"{path} is no Parquet or Arrow file, or breaks off ({error!s:.80}): download it again",
+            f"{path} is no Parquet or Arrow file, or breaks off "
+            f"({str(error).partition('. ')[0]:.80}): download it again",
             code="table-file-broken",
         ) from error
 

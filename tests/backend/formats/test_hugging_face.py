@@ -224,8 +224,9 @@ def test_damaged_tables_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes((tmp_path / "whole.parquet").read_bytes()[:99])
     (tmp_path / "whole.parquet").unlink()
     for path in (tmp_path, tmp_path / name):
-        with raises(FormatError, "table-file-broken"):
+        with raises(FormatError, "table-file-broken") as raised:
             read_corpus([path])
+        assert "Either the file" not in str(raised.value)  # pyarrow's guesses
     (tmp_path / name).write_bytes(b"PAR1 is a gene")
     with raises(FormatError, "table-file-broken"):
         read_corpus([tmp_path])
