@@ -23,8 +23,7 @@ RetrainPromoteOption = Annotated[
     PromotionPolicy,
     typer.Option(
         help="When to make the new version the current one. With auto, it must find held-out "
-        "entities and not be significantly worse than the current version. No other project may "
-        "use the current version."
+        "entities and not be significantly worse than the version that serves the project."
     ),
 ]
 HoldoutShareOption = Annotated[

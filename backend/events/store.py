@@ -168,14 +168,14 @@ class EventStore(Database):
             event = WebhookEvent(action, project, tuple(json.loads(tasks)), refs)
             return RecordedEvent(event_id, datetime.fromisoformat(received), event)
 
-    def read_setup_order(self) -> dict[tuple[str, str], int]:
-        """Read the order of the last ``/setup`` calls: (project, tier) -> a growing number.
+    def read_setups(self) -> set[tuple[str, str]]:
+        """Read which projects have called ``/setup`` of which backends.
 
-        A project is the text of its key, or its id where an earlier release recorded the call.
+        A project is the text of its key, or its id where an earlier release recorded the call. A
+        backend is a tier, or ``models/`` and a model.
         """
         with self.connection() as connection:
-            rows = connection.execute("SELECT project, backend, id FROM extra")
-            return {(project, tier): number for project, tier, number in rows}
+            return {*connection.execute("SELECT project, backend FROM extra")}
 
     def write_extra_params(self, project: ProjectKey | None, tier: str, extra: object) -> None:
         """Store the extra params of ``/setup``; in memory if the file cannot be used. Never fails.
@@ -191,7 +191,7 @@ class EventStore(Database):
             self._trim_cache()
         # If the file fails, the cache answers, and the status page shows `error`.
         with suppress(StateFileError), self.connection(writes=True) as connection:
-            # Equal params too: the new row id records the call for `read_setup_order`.
+            # Equal params too: the new row id keeps the project among the last ones.
             connection.execute(
                 "INSERT OR REPLACE INTO extra (project, backend, params) VALUES (?, ?, ?)",
                 (_format_key(project), tier, json.dumps(params)),

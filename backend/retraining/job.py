@@ -56,7 +56,9 @@ class JobResult:
 
     reason: str  # why the version is promoted, rejected or missing; one sentence
     should_promote: bool = False  # whether the promotion gate accepted the version
+    model: str = ""  # that received the version; empty for the default of the tier
     version: str = ""  # empty if none was published
+    compared_model: str = ""  # that served the project; empty for the default of the tier
     compared_version: str = ""  # current at the comparison; empty if there was none
     documents: int = 0  # trained on, dev included
     held_out: int = 0  # documents that both versions were evaluated on
@@ -65,11 +67,14 @@ class JobResult:
     was_promoted: bool = False  # once, also if the job is run again after a crash
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields under the keys of the first release."""
-        return asdict(
+        """Return the fields under the keys of the first release, without models if unknown."""
+        value: dict[str, Any] = asdict(
             self,
             dict_factory=lambda items: {RESULT_KEYS.get(name, name): one for name, one in items},
         )
+        return {
+            key: one for key, one in value.items() if one or key not in ("model", "compared_model")
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

@@ -155,7 +155,7 @@ class ModelStore(ModelRegistry):
                     before = read_current_backup(home) or CurrentVersion()
                 else:
                     if expected_current is not None:
-                        self._check_current_unchanged(model, name, expected_current)
+                        self.check_current_unchanged(model, name, expected_current)
                 write_current_version(home, before.after_promotion(own))
 
     def rollback(self, model: str) -> str | None:
@@ -258,7 +258,8 @@ class ModelStore(ModelRegistry):
         except VersionInvalid:
             return True
 
-    def _check_current_unchanged(self, model: str, version: str, expected: str) -> None:
+    def check_current_unchanged(self, model: str, version: str, expected: str) -> None:
+        """Raise `CurrentVersionChangedError` if a third version has become current."""
         now = self.current_version(model)
         if now not in (version, expected):
             advice = f"promote it with `tagalong models promote {version}` if you want it"

@@ -96,7 +96,7 @@ class RetrainingResult:
         kills: The killed processes, in order.
         accepted: Number of events that the server accepted.
         recorded: Number of events that it stored.
-        current: The current version; it was verified after every kill.
+        current: The current version of the project's model.
         left: Temporary files left in the model store.
     """
 
@@ -157,7 +157,7 @@ def retrain_with_kills(
                         and not path.name.endswith((".log", ".lock"))
                     )
                     recorded = _recorded(server, project + 1)
-                    current = store.promoted_version("encoder")
+                    current = store.promoted_version(f"project-{project}")
                     jobs.close()
                     return RetrainingResult(
                         job, tuple(killed_processes), accepted, recorded, current, leftover_files
@@ -182,10 +182,12 @@ def _kill(process: int) -> None:
 
 
 def _verify(store: ModelStore) -> None:
-    """Check that the current version is complete."""
-    current = store.promoted_version("encoder")
-    assert current is not None
-    read_manifest(store.version_folder("encoder", current))
+    """Check that the current versions are complete, and that the default model has one."""
+    current = {model: store.promoted_version(model) for model in store.models()}
+    assert current["encoder"]
+    for model, version in current.items():
+        if version is not None:
+            read_manifest(store.version_folder(model, version))
 
 
 def _recorded(server: ServerProcess, project: int) -> int:

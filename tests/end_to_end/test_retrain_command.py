@@ -31,7 +31,7 @@ from tests.chaos.retraining_runs import (
     create_annotated_project,
     publish_weak_version,
 )
-from tests.end_to_end.backend_project import BackendProject, create_backend_project
+from tests.end_to_end.backend_project import create_backend_project
 from tests.end_to_end.server_process import start_server
 from tests.errors import mentions, raises
 from tests.forked_process import ForkedProcess, run_forked
@@ -55,6 +55,11 @@ class AnnotatedProject:
     project: int
     models: Path
     first: str
+
+    @property
+    def model(self) -> str:
+        """The project's own model, after a training."""
+        return f"project-{self.project}"
 
     def command(self, *arguments: object) -> list[str]:
         return [
@@ -104,7 +109,10 @@ def test_command_trains_evaluates_and_promotes_once(annotated: AnnotatedProject)
     assert first["state"] == "promoted"
     assert first["compared_version"] == annotated.first
     assert first["documents"] + first["held_out"] == 50
-    assert ModelStore(annotated.models).promoted_version("encoder") == first["version"]
+    assert (first["model"], first["compared_model"]) == (annotated.model, "encoder")
+    store = ModelStore(annotated.models)
+    assert store.promoted_version(annotated.model) == first["version"]
+    assert store.promoted_version("encoder") == annotated.first
     assert any("No backend of the project serves" in note for note in first["notes"]), first[
         "notes"
     ]
@@ -113,14 +121,15 @@ def test_command_trains_evaluates_and_promotes_once(annotated: AnnotatedProject)
     )
     nothing_new = json.loads(again.stdout)
     assert (nothing_new["state"], nothing_new["version"]) == ("kept", first["version"])
-    assert ModelStore(annotated.models).promoted_version("encoder") == first["version"]
+    assert nothing_new["compared_model"] == annotated.model
+    assert store.promoted_version(annotated.model) == first["version"]
     assert not list((annotated.models / ".server").glob("training-*/"))
     warm = json.loads(
         annotated.run("--project", annotated.project, "--warm-start", "--json").stdout
     )
     assert warm["version"] != first["version"]
     manifest = read_manifest(
-        ModelStore(annotated.models).version_folder("encoder", warm["version"])
+        ModelStore(annotated.models).version_folder(annotated.model, warm["version"])
     )
     assert manifest.data["start"] == first["version"]
 
@@ -132,7 +141,8 @@ def test_promote_never_keeps_the_current_version(annotated: AnnotatedProject) ->
     assert "0." in result.stdout  # the table
     assert ModelStore(annotated.models).promoted_version("encoder") == annotated.first
     assert any(
-        name.startswith("kept-") for name in ModelStore(annotated.models).version_names("encoder")
+        name.startswith("kept-")
+        for name in ModelStore(annotated.models).version_names(annotated.model)
     )
 
 
@@ -175,7 +185,7 @@ def test_resumed_training_does_not_repeat_a_promotion(
 
     def roll_back_and_interrupt(*_: object, **__: object) -> int:
         """A user rolls back, and the process is interrupted before the end."""
-        assert store.rollback("encoder") == annotated.first
+        assert store.rollback(annotated.model) is None
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -187,8 +197,9 @@ def test_resumed_training_does_not_repeat_a_promotion(
         annotated.run("--project", annotated.project, "--prelabel", 5, "--json").stdout
     )
     assert store.promoted_version("encoder") == annotated.first
+    assert store.promoted_version(annotated.model) is None
     assert result["state"] == "kept"
-    assert annotated.first in result["reason"]
+    assert "rolled back" in result["reason"]
     assert not result["notes"]  # no announcement and no pre-labelling
 
 
@@ -205,7 +216,7 @@ def test_promotion_stands_if_it_cannot_be_recorded(
     monkeypatch.setattr(JobStore, "write_decision", busy)
     result = json.loads(annotated.run("--project", annotated.project, "--json").stdout)
     assert result["state"] == "promoted"
-    assert ModelStore(annotated.models).promoted_version("encoder") == result["version"]
+    assert ModelStore(annotated.models).promoted_version(annotated.model) == result["version"]
     assert result["notes"]  # proves the request to Label Studio for its backends
 
 
@@ -240,61 +251,21 @@ def test_version_replaces_only_the_version_it_was_compared_with(
     assert result["reason"].startswith(f"{other} is current now")
 
 
-def reason_of_other_project(annotated: AnnotatedProject, other: BackendProject) -> str:
-    return f"{annotated.first} also serves project {other.id} (Both), and all projects of a server"
-
-
-def test_version_of_another_project_is_not_replaced(
+def test_training_of_one_project_changes_no_other(
     annotated: AnnotatedProject, tmp_path: Path
 ) -> None:
-    store = ModelStore(annotated.models)
     with (
         start_server(tmp_path) as server,
         create_backend_project(annotated.running, server.url, ["Naloxone."], title="Both") as other,
     ):
-        kept = json.loads(annotated.run("--project", annotated.project, "--json").stdout)
-        assert kept["state"] == "kept"
-        assert reason_of_other_project(annotated, other) in kept["reason"]
-        assert "would lose" not in kept["reason"]  # the labels are the same
-        assert f"`tagalong models promote {kept['version']}`" in kept["reason"]
-        assert kept["strata"]  # it was evaluated nevertheless
-        assert store.current_version("encoder") == annotated.first
-        other.client.ml_backends.remove(other.backend.id)
-        alone = json.loads(annotated.run("--project", annotated.project, "--json").stdout)
-    assert (alone["state"], alone["version"]) == ("promoted", kept["version"])
-
-
-def test_project_with_its_own_server_is_not_affected(
-    annotated: AnnotatedProject, tmp_path: Path
-) -> None:
-    shutil.copytree(annotated.models, tmp_path / "second" / "models")
-    with (
-        start_server(tmp_path),
-        start_server(tmp_path / "second") as second,
-        create_backend_project(annotated.running, second.url, ["Naloxone."], title="Both") as other,
-    ):
-        assert other.backend.model_version == annotated.first  # the same version, in another folder
+        client = other.client
+        backend = client.ml_backends.add(annotated.project, server.url, annotated.first)
         result = json.loads(annotated.run("--project", annotated.project, "--json").stdout)
-    assert result["state"] == "promoted"
-
-
-def test_reason_names_labels_that_another_project_would_lose(
-    annotated: AnnotatedProject, tmp_path: Path
-) -> None:
-    documents = [
-        replace(one, spans=tuple(span for span in one.spans if span.label == "Chemical"))
-        for one in toy_documents(50, seed=2)
-    ]
-    narrow = read_demo_label_config().replace('<Label value="Disease"', '<Label value="Gene"')
-    project = create_annotated_project(annotated.running, documents, narrow)
-    with (
-        start_server(tmp_path) as server,
-        create_backend_project(annotated.running, server.url, ["Naloxone."], title="Both") as other,
-    ):
-        kept = json.loads(annotated.run("--project", project, "--json").stdout)
-    assert kept["state"] == "kept"
-    assert reason_of_other_project(annotated, other) in kept["reason"]
-    assert f"Project {other.id} would lose Disease." in kept["reason"]
+        assert result["state"] == "promoted"
+        (ours,) = client.ml_backends.list_for_project(annotated.project)
+        (theirs,) = client.ml_backends.list_for_project(other.id)
+        client.ml_backends.remove(backend.id)
+    assert (ours.model_version, theirs.model_version) == (result["version"], annotated.first)
 
 
 def test_few_documents_do_not_replace_the_bundled_version(annotated: AnnotatedProject) -> None:

@@ -12,19 +12,13 @@ decides: the current version stays if the candidate had few examples of some of 
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from tagalong.backend.label_studio.affected_projects import (
-    AffectedProject,
-    VersionChange,
-    hold_back_reason,
-)
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.retraining.job import JobResult, PromotionPolicy, StratumComparison
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.errors import LabelStudioError
 from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NAMES
 from tagalong.ner.manifest import Manifest
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
@@ -79,7 +73,7 @@ def find_undertrained_labels(
     """Find the labels of the current version that a candidate has few training examples of.
 
     Labels of the current version that the project does not have are left out: the project loses
-    nothing with them. `tagalong.backend.label_studio.affected_projects` protects other projects.
+    nothing with them.
 
     Returns the candidate's training entities of each such label, in the order of the current
     version. All labels shared with the project count if the current version learnt from more than
@@ -116,37 +110,6 @@ def apply_policy(decision: JobResult, policy: PromotionPolicy) -> JobResult:
         return decision
     reason = f"the promotion policy is {policy!r}; by the gate {decision.reason}"
     return replace(decision, should_promote=policy == "always", reason=reason)
-
-
-def hold_back_for_other_projects(
-    result: JobResult,
-    change: VersionChange,
-    find_others: Callable[[], Sequence[AffectedProject]],
-) -> JobResult:
-    """Hold a promotion back if the current version also serves other projects.
-
-    `find_others` may raise `LabelStudioError`.
-
-    Returns the same result, or one with the reason why nothing is promoted. If the gate has
-    rejected the candidate, its reason stays and a note names the projects, for users who promote by
-    hand.
-    """
-    try:
-        others = find_others()
-    except LabelStudioError as error:
-        if not result.should_promote:
-            return result
-        reason = (
-            f"it is unknown which other projects {change.version} serves ({error}). Retrain once "
-            f"Label Studio answers, or run `tagalong models promote {result.version}`"
-        )
-        return replace(result, should_promote=False, reason=reason)
-    if not others:
-        return result
-    reason = hold_back_reason(change, others, result.version)
-    if not result.should_promote:
-        return replace(result, notes=(*result.notes, f"{reason}."))
-    return replace(result, should_promote=False, reason=reason)
 
 
 def should_promote_by_dev(

@@ -19,6 +19,7 @@ from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
+from tagalong.backend.storage.assignments import assign_model
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.errors import (
@@ -154,7 +155,7 @@ def _retrain(
         load = partial(load_version, use_openvino=should_use_openvino())
         try:
             count = prelabel_next_tasks(
-                choose_models(store, job.tier, load=load),
+                choose_models(store, result.model or job.tier, load=load),
                 ProjectOptions(
                     project=job.project.id, url=url, key=key, allowed_hosts=options.allowed_hosts
                 ),
@@ -171,7 +172,7 @@ def _retrain(
 
 
 def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobResult]:
-    """Promote a version, and set it as the model version of its project.
+    """Promote a version, assign its model, and set it as the model version of its project.
 
     A job promotes once: when it continues after its process was killed, it does not undo what
     somebody has promoted or rolled back since.
@@ -180,8 +181,9 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
     promoted; the current version stays.
     """
     job, store = run.job, run.store
+    model, compared_model = result.model or job.tier, result.compared_model or job.tier
     try:
-        read_project(run)
+        project = read_project(run)
     except (LabelStudioError, TrainingError) as error:
         if isinstance(error, LabelStudioError) and error.kind != "missing":
             raise
@@ -192,14 +194,22 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
         return JobState.REJECTED, replace(result, should_promote=False, reason=reason)
     if not result.was_promoted:
         try:
-            store.promote(job.tier, result.version, expected_current=result.compared_version)
+            expected: str | None = result.compared_version
+            if model != compared_model:
+                store.check_current_unchanged(compared_model, result.version, expected or "")
+                expected = None
+            store.promote(model, result.version, expected_current=expected)
         except CurrentVersionChangedError as error:
             return JobState.REJECTED, replace(result, should_promote=False, reason=str(error))
+        if model != compared_model:
+            key = ProjectKey(project.id, project.created)
+            assign_model(store.root, str(key), job.tier, model)
         result = replace(result, was_promoted=True)
         with suppress(StateFileError):  # it is promoted all the same
             run.job_store.write_decision(job.id, result)
-    elif (current := store.current_version(job.tier)) != result.version:
-        reason = f"it was promoted, and {current or 'no version'} has replaced it since"
+    elif (current := store.current_version(model)) != result.version:
+        after = f"{current} has replaced it since" if current else "it was rolled back since"
+        reason = f"it was promoted, and {after}"
         return JobState.REJECTED, replace(result, reason=reason)
     try:
         note = announce_promotion(run.client, job.project.id, result.version)

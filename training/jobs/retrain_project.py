@@ -2,16 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tagalong.backend.events.store import EventStore
-from tagalong.backend.label_studio.affected_projects import (
-    AffectedProject,
-    VersionChange,
-    find_affected_projects,
-)
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import Project
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
@@ -27,7 +20,7 @@ from tagalong.backend.models.openvino.compile import COMPILED_TIERS
 from tagalong.backend.retraining.job import Job, JobResult
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.backend.storage.state_dir import event_store_path
+from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.document import Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.manifest import Manifest, read_manifest
@@ -42,11 +35,11 @@ from tagalong.training.jobs.project_data import (
     prepare_training_data,
     write_tasks,
 )
+from tagalong.training.jobs.project_model import find_project_models
 from tagalong.training.jobs.promotion_gate import (
     apply_policy,
     decide_promotion,
     find_undertrained_labels,
-    hold_back_for_other_projects,
 )
 from tagalong.training.jobs.publish import compile_published_version, publish
 from tagalong.training.jobs.tier_trainers import find_trainer, read_retraining_recipe, train_tier
@@ -82,12 +75,25 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     fails.
     """
     job, store, options = run.job, run.store, run.options
-    recipe = read_retraining_recipe(store, job.tier, options.recipe_from)  # fails sooner than below
-    config = parse_label_config(read_project(run).label_config)
+    find_trainer(job.tier)  # before anything is downloaded
+    project = read_project(run)
+    models = run.retry.call(
+        partial(
+            find_project_models,
+            store,
+            run.client,
+            ProjectKey(project.id, project.created),
+            job.tier,
+        )
+    )
+    serving = models.serving.name
+    # Fails sooner than reading the annotations.
+    recipe = read_retraining_recipe(store, job.tier, options.recipe_from, model=serving)
+    config = parse_label_config(project.label_config)
     data = _read_data(run, config)
     config = plain_text_config(config)
     if options.warm_start:
-        data = _apply_warm_start(data, job.tier, recipe, store)
+        data = _apply_warm_start(data, job.tier, recipe, store, model=serving)
     trained = _train(run, recipe, data.split)
     run.show("evaluating the new version")
     labels, held_out = data.split.labels, data.held_out_documents
@@ -98,6 +104,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         store=store,
         tier=job.tier,
         name=options.version_name or f"project-{job.project.id}",
+        model=models.target,
         scores=compute_held_out_scores(held_out, predictions, labels),
     )
     notes = data.notes
@@ -106,32 +113,27 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     if job.tier in COMPILED_TIERS:
         run.show("compiling it for OpenVINO")
     if note := compile_published_version(
-        store.version_folder(job.tier, manifest.version), manifest, data.split
+        store.version_folder(models.target, manifest.version), manifest, data.split
     ):
         notes += (note,)
-    current_name = store.current_version(job.tier)
-    current = read_manifest(store.resolve(current_name), verify=False) if current_name else None
+    current_name = store.current_version(serving)
+    current = read_manifest(store.resolve(serving), verify=False) if current_name else None
     is_new = current_name != manifest.version  # the same content has the same name
     decision = (
-        _decide(run, config, data, predictions, manifest, current)
+        _decide(run, serving, config, data, predictions, (manifest, current))
         if is_new
         else JobResult("there are no new annotations: the current version is the same")
     )
-    result = replace(
+    return replace(
         decision,
+        model=models.target,
         version=manifest.version,
+        compared_model=serving,
         compared_version=current_name,
         documents=len(data.split.train) + len(data.split.dev),
         held_out=len(held_out),
-        notes=notes,
+        notes=(*notes, *filter(None, [models.note])),
     )
-    if options.promotion_policy != "auto" or not is_new:
-        return result
-    current_labels = current.labels if current else ()
-    change = VersionChange(
-        job.project.id, job.tier, current_name, current_labels, new_labels=labels
-    )
-    return hold_back_for_other_projects(result, change, partial(_find_other_projects, run, change))
 
 
 def read_project(run: Retraining) -> Project:
@@ -149,12 +151,6 @@ def read_project(run: Retraining) -> Project:
             code="training-of-another-project",
         )
     return project
-
-
-def _find_other_projects(run: Retraining, change: VersionChange) -> Sequence[AffectedProject]:
-    with closing(EventStore(event_store_path(run.store.root))) as events:
-        find = partial(find_affected_projects, run.client, events.read_setup_order, change)
-        return run.retry.call(find)
 
 
 def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:
@@ -175,13 +171,13 @@ def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:
 
 
 def _apply_warm_start(
-    data: ProjectTrainingData, tier: str, recipe: Recipe, store: ModelStore
+    data: ProjectTrainingData, tier: str, recipe: Recipe, store: ModelStore, *, model: str
 ) -> ProjectTrainingData:
     """Start the training from the current version, or note why that is not possible."""
-    if not store.current_version(tier):
-        note = "The training started from its base: this tier has no current version."
+    if not store.current_version(model):
+        note = "The training started from its base: there is no current version."
         return replace(data, notes=(*data.notes, note))
-    manifest = read_manifest(store.resolve(tier))
+    manifest = read_manifest(store.resolve(model))
     labels = data.split.labels
     if reason := find_trainer(tier).explain_no_warm_start(manifest, recipe, labels):
         note = f"The training started from its base: {reason}."
@@ -217,16 +213,18 @@ def _train(run: Retraining, recipe: Recipe, split: TrainDevSplit) -> AnyTrainRes
 
 def _decide(
     run: Retraining,
+    serving: str,
     config: LabelConfig,
     data: ProjectTrainingData,
     predictions: Sequence[Prediction],
-    candidate: Manifest,
-    current: Manifest | None,
+    manifests: tuple[Manifest, Manifest | None],
 ) -> JobResult:
+    """Decide between the candidate and the version that serves the project, which may be None."""
+    candidate, current = manifests
     current_predictions: Sequence[Prediction] | None = None
     undertrained: Mapping[str, int] = {}
     if current is not None:
-        tagger = load_version(run.store, current.version)
+        tagger = load_version(run.store, serving)
         current_predictions = predict_in_project_labels(config, tagger, data.held_out_documents)
         undertrained = find_undertrained_labels(candidate, current, config)
     decision = decide_promotion(

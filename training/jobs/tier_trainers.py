@@ -118,19 +118,21 @@ def read_recipe(store: ModelStore, tier: str, reference: str) -> Recipe:
     return recipe_from_json(trainer.recipe_type, settings, base)
 
 
-def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) -> Recipe:
+def read_retraining_recipe(
+    store: ModelStore, tier: str, reference: str | None, *, model: str
+) -> Recipe:
     """Read the recipe of a retraining, with at least the steps that few documents need.
 
-    `reference` is a version; None for the current one. Raises `InputError` if the version is of
-    another tier, or none is current and none is named. Raises `RegistryError` if there is no such
-    version, and `TrainingError` if the tier has no trainer.
+    `reference` is a version; None for the current one of the `model`. Raises `InputError` if the
+    version is of another tier, or none is current and none is named. Raises `RegistryError` if
+    there is no such version, and `TrainingError` if the tier has no trainer.
     """
     trainer = find_trainer(tier)
-    if reference is None and not store.current_version(tier):
+    if reference is None and not store.current_version(model):
         name = TIER_DISPLAY_NAMES[tier]
         raise InputError(
             f"there is no current {name} whose base and recipe a retraining could use: train the "
             f"first one with `tagalong train {tier}`, or name one with --recipe-from",
             code="no-recipe",
         )
-    return trainer.adapt_recipe(read_recipe(store, tier, reference or tier))
+    return trainer.adapt_recipe(read_recipe(store, tier, reference or model))

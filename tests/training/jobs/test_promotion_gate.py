@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.label_studio.affected_projects import AffectedProject, VersionChange
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.retraining.job import JobResult, PromotionPolicy
 from tagalong.ner.document import Document, Prediction
-from tagalong.ner.errors import LabelStudioError
 from tagalong.ner.length_buckets import length_bucket
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
@@ -22,7 +20,6 @@ from tagalong.training.jobs.promotion_gate import (
     apply_policy,
     decide_promotion,
     find_undertrained_labels,
-    hold_back_for_other_projects,
     should_promote_by_dev,
 )
 from tests.toy_corpus import LABELS, toy_documents
@@ -309,50 +306,6 @@ def test_24_documents_do_not_replace_the_bundled_version() -> None:
     )
     candidate = version({"Drug": 112, "Disease": 80, "Gene": 200})
     assert find_undertrained_labels(candidate, bundled, CONFIG) == {"Drug": 112, "Disease": 80}
-
-
-CHANGE = VersionChange(1, "encoder", "v1", current_labels=("Disease",), new_labels=("Disease",))
-BETTER = JobResult("it is better", should_promote=True, version="v2")
-WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
-
-
-def check_other_projects(
-    result: JobResult, decision: Sequence[AffectedProject] | LabelStudioError
-) -> JobResult:
-    """The result with these other projects, or without an answer of Label Studio."""
-
-    def find() -> Sequence[AffectedProject]:
-        if isinstance(decision, LabelStudioError):
-            raise decision
-        return decision
-
-    return hold_back_for_other_projects(result, CHANGE, find)
-
-
-def test_promotion_without_other_projects() -> None:
-    assert check_other_projects(BETTER, []) == BETTER
-    assert check_other_projects(WORSE, []) == WORSE
-
-
-def test_other_projects_prevent_promotion() -> None:
-    kept = check_other_projects(BETTER, [AffectedProject(2, "Two", ())])
-    assert not kept.should_promote
-    assert kept.reason.startswith("v1 also serves project 2 (Two)")
-
-
-def test_rejection_reason_names_other_projects() -> None:
-    kept = check_other_projects(WORSE, [AffectedProject(2, "Two", ())])
-    assert kept.reason == "it is worse"
-    assert kept.notes[0] == "A note."
-    assert kept.notes[1].startswith("v1 also serves project 2 (Two)")
-
-
-def test_no_promotion_if_label_studio_does_not_answer() -> None:
-    away = LabelStudioError("it is away", code="unreachable")
-    kept = check_other_projects(BETTER, away)
-    assert not kept.should_promote
-    assert kept.reason.startswith("it is unknown which other projects v1 serves (it is away)")
-    assert check_other_projects(WORSE, away) == WORSE
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ def test_finished_job_is_not_run_again(job_store: JobStore, tmp_path: Path) -> N
 
 
 OPTIONS = RetrainOptions(label_studio_url=None, label_studio_key=None)
-STUDIO: Any = SimpleNamespace(get_project=lambda _: None)  # a Label Studio that has any project
+STUDIO: Any = SimpleNamespace(
+    get_project=lambda number: SimpleNamespace(id=number, created=1795354311)
+)  # a Label Studio that has any project
 
 
 @pytest.fixture

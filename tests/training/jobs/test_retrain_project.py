@@ -36,7 +36,7 @@ def test_warm_start_without_served_version_is_noted(tmp_path: Path) -> None:
     split = TrainDevSplit((), (), ("Disease",))
     data = ProjectTrainingData(split, (), ())
     recipe = LLMRecipe(BaseModelRef("base"))
-    started = _apply_warm_start(data, "llm", recipe, ModelStore(tmp_path))
+    started = _apply_warm_start(data, "llm", recipe, ModelStore(tmp_path), model="llm")
     assert started.split == split
     assert len(started.notes) == 1
 
@@ -112,7 +112,7 @@ OTHER = ProjectKey(1, 1795378436)  # of another Label Studio, or deleted meanwhi
 def test_job_of_another_project_with_the_same_number_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrain_project, "read_retraining_recipe", lambda *_: None)
+    monkeypatch.setattr(retrain_project, "read_retraining_recipe", lambda *_, **__: None)
     jobs, store = JobStore(tmp_path), ModelStore(tmp_path)
     with serve_url_project() as (label_studio, _):
         options = RetrainOptions(

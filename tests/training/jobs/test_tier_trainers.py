@@ -11,7 +11,7 @@ from tests.errors import raises
 
 def test_tier_without_trainer_is_refused(tmp_path: Path) -> None:
     with raises(TrainingError, "tier-without-trainer"):
-        read_retraining_recipe(ModelStore(tmp_path), "toy", None)
+        read_retraining_recipe(ModelStore(tmp_path), "toy", None, model="toy")
 
 
 def test_every_trainable_tier_has_a_trainer() -> None:
