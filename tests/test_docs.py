@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from tagalong.cli.main import app
+from tagalong.ner.document import DROP_REASONS
 from tests.prose import ANY_FENCE, BANNED_WORDS, INLINE_CODE, PRINTED, long_sentences, prose
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,6 +176,12 @@ def test_make_targets_exist(page: Path) -> None:
 def test_language_is_plain(page: Path) -> None:
     assert BANNED_WORDS.findall(prose(read(page))) == []
     assert long_sentences(read(page)) == []
+
+
+def test_reasons_of_losses_are_explained() -> None:
+    (table,) = re.findall(r"^\| entity lost .*?\n\n", read(ROOT / "docs/formats.md"), re.M | re.S)
+    named = [reason for row in table.split("\n")[2:-2] for reason in row.split("|")[1].split(",")]
+    assert sorted(map(str.strip, filter(str.strip, named))) == sorted(DROP_REASONS)
 
 
 def test_readme_is_short() -> None:
