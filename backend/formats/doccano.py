@@ -6,7 +6,6 @@ they are objects with ``start_offset`` and ``end_offset``. The other keys of a r
 doccano itself states no texts of annotations. Objects of other tools may state a ``text``.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -25,6 +24,7 @@ from tagalong.backend.formats.file_format import (
 )
 from tagalong.backend.formats.records import (
     document_from_record,
+    join_lines,
     list_from_record,
     name_document,
     parse_each,
@@ -32,6 +32,7 @@ from tagalong.backend.formats.records import (
     read_record_texts,
     read_records,
     record_id,
+    serialize_record,
     stated_text,
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
@@ -122,11 +123,7 @@ def _parse_raw_spans(record: Mapping[str, Any], where: str) -> list[RawSpan]:
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
     spans = [[span.start, span.end, span.label] for span in document.spans]
     record: dict[str, Any] = {"id": document.id, "text": document.text, "label": spans}
-    if document.meta:
-        record["meta"] = dict(document.meta)
-    return SerializedDocument(
-        json.dumps(record, ensure_ascii=False), masked_range_count=len(document.masked_ranges)
-    )
+    return serialize_record(document, record)
 
 
 DOCCANO_FORMAT = FileFormat(
@@ -139,6 +136,6 @@ DOCCANO_FORMAT = FileFormat(
         option="doccano",
         description="doccano's JSON lines",
         serialize=_serialize,
-        join=lambda lines: (f"{line}\n" for line in lines),
+        join=join_lines,
     ),
 )

@@ -4,7 +4,7 @@ The names of numbered tags are in a file of the folder or one above it.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tagalong.backend.formats.hugging_face_rows import (
     has_tokens,
     read_file,
 )
-from tagalong.backend.formats.records import read_records
+from tagalong.backend.formats.records import join_lines, read_records
 from tagalong.backend.formats.sniff import FileHead, sniff_file
 from tagalong.backend.formats.text_file import TextFile
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -77,10 +77,6 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
     return SerializedDocument(json.dumps(row, ensure_ascii=False), dropped)
 
 
-def _join(rows: Iterable[str]) -> Iterator[str]:
-    return (f"{row}\n" for row in rows)
-
-
 HUGGING_FACE_FORMAT = FileFormat(
     name="Hugging Face JSON",
     matches=is_hugging_face,
@@ -89,6 +85,6 @@ HUGGING_FACE_FORMAT = FileFormat(
         option="hugging-face",
         description="JSON lines of a Hugging Face data set",
         serialize=_serialize,
-        join=_join,
+        join=join_lines,
     ),
 )

@@ -26,7 +26,7 @@ from tagalong.backend.formats.file_format import (
     ReadOptions,
     SerializedDocument,
 )
-from tagalong.backend.formats.records import parse_each, read_records
+from tagalong.backend.formats.records import join_lines, parse_each, read_records
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -125,7 +125,7 @@ JSON_LINES_FORMAT = FileFormat(
         description="JSON lines",
         serialize=_serialize,
         serialize_prediction=_serialize_prediction,
-        join=lambda lines: (f"{line}\n" for line in lines),
+        join=join_lines,
         suffix=".jsonl",
     ),
 )

@@ -5,7 +5,6 @@ question, as of ``ner.teach``, is about its spans alone: the rest of the text is
 with the same input are annotations of one text, by a person each.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +29,7 @@ from tagalong.backend.formats.file_format import (
 )
 from tagalong.backend.formats.records import (
     document_from_record,
+    join_lines,
     list_from_record,
     name_document,
     parse_each,
@@ -37,6 +37,7 @@ from tagalong.backend.formats.records import (
     read_record_texts,
     read_records,
     record_id,
+    serialize_record,
 )
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.label_studio.label_config import LabelConfig
@@ -204,11 +205,7 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
         ],
         "answer": "accept",
     }
-    if document.meta:
-        record["meta"] = dict(document.meta)
-    return SerializedDocument(
-        json.dumps(record, ensure_ascii=False), masked_range_count=len(document.masked_ranges)
-    )
+    return serialize_record(document, record)
 
 
 PRODIGY_FORMAT = FileFormat(
@@ -221,6 +218,6 @@ PRODIGY_FORMAT = FileFormat(
         option="prodigy",
         description="Prodigy's JSON lines",
         serialize=_serialize,
-        join=lambda lines: (f"{line}\n" for line in lines),
+        join=join_lines,
     ),
 )

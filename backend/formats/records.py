@@ -1,5 +1,6 @@
 """Records of other tools' JSON: an object a line, or an array of objects."""
 
+import json
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.jsonl import Record, document_text_from_json, read_lines
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.file_format import SerializedDocument
 from tagalong.backend.formats.json_items import stream_array_items
 from tagalong.backend.formats.sniff import FileHead
 from tagalong.ner.document import Document, DroppedAnnotation, Span
@@ -164,6 +166,19 @@ def choose_flat_spans(document: Document) -> tuple[list[Span], tuple[DroppedAnno
         else:
             kept.insert(place, span)
     return kept, tuple(dropped)
+
+
+def serialize_record(document: Document, record: dict[str, Any]) -> SerializedDocument:
+    """Write a record of a format without masked ranges, with the meta of its document."""
+    if document.meta:
+        record["meta"] = dict(document.meta)
+    content = json.dumps(record, ensure_ascii=False)
+    return SerializedDocument(content, masked_range_count=len(document.masked_ranges))
+
+
+def join_lines(items: Iterable[str]) -> Iterator[str]:
+    """Write serialized items, one a line."""
+    return (f"{item}\n" for item in items)
 
 
 def join_array(items: Iterable[str]) -> Iterator[str]:
