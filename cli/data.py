@@ -34,6 +34,7 @@ from tagalong.cli.terminal.options import (
     build_read_options,
 )
 from tagalong.cli.terminal.tables import new_table
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.errors import InputError
 from tagalong.ner.length_buckets import LENGTH_COLUMNS, LENGTH_NOTES
@@ -123,9 +124,10 @@ def render_check(check: CorpusCheck) -> None:
     """Print a check as tables."""
     labels = _escape_text(", ".join(check.labels)) or "no label"
     console.print(
-        f"{check.documents:,} documents, {check.documents_without_entities:,} without entities, "
+        f"{pluralize(check.documents, 'document')}, {check.documents_without_entities:,} "
+        "without entities, "
         f"{check.repeated_documents:,} with the text of an earlier one. "
-        f"{check.kept_entities + check.dropped_count:,} entities of {labels}: "
+        f"{pluralize(check.kept_entities + check.dropped_count, 'entity')} of {labels}: "
         f"{check.kept_entities:,} kept, {check.dropped_count:,} lost."
     )
     if check.word_rule_choice.is_needed:
@@ -199,8 +201,9 @@ def stats_cli(
 def render_stats(stats: CorpusStats) -> None:
     """Print counts as a table."""
     console.print(
-        f"{stats.documents:,} documents ({stats.documents_without_entities:,} without entities), "
-        f"{stats.words:,} words, {stats.characters:,} characters"
+        f"{pluralize(stats.documents, 'document')} ({stats.documents_without_entities:,} "
+        "without entities), "
+        f"{pluralize(stats.words, 'word')}, {pluralize(stats.characters, 'character')}"
     )
     table = _build_table(
         "Label", *LENGTH_COLUMNS[stats.length_unit].values(), "All", title="Entities"
@@ -279,13 +282,14 @@ def render_conversion(corpus: Corpus, written: WriteResult, out: Path, replaceme
     """Print what a file holds, and which annotations of the corpus were lost."""
     _print_document_count(written.document_count, out)
     if wordless := len(corpus.documents) - written.document_count:
-        console.print(f"{wordless:,} documents have no words, and are not in it")
-    _print_reasons((*corpus.dropped, *written.dropped))
-    if written.masked_range_count:
         console.print(
-            f"{written.masked_range_count:,} masked ranges look free of entities in it: JSON lines "
-            "keep them"
+            f"{pluralize(wordless, 'document')} without words "
+            f"{'is' if wordless == 1 else 'are'} not in it"
         )
+    _print_reasons((*corpus.dropped, *written.dropped))
+    if count := written.masked_range_count:
+        ranges = pluralize(count, "masked range looks", "masked ranges look")
+        console.print(f"{ranges} free of entities in it: JSON lines keep them")
     if written.replaced_characters:
         console.print(f"{written.replaced_characters:,} {replacement}")
 
@@ -326,7 +330,8 @@ def split_cli(
     splits = split_documents(corpus.documents, share_by_split)
     if empty := [name for name, documents in splits.items() if not documents]:
         raise InputError(  # no command could use a split without documents
-            f"of {len(corpus.documents)} documents none would be in {' and '.join(empty)}: give "
+            f"of {pluralize(len(corpus.documents), 'document')} none would be in "
+            f"{' and '.join(empty)}: give "
             "more documents, or other --shares; nothing was written",
             code="split-empty",
         )
@@ -346,7 +351,7 @@ def split_cli(
 
 def _print_document_count(count: int, path: Path) -> None:
     # A path is never folded: people copy it.
-    console.print(f"{count:,} documents in {_escape_text(str(path))}", soft_wrap=True)
+    console.print(f"{pluralize(count, 'document')} in {_escape_text(str(path))}", soft_wrap=True)
 
 
 def _count_reasons(lost: Iterable[DroppedAnnotation]) -> dict[str, int]:
@@ -359,7 +364,7 @@ def _count_warnings(corpus: Corpus) -> dict[str, int]:
 
 def _print_reasons(lost: Iterable[DroppedAnnotation]) -> None:
     for reason, count in _count_reasons(lost).items():
-        console.print(f"{count:,} entities lost: {reason}")
+        console.print(f"{pluralize(count, 'entity')} lost: {reason}")
 
 
 def parse_shares(text: str) -> dict[str, float]:

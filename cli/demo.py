@@ -16,6 +16,7 @@ from rich.table import Table
 
 from tagalong.cli.terminal.console import console, error_console
 from tagalong.cli.terminal.subprocesses import TAGALONG_COMMAND
+from tagalong.ner.counted_nouns import pluralize
 
 if TYPE_CHECKING:
     from tagalong.backend.demo.check import DemoCheckReport
@@ -132,7 +133,7 @@ def render_demo(demo: "DemoSession") -> Panel:
     table.add_row("", "correct them where they are wrong, and Submit;")
     table.add_row("", "Label All Tasks starts with the most uncertain tasks.")
     project = demo.demo_project
-    contents = "resumed" if project.is_resumed else f"{len(project.tasks)} abstracts"
+    contents = "resumed" if project.is_resumed else pluralize(len(project.tasks), "abstract")
     title = f"Tagalong in Label Studio ({contents})"
     return Panel(table, title=title, subtitle="Ctrl-C stops both", expand=False)
 
@@ -140,7 +141,11 @@ def render_demo(demo: "DemoSession") -> Panel:
 def render_check_report(report: "DemoCheckReport", version: str) -> str:
     """Describe the comparison and its deviations in Rich's markup."""
     wrong = len(report.findings)
-    verdict = f"[red]{wrong} things are wrong.[/]" if wrong else "[green]all are correct.[/]"
+    verdict = (
+        f"[red]{pluralize(wrong, 'thing is', 'things are')} wrong.[/]"
+        if wrong
+        else "[green]all are correct.[/]"
+    )
     lines = [
         f"{report.predictions} predictions of {escape(version)} for {report.tasks} tasks, with "
         f"{report.regions} regions, are in Label Studio: {verdict}"

@@ -36,6 +36,7 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import predict_with_progress
 from tagalong.cli.terminal.tables import print_report
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
@@ -295,7 +296,10 @@ def build_notes(
     if config is not None and unknown:
         notes.append(describe_unknown_labels("gold entities", unknown, config))
     if count := aligned.excluded_documents:
-        notes.append(f"{count} documents are excluded: gold or a system lacks them.")
+        notes.append(
+            f"{pluralize(count, 'document is', 'documents are')} excluded: not in gold and all "
+            "systems."
+        )
     return (*notes, *aligned.notes)
 
 

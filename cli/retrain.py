@@ -23,6 +23,7 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.ner.tiers import ENCODER
 from tagalong.training.jobs.job_requests import RetrainOptions, cancel_jobs, claim_job
@@ -54,7 +55,7 @@ def retrain_cli(
     job_store = JobStore(store.root)
     if cancel:
         count = cancel_jobs(job_store, project)
-        error_console.print(f"Cancelled {count} training{'s' * (count != 1)}.")
+        error_console.print(f"Cancelled {pluralize(count, 'training')}.")
         return
     # Imports torch, which takes seconds.
     from tagalong.training.jobs.retrain import describe_job, find_project_key, run_claimed_job
@@ -102,7 +103,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
 
 def _build_scores_table(outcome: JobResult) -> Table:
     """Scores of both versions by length."""
-    table = new_table(title=f"Strict F1 on {outcome.held_out} held-out documents")
+    table = new_table(title=f"Strict F1 on {pluralize(outcome.held_out, 'held-out document')}")
     for column in ("length", "gold entities", "new", "current", "difference"):
         table.add_column(column, justify="left" if column == "length" else "right")
     for one in outcome.strata:

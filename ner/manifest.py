@@ -19,6 +19,7 @@ from reprlib import repr as short_repr
 from types import NoneType
 from typing import Any
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import PublishError, VersionInvalid, VersionNotFound
 from tagalong.ner.words import PLAIN, WORD_RULES, WordRule
 
@@ -265,7 +266,7 @@ def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
         size = found[name].stat().st_size
         if size != expected.bytes:
             raise _invalid_version(
-                f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}",
+                f"{name} in {folder} has {pluralize(size, 'byte')} instead of {expected.bytes:,}",
                 "file-of-other-size",
             )
     return found

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.errors import InputError, RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import SAFE_NAME_PATTERN, Manifest, is_version, read_manifest
@@ -146,7 +147,7 @@ class ModelRegistry:
         """List the versions for a message, with the bundled version for the default model."""
         names = [f"{one}/{version}" for one in self.models() for version in self.version_names(one)]
         if len(names) > MAX_LISTED_VERSIONS:
-            names[:-MAX_LISTED_VERSIONS] = [f"{len(names) - MAX_LISTED_VERSIONS} others"]
+            names[:-MAX_LISTED_VERSIONS] = [pluralize(len(names) - MAX_LISTED_VERSIONS, "other")]
         listed = f"{self.root} has {', '.join(names) or 'no version yet'}"
         if self.bundled_root is None or model != DEFAULT_TIER:
             return listed

@@ -12,6 +12,7 @@ from tagalong.backend.batch.local_engine import Engine, make_local_engine
 from tagalong.backend.batch.models import BatchModels, ModelReference
 from tagalong.backend.batch.passes import BatchPasses, BatchProgressCallback
 from tagalong.backend.batch.source_and_sink import SourceAndSink
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document
 from tagalong.ner.errors import BatchError
 
@@ -55,7 +56,7 @@ def open_batch_journal(
             journal.write_description(description)
         journal.reset_failed()
         if done := sum(journal.count_by_state().values()):
-            notify(f"{done:,} documents were done before.")
+            notify(f"{pluralize(done, 'document was', 'documents were')} done before.")
         yield journal
 
 

@@ -9,6 +9,7 @@ from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.results import SPAN_TYPE, find_value, is_place, span_value
+from tagalong.ner.counted_nouns import pluralize
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def check_task(
 ) -> Iterator[str]:
     """Check one task, and its predictions of the version."""
     if len(predictions) != 1:
-        yield f"has {len(predictions)} predictions of {version}, not one"
+        yield f"has {pluralize(len(predictions), 'prediction')} of {version}, not one"
     text = find_value(task.data, config.data_key)
     if not isinstance(text, str):
         yield f"has no text under {config.data_key!r}"
@@ -77,7 +78,7 @@ def check_region(region: Mapping[str, Any], text: str, config: LabelConfig) -> I
         yield f"its labels {labels} are not among the project's"
     start, end = value.get("start"), value.get("end")
     if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)):
-        yield f"its offsets {start} to {end} do not fit into {len(text)} characters"
+        yield f"its offsets {start} to {end} do not fit into {pluralize(len(text), 'character')}"
     elif value.get("text") != text[start:end]:
         yield f"its text is not the text from {start} to {end}"
 

@@ -8,11 +8,11 @@ from tagalong.backend.doctor.finding import (
     DoctorFinding,
     format_sentence,
     ok,
-    pluralize,
     problem,
     skipped,
     warning,
 )
+from tagalong.ner.counted_nouns import pluralize
 
 # Time limits of Label Studio 1.23: ML_TIMEOUT_HEALTH, ML_TIMEOUT_SETUP and ML_TIMEOUT_PREDICT.
 HEALTH_LIMIT_SECONDS, SETUP_LIMIT_SECONDS = 1.0, 3.0

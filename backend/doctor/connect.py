@@ -13,10 +13,10 @@ from tagalong.backend.doctor.connect_context import (
     ConnectContext,
     address_key,
 )
-from tagalong.backend.doctor.finding import pluralize
 from tagalong.backend.doctor.webhook import find_missing_actions
 from tagalong.backend.label_studio.api.objects import MLBackend, Webhook
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import LabelStudioError
 
 DEFAULT_SAMPLING = "Sequential sampling"  # of new projects

@@ -31,11 +31,6 @@ problem = partial(_make_finding, "problem")  # a state that keeps something from
 skipped = partial(_make_finding, "skipped")  # a check that was not done; the sentence says why
 
 
-def pluralize(number: int, noun: str) -> str:
-    """A number with its noun in the right form."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def list_some(names: Sequence[str]) -> str:
     """The first names of a list."""
     return ", ".join((*names[:MAX_LISTED], *(["..."] if len(names) > MAX_LISTED else ())))

@@ -10,13 +10,13 @@ from tagalong.backend.doctor.finding import (
     DoctorFinding,
     list_some,
     ok,
-    pluralize,
     problem,
     skipped,
     warning,
 )
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import SPAN_TYPE, is_place, span_value
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import LabelStudioError
 
 VALIDATION_FLAG = "fflag_feat_utc_210_prediction_validation_15082025"

@@ -8,7 +8,6 @@ from tagalong.backend.doctor.finding import (
     format_sentence,
     list_some,
     ok,
-    pluralize,
     problem,
     warning,
 )
@@ -21,6 +20,7 @@ from tagalong.backend.label_studio.api.filters import (
 from tagalong.backend.label_studio.api.objects import View
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.results import UNDEFINED_KEY, VARIABLE, find_value
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import FormatError
 
 LABELING_INTERFACE_PAGE = "under Settings, Labeling Interface, Code"
@@ -108,7 +108,7 @@ def check_annotations(context: DoctorContext) -> DoctorFinding:
     """How many annotations a training would have."""
     count = context.project.annotation_count
     if count >= ADVISED_ANNOTATIONS:
-        return ok(f"A training would have {count} annotations.")
+        return ok(f"A training would have {pluralize(count, 'annotation')}.")
     return ok(
         f"A training would have {pluralize(count, 'annotation')}; the advice is about "
         f"{ADVISED_ANNOTATIONS} before the first one."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tagalong.backend.documents.offsets import RawSpan
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Prediction, Span
 from tagalong.ner.errors import FormatError
 from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
@@ -211,7 +212,7 @@ def masked_ranges_from_json(
                 if not 0 <= start < end <= len(document.text):
                     raise FormatError(
                         f'{where} has [{start}, {end}] in "unknown", which is no stretch of its '
-                        f"text of {len(document.text)} code points",
+                        f"text of {pluralize(len(document.text), 'code point')}",
                         code="unknown-outside-text",
                     )
             case _:

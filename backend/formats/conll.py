@@ -40,6 +40,7 @@ from tagalong.backend.formats.tagging_schemes import (
 from tagalong.backend.formats.token_rows import split_features, split_row
 from tagalong.backend.formats.token_text import align_tokens, is_character_file, join_tokens
 from tagalong.backend.label_studio.label_config import LabelConfig
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, OutputError
 from tagalong.ner.text_sanitizing import escape_unprintable
@@ -273,7 +274,7 @@ class _ConllReader:
                 layout.delimiter, "a token with a comma or quotation mark is in quotation marks"
             )
             raise FormatError(
-                f"{self._head.path}, line {number} has {len(cells)} columns, but line "
+                f"{self._head.path}, line {number} has {pluralize(len(cells), 'column')}, but line "
                 f"{layout.first_line} has {layout.width}: {line!r:.60}; each row needs all "
                 f"columns, and {token_rule}",
                 code="conll-columns-differ",

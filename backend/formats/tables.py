@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tagalong.backend.formats.sniff import FileHead
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import FormatError
 
 DELIMITERS = (",", ";", "\t")  # Excel's CSV has semicolons where the comma is a decimal mark
@@ -46,7 +47,8 @@ def read_rows(head: FileHead, delimiter: str) -> Iterator[tuple[str, dict[str, s
             where = f"{head.path}, line {reader.line_num}"
             if len(row) != len(columns):
                 raise FormatError(
-                    f"{where} has {len(row)} columns, but the header has {len(columns)}: put texts "
+                    f"{where} has {pluralize(len(row), 'column')}, but the header has "
+                    f"{len(columns)}: put texts "
                     f"with {delimiter!r}, quotation marks or line ends into quotation marks",
                     code="table-row-uneven",
                 )

@@ -35,6 +35,7 @@ from tagalong.backend.formats.webanno_writer import (
     TEXT_PREFIX,
     WEBANNO_WRITER,
 )
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
 
@@ -225,7 +226,7 @@ class _FileReader:
         if len(cells) == self._width + 1 and not cells[-1]:
             cells.pop()  # rows end in a tab
         if len(cells) != self._width:
-            finding = f"has {len(cells)} columns, but the layers have {self._width}"
+            finding = f"has {pluralize(len(cells), 'column')}, but the layers have {self._width}"
             raise self._refuse(number, f"{finding}: {line!r:.60}")
         token = _unescape(cells[2])
         return _TokenRow(number, int(found[4]), int(found[5]), bool(found[3]), token, cells)

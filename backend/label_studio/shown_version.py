@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import MLBackend
 from tagalong.backend.label_studio.connected_project import ConnectedProject
+from tagalong.ner.counted_nouns import pluralize
 
 SERVE_TIMEOUT_SECONDS = 30.0  # until a server must serve the promoted version
 POLL_INTERVAL_SECONDS = 1.0
@@ -52,7 +53,12 @@ def announce_promotion(client: LabelStudioClient, project: int, version: str) ->
     if serving or version in counts:  # Label Studio refuses any other name
         client.update_project(project, model_version=version)
     stale = sum(count for name, count in counts.items() if name != version)
-    hidden = f" {stale:,} predictions of other versions are no longer shown." if stale else ""
+    hidden = (
+        f" {pluralize(stale, 'prediction')} of other versions {'is' if stale == 1 else 'are'} "
+        "no longer shown."
+        if stale
+        else ""
+    )
     if serving:
         return f"The project and its backend use the version now.{hidden}"
     return (

@@ -18,6 +18,7 @@ from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore, send_signal
 from tagalong.backend.retraining.trigger import Debouncer, RetrainSettings
 from tagalong.backend.storage.project_key import ProjectKey
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import StateFileError
 
 POLL_SECONDS = 1.0
@@ -155,7 +156,7 @@ class Supervisor:
                 project, after_event_id=after
             )
             if self._debouncer.is_due(project, count, last_event_id):
-                reason = f"{count:,} new or changed annotation{'s' * (count != 1)}"
+                reason = pluralize(count, "new or changed annotation")
                 enqueue = self._job_store.enqueue
                 enqueue(project, self._tier, reason=reason, last_event_id=last_event_id)
                 self._debouncer.reset(project)

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tagalong.backend.server.prediction.request import RequestError
+from tagalong.ner.counted_nouns import pluralize
 
 MAX_WRONG_GUESSES = 10  # of one client address at once
 SECONDS_PER_GUESS = 6.0  # afterwards: ten in a minute
@@ -78,7 +79,7 @@ class GuessLimiter:
                 raise RequestError(
                     HTTPStatus.TOO_MANY_REQUESTS,
                     "too many wrong passwords or secrets came from this address: try again in "
-                    f"{wait} seconds",
+                    f"{pluralize(wait, 'second')}",
                     code="too-many-wrong-passwords",
                     retry_after_seconds=wait,
                 )

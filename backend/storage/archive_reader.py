@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import FormatError, InputError, VersionInvalid
 from tagalong.ner.manifest import (
     ALLOWED_SUFFIXES,
@@ -157,7 +158,7 @@ def _find_member(
     if info.name != name:
         raise _foreign_error(path, f"it has {info.name!r} in place of {name!r}")
     if not 0 <= info.size <= size or (exact and info.size != size):
-        raise _foreign_error(path, f"{name} has {info.size:,} bytes instead of {size:,}")
+        raise _foreign_error(path, f"{name} has {pluralize(info.size, 'byte')} instead of {size:,}")
     return file.tell(), info.size
 
 
@@ -257,7 +258,7 @@ def _foreign_error(path: Path, reason: str) -> FormatError:
 
 def _cut_off_error(path: Path, length: int) -> VersionInvalid:
     return VersionInvalid(
-        f"{path} is cut off after {length:,} bytes: copy or export it again",
+        f"{path} is cut off after {pluralize(length, 'byte')}: copy or export it again",
         code="archive-cut-off",
     )
 

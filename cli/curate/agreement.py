@@ -25,6 +25,7 @@ from tagalong.cli.terminal.options import (
     build_read_options,
 )
 from tagalong.cli.terminal.tables import build_rich_table
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.length_buckets import LENGTH_NOTES
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.corpus import describe_reading
@@ -97,7 +98,7 @@ def render_agreement(agreement: "AgreementReport", *, limit: int) -> None:
         if agreement.single_annotator_tasks
         else ""
     )
-    console.print(f"{len(agreement.by_task):,} tasks with several annotators{single}.")
+    console.print(f"{pluralize(len(agreement.by_task), 'task')} with several annotators{single}.")
     *strata, tasks = agreement_tables(agreement, max_tasks=limit)
     # One table of all strata keeps their numbers in the same columns.
     table = build_rich_table(replace(strata[0], columns=("Spans", *strata[0].columns[1:]), rows=()))

@@ -38,6 +38,7 @@ from tagalong.cli.terminal.options import (
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
 from tagalong.cli.train.options import BaseOption, EpochsOption, SeedOption
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.text_sanitizing import escape_unprintable, to_single_line
 from tagalong.training.corpus import Corpus, describe_reading
 
@@ -170,7 +171,9 @@ def build_notes(
     if review_report.dropped:
         reasons = Counter(entry.reason for entry in review_report.dropped)
         listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-        notes.append(f"{len(review_report.dropped)} annotations cannot be reviewed: {listed}.")
+        notes.append(
+            f"{pluralize(len(review_report.dropped), 'annotation')} cannot be reviewed: {listed}."
+        )
     return notes + describe_reading(corpus)
 
 

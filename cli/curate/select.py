@@ -37,6 +37,7 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import predict_with_progress
 from tagalong.cli.terminal.tables import new_table
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.ner.tiers import DEFAULT_TIER
@@ -140,7 +141,10 @@ def open_selection_source(
         with open_source(pool, read.label_config) as texts:
             items = list(texts)
         if failures := [item.read_error for item in items if item.document is None]:
-            warn(f"{len(failures):,} documents cannot be read, the first because: {failures[0]}")
+            warn(
+                f"{pluralize(len(failures), 'document')} cannot be read, the first because: "
+                f"{failures[0]}"
+            )
         documents = [item.document for item in items if item.document is not None]
         corpus = read_corpus(labeled, read) if labeled else None
         yield SelectionSource(documents, _show_reading(corpus), read.label_config)
@@ -200,7 +204,8 @@ def render_selection(
     )
     left_out = "".join(f", {count:,} {why}" for count, why in exclusions if count)
     print_line(
-        f"{len(selection.selected_documents):,} of {len(pool.documents):,} documents{left_out}; "
+        f"{len(selection.selected_documents):,} of "
+        f"{pluralize(len(pool.documents), 'document')}{left_out}; "
         f"strategy {selection.strategy}, model {selection.version}."
     )
     if len(selection.selected_documents) < requested:

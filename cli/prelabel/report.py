@@ -10,6 +10,7 @@ from tagalong.backend.batch.passes import BatchProgress
 from tagalong.backend.batch.source_and_sink import SourceAndSink
 from tagalong.cli.terminal.console import console, error_console
 from tagalong.cli.terminal.progress import progress_bar
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.text_sanitizing import to_single_line
 
 MAX_LISTED_FAILURES = 5
@@ -33,7 +34,7 @@ def _format_progress(progress: BatchProgress, total: int) -> str:
     failed = f", {progress.failed:,} failed" if progress.failed else ""
     return (
         f"{progress.finished:,} of {total:,} ({by_version or 'all done before'}), "
-        f"{rate:.1f} documents/s, {left} left, {progress.entities:,} entities{failed}"
+        f"{rate:.1f} documents/s, {left} left, {pluralize(progress.entities, 'entity')}{failed}"
     )
 
 
@@ -43,8 +44,8 @@ def render_summary(
     """Print the summary of a batch, with the sentence of `SourceAndSink.show`."""
     for version, share in summary["versions"].items():
         _print_line(
-            f"{share['documents']:,} documents ({share['share']:.1%}) by {version}: "
-            f"{share['entities']:,} entities, {_format_cost(share)}."
+            f"{pluralize(share['documents'], 'document')} ({share['share']:.1%}) by {version}: "
+            f"{pluralize(share['entities'], 'entity')}, {_format_cost(share)}."
         )
         if slots := share.get("decoding", {}).get("slots"):
             console.print(_format_decoding_stats(share["decoding"], slots), soft_wrap=True)
@@ -54,7 +55,7 @@ def render_summary(
     if summary["shown"]:
         _print_line(summary["shown"])
     if failed := summary["failed"]:
-        error_console.print(f"{len(failed):,} documents failed:", style="yellow")
+        error_console.print(f"{pluralize(len(failed), 'document')} failed:", style="yellow")
         for one in failed[:MAX_LISTED_FAILURES]:
             sentence = to_single_line(f"  {one['id']}: {one['reason']}")
             error_console.print(sentence, markup=False, soft_wrap=True)
@@ -71,7 +72,8 @@ def render_summary(
 def render_estimate(estimate: Mapping[str, Any]) -> None:
     """Print the estimate of a dry run, by `estimate_batch`."""
     console.print(
-        f"{estimate['documents']:,} documents to predict, {estimate['done']:,} predicted before, "
+        f"{pluralize(estimate['documents'], 'document')} to predict, {estimate['done']:,} "
+        "predicted before, "
         f"{estimate['unreadable']:,} unreadable."
     )
     for version, share in estimate["versions"].items():
@@ -85,7 +87,8 @@ def _print_line(line: str) -> None:
 
 def _format_decoding_stats(stats: Mapping[str, int], slots: int) -> str:
     return (
-        f"  decoding: {stats['passes']:,} passes over {stats['documents']:,} documents, "
+        f"  decoding: {pluralize(stats['passes'], 'pass', 'passes')} over "
+        f"{pluralize(stats['documents'], 'document')}, "
         f"{stats['tokens'] / slots:.1f} tokens a word, {stats['agreed'] / slots:.1%} of drafted "
         "tags right"
     )

@@ -13,6 +13,7 @@ from rich.markup import escape
 from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import format_score, print_report
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.training.corpus import Corpus, describe_reading, describe_warning
@@ -60,8 +61,9 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
         sum(len(document.spans) for document in documents) for documents in (split.train, split.dev)
     )
     lines = [
-        f"Training {format_labels(split.labels)} on {len(split.train)} documents "
-        f"({train_spans} entities), with {len(split.dev)} ({dev_spans} entities) for dev."
+        f"Training {format_labels(split.labels)} on {pluralize(len(split.train), 'document')} "
+        f"({pluralize(train_spans, 'entity')}), with {len(split.dev)} "
+        f"({pluralize(dev_spans, 'entity')}) for dev."
     ]
     if split.word_rule_choice is not None and any(split.word_rule_choice.lost.values()):
         lines.append(split.word_rule_choice.describe())
@@ -69,7 +71,8 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
         lines.append(f"{split.flat_losses.describe()}. The training ignores their words.")
     if split.overlapping_documents:
         lines.append(
-            f"{split.overlapping_documents} documents are left out: dev has the same texts."
+            f"{pluralize(split.overlapping_documents, 'document is', 'documents are')} left "
+            "out: dev has the same texts."
         )
     if split.dev_only_labels:
         named = format_label_counts(split.dev_only_labels)
@@ -83,7 +86,8 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
 def describe_silver(silver: SilverData) -> str:
     """Describe silver data and its exclusions."""
     lines = [
-        f"Silver: {len(silver.documents)} documents ({silver.entity_count} entities) labelled by "
+        f"Silver: {pluralize(len(silver.documents), 'document')} "
+        f"({pluralize(silver.entity_count, 'entity')}) labelled by "
         f"{', '.join(silver.versions)}; a word with confidence 1 has weight "
         f"{silver.options.weight:g}, a word of gold 1."
     ]

@@ -12,6 +12,7 @@ import torch
 from tagalong.backend.models.load import default_device
 from tagalong.backend.models.openvino.library import count_usable_cpus
 from tagalong.backend.pages import format_count, format_latency, make_page_environment
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NOTES, SHORT_LENGTH_NAMES
 from tagalong.ner.tiers import DEFAULT_TIER
 from tagalong.training.benchmark.advice import (
@@ -78,7 +79,8 @@ def _latency_table(report: BenchmarkReport) -> TextTable:
             )
             for one in report.results
         ),
-        f"{report.documents:,} documents of {report.words / report.documents:,.0f} words, from "
+        f"{pluralize(report.documents, 'document')} of {report.words / report.documents:,.0f} "
+        "words, from "
         f"{report.source}, in random order. Slowdown: median latency divided by that of the "
         f"fastest encoder.{few if is_p95_maximum else ''}",
     )
@@ -134,7 +136,7 @@ def _score_table(report: BenchmarkReport) -> TextTable:
             f"{scores.by_length[length]:.3f} ({count:,})" if count else EMPTY_CELL
             for length, count in support
         )
-        source = f"{scores.source}, {scores.documents:,} documents"
+        source = f"{scores.source}, {pluralize(scores.documents, 'document')}"
         rows.append((name, source, f"{scores.f1:.3f}", *by_length))
     return TextTable(
         "Strict F1 by length of the entity",

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, DroppedAnnotation, DropReason
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus.word_rules import MAX_SILENT_LOSS
@@ -36,7 +37,10 @@ class FlatLosses:
             f"{count:,} {reason} ({100 * count / self.entities:.1f} %)"
             for reason, count in self.counts.items()
         )
-        return f"{self.lost:,} of {self.entities:,} entities do not fit into flat tags: {listed}"
+        return (
+            f"{self.lost:,} of {pluralize(self.entities, 'entity')} "
+            f"{'does' if self.lost == 1 else 'do'} not fit into flat tags: {listed}"
+        )
 
 
 def count_flat_losses(

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning, ImportLog
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.training.corpus.corpus import Corpus
 
@@ -31,12 +32,12 @@ def describe_losses(dropped: Iterable[DroppedAnnotation], source: str = "") -> l
         return []
     listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
     count = reasons.total()
-    return [f"{_subject(source)}{count:,} annotation{'s' * (count != 1)} lost ({listed})."]
+    return [f"{_subject(source)}{pluralize(count, 'annotation')} lost ({listed})."]
 
 
 def describe_warning(warning: CorpusWarning, source: str = "") -> str:
     """Describe one warning with its first example."""
-    times = f"{warning.count:,} time{'s' * (warning.count != 1)}"
+    times = pluralize(warning.count, "time")
     example = warning.examples[0][:MAX_EXAMPLE_CHARACTERS] if warning.examples else ""
     return f"{_subject(source)}{warning.kind}, {times}; {WARNING_DESCRIPTIONS[warning.kind]}" + (
         f" (first: {example})." if example else "."

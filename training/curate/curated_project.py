@@ -18,6 +18,7 @@ from tagalong.backend.label_studio.plain_texts import (
     with_plain_texts,
 )
 from tagalong.backend.models.tagger import DocumentTagger
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
 from tagalong.training.corpus import Corpus, read_corpus
@@ -70,7 +71,9 @@ class CuratedProject:
 
     def _warn_of_unreadable(self, reasons: Sequence[str]) -> None:
         if reasons:
-            self.warn(f"{len(reasons):,} tasks cannot be read, the first because: {reasons[0]}")
+            self.warn(
+                f"{pluralize(len(reasons), 'task')} cannot be read, the first because: {reasons[0]}"
+            )
 
     def queue_documents(self, documents: Sequence[Document], tagger: DocumentTagger) -> str:
         """Make the project hand out tasks in this order, with predictions of `tagger`.

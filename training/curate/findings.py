@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.tags import IGNORE_INDEX, TaggedWords, TagSet
 from tagalong.training.evaluation.error_types import SpanMismatch, find_mismatches
@@ -96,8 +97,9 @@ class ReviewReport:
     def summarize(self, model_name: str) -> str:
         """Count findings, annotations and documents in one sentence."""
         return (
-            f"{len(self.findings):,} findings in {self.annotation_count:,} annotations of "
-            f"{self.document_count:,} documents, by {model_name}."
+            f"{pluralize(len(self.findings), 'finding')} in "
+            f"{pluralize(self.annotation_count, 'annotation')} of "
+            f"{pluralize(self.document_count, 'document')}, by {model_name}."
         )
 
     def to_json(self) -> dict[str, Any]:

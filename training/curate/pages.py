@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagalong.backend.pages import make_page_environment
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, Span
 from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NOTES, SHORT_LENGTH_NAMES
 from tagalong.ner.text_sanitizing import to_single_line
@@ -108,7 +109,7 @@ def _annotated_with_corrections(
     count = len(of_document)
     return AnnotatedText(
         document.id,
-        f"{count} finding{'s' * (count != 1)} in {len(document.spans)} annotations",
+        f"{pluralize(count, 'finding')} in {pluralize(len(document.spans), 'annotation')}",
         segment_text(document.text, document.spans, [*unchanged, *suggested]),
     )
 
@@ -155,7 +156,7 @@ def _format_agreement(scores: AgreementScores) -> tuple[str, str, str]:
 def agreement_to_markdown(agreement: AgreementReport) -> str:
     """Convert an agreement report to Markdown."""
     head = (
-        f"{len(agreement.by_task):,} tasks with several annotators, "
+        f"{pluralize(len(agreement.by_task), 'task')} with several annotators, "
         f"{agreement.single_annotator_tasks:,} with one."
     )
     tables = map(table_to_markdown, agreement_tables(agreement))
@@ -172,7 +173,10 @@ def agreement_to_html(agreement: AgreementReport, documents: Iterable[Document])
             by_annotator[entry.task_id, entry.text][name] for name in entry.least_agreeing_pair
         )
         scores = entry.scores
-        caption = f"Exact F1 {scores.exact_f1:.3f} over {scores.compared_spans:,} compared spans"
+        caption = (
+            f"Exact F1 {scores.exact_f1:.3f} over "
+            f"{pluralize(scores.compared_spans, 'compared span')}"
+        )
         if len(entry.annotators) > 2:
             caption += f"; of {len(entry.annotators)} annotators, the least agreeing pair is shown"
         segments = segment_text(first.text, first.spans, second.spans)

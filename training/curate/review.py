@@ -19,6 +19,7 @@ from cleanlab.token_classification.rank import (  # type: ignore[import-untyped]
 )
 from numpy.typing import NDArray
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.ner.tags import IGNORE_INDEX, TaggedWords, TagSet
@@ -94,7 +95,8 @@ def check_annotated(
     label_counts = Counter(span.label for document in documents for span in document.spans)
     if not label_counts:
         raise InputError(
-            f"{len(documents)} documents have no annotation to review: give annotated documents, "
+            f"{pluralize(len(documents), 'document has', 'documents have')} no annotation to "
+            "review: give annotated documents, "
             "with the labelling config of their project or none",
             code="no-annotations",
         )
@@ -110,7 +112,8 @@ def check_annotated(
     tag_set = TagSet(tuple(labels), word_rule)
     if all(tag == IGNORE_INDEX for document in documents for tag in tag_set.encode(document).tags):
         raise InputError(
-            f"{len(documents)} documents have no word of known truth: `tagalong data check` shows "
+            f"{pluralize(len(documents), 'document has', 'documents have')} no word of known "
+            "truth: `tagalong data check` shows "
             "why annotations are dropped",
             code="no-known-words",
         )

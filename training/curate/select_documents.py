@@ -9,6 +9,7 @@ from tagalong.backend.batch.source_and_sink import format_names
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.models.tagger import DocumentTagger
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.training.curate.encoder_outputs import (
@@ -97,7 +98,7 @@ def select_documents(
     candidates = deduplicate_pool(documents, labeled, seed=options.seed)
     if not candidates.documents:
         raise InputError(
-            f"no document is left to select: of {len(documents):,} documents, "
+            f"no document is left to select: of {pluralize(len(documents), 'document')}, "
             f"{candidates.already_annotated:,} are annotated already and "
             f"{candidates.without_words:,} have no words, so add documents",
             code="nothing-to-select",

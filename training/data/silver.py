@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
 from tagalong.backend.formats.registry import read_predictions
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.ner.tags import TagSet
@@ -197,7 +198,8 @@ def _check_kept(
     counts = Counter(span.label for _, prediction in kept for span in prediction.spans)
     if not counts:
         raise InputError(
-            f"{len(kept)} predicted documents have no entity, and would train the model to find "
+            f"{pluralize(len(kept), 'predicted document has', 'predicted documents have')} no "
+            "entity, and would train the model to find "
             "none: check the system that made the predictions",
             code="silver-without-entities",
         )

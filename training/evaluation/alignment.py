@@ -8,6 +8,7 @@ from itertools import chain
 from tagalong.backend.documents.jsonl import is_place_of_line
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import LabelMap
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.ner.words import trim_to_words
@@ -118,7 +119,8 @@ def _describe_trimming(gold: int, predicted: int) -> Iterator[str]:
     for count, kind in ((gold, "gold"), (predicted, "predicted")):
         if count:
             yield (
-                f"{count} {kind} entities are trimmed: white space and format characters at their "
+                f"{pluralize(count, f'{kind} entity is', f'{kind} entities are')} trimmed: "
+                "white space and format characters at their "
                 "edges are left out."
             )
 
@@ -207,7 +209,7 @@ def _match_by_text(
 def _describe_matches_by_text(matched: Mapping[str, DocumentPrediction], name: str) -> str:
     if not matched:
         return ""
-    count = f"{len(matched)} document{'s' * (len(matched) != 1)}"
+    count = pluralize(len(matched), "document")
     ids = {gold_id: document.id for gold_id, (document, _) in matched.items()}
     for lacking, used in ((name, ids.values()), ("Gold", ids.keys())):
         if all(map(is_place_of_line, used)):
@@ -269,7 +271,7 @@ def _check_unique_ids(ids: Sequence[str], name: str) -> None:
     repeated = [one for one, times in Counter(ids).items() if times > 1]
     if repeated:
         raise InputError(
-            f"{name} has {len(repeated)} ids more than once: {_format_ids(repeated)}; "
+            f"{name} has {pluralize(len(repeated), 'id')} more than once: {_format_ids(repeated)}; "
             "give each document its own id",
             code="repeated-document-id",
         )
@@ -279,7 +281,7 @@ def _check_same_documents(missing: Set[str], others: Set[str], name: str) -> Non
     for lacking, ids in ((name, missing), ("gold", others)):
         if ids:
             raise InputError(
-                f"{lacking} lacks {len(ids)} documents that the other file has: "
+                f"{lacking} lacks {pluralize(len(ids), 'document')} that the other file has: "
                 f"{_format_ids(ids)}; add them, or use --only-common",
                 code="documents-differ",
             )

@@ -8,6 +8,7 @@ from functools import partial
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError
 from tagalong.ner.length_buckets import LengthUnit
@@ -190,12 +191,14 @@ def _warnings(
         )
     if not_flat:
         yield (
-            f"{not_flat} of {entities} gold entities do not fit flat BIO, one tag per word of the "
+            f"{not_flat} of {pluralize(entities, 'gold entity')} "
+            f"{'does' if not_flat == 1 else 'do'} not fit flat BIO, one tag per word of the "
             "default rule. They stay in gold, and count as missed unless predicted."
         )
     if in_masked_ranges := _count_in_masked_ranges(gold, predicted):
         yield (
-            f"{in_masked_ranges} predicted entities are in ranges of unknown truth "
+            f"{pluralize(in_masked_ranges, 'predicted entity is', 'predicted entities are')} in "
+            "ranges of unknown truth "
             "(regions outvoted or without a label) and count as spurious: the "
             "shown precision is a lower bound."
         )
@@ -204,11 +207,12 @@ def _warnings(
     )
     if outside:
         yield (
-            f"{outside} predicted entities are outside their text and are excluded: check that "
+            f"{pluralize(outside, 'predicted entity')} outside the text "
+            f"{'is' if outside == 1 else 'are'} excluded: check that "
             "offsets count code points of the same text."
         )
     if len(gold) < MIN_DOCUMENTS_FOR_INTERVALS:
-        yield f"Intervals are rough: there are only {len(gold)} documents."
+        yield f"Intervals are rough: gold has only {pluralize(len(gold), 'document')}."
 
 
 def _count_in_masked_ranges(gold: Sequence[Document], predicted: Sequence[Prediction]) -> int:

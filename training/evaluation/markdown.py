@@ -1,5 +1,6 @@
 """Evaluation reports as Markdown."""
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.evaluation.paper_protocol import PaperReport
 from tagalong.training.evaluation.report import EvaluationReport
@@ -39,7 +40,7 @@ def paper_report_to_markdown(report: PaperReport) -> str:
 def _format_head(report: EvaluationReport | PaperReport) -> list[str]:
     return [
         f"# Evaluation of {escape_markdown(report.model)}",
-        f"Gold: {escape_markdown(report.gold)}, {report.documents} documents.",
+        f"Gold: {escape_markdown(report.gold)}, {pluralize(report.documents, 'document')}.",
         *(f"> {escape_markdown(warning)}" for warning in report.warnings),
     ]
 

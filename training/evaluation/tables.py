@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.length_buckets import (
     LENGTH_BUCKETS,
     LENGTH_COLUMNS,
@@ -78,7 +79,8 @@ def paper_tables(report: PaperReport) -> list[TextTable]:
             "With the paper's artefacts: one-word spans have no partial matches; by length, "
             "each word of a false positive outside gold counts as one span of 1 word. Excluded "
             "because word tags or the label list cannot represent them: "
-            f"{report.dropped_gold} gold and {report.dropped_predicted} predicted spans. "
+            f"{report.dropped_gold} gold and "
+            f"{pluralize(report.dropped_predicted, 'predicted span')}. "
             f"{LENGTH_NOTES['words']}",
         ),
     ]

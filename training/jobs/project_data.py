@@ -16,6 +16,7 @@ from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.models.tagger import DocumentTagger
 from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE, open_atomically, translate_os_errors
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.training.corpus import Corpus, describe_losses, describe_warning, read_corpus
@@ -89,7 +90,8 @@ def prepare_training_data(
     rest, held_out = split_off_held_out(corpus.documents, held_out_share)
     if len(rest) < 2:
         raise TrainingError(
-            f"{len(corpus.documents)} annotated documents, {len(held_out)} of them held out, are "
+            f"{pluralize(len(corpus.documents), 'annotated document')}, {len(held_out)} of them "
+            "held out, are "
             "too few to train on: annotate more",
             code="too-few-annotated-documents",
         )

@@ -18,6 +18,7 @@ from dataclasses import replace
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.retraining.job import JobResult, PromotionPolicy, StratumComparison
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NAMES
 from tagalong.ner.manifest import Manifest
@@ -156,7 +157,8 @@ def _decide_by_scores(
     if undertrained_labels and (is_small or total.support < FEW_HELD_OUT_ENTITIES):
         return False, _describe_too_few(documents, total.support, undertrained_labels, share)
     scores = (
-        f"strict F1 {total.new:.3f} against {total.current:.3f} on {documents} held-out documents"
+        f"strict F1 {total.new:.3f} against {total.current:.3f} on "
+        f"{pluralize(documents, 'held-out document')}"
     )
     if total.low is not None and total.low > 0:  # the whole interval is above 0
         return True, f"it is better: {scores}"
@@ -175,14 +177,15 @@ def _describe_too_few(
         math.ceil((FEW_HELD_OUT_ENTITIES - entities) * documents / entities),
     )
     there = (
-        f"{documents} document{'s' * (documents != 1)} with "
+        f"{pluralize(documents, 'document')} with "
         f"{entities} {'entity' if entities == 1 else 'entities'}"
     )
     return (
         f"it was trained on few entities of labels that the current version knows ({counts}). The "
         f"held-out set is too small to measure the loss: it has {there}, and needs "
         f"{FEW_HELD_OUT_DOCUMENTS} with {FEW_HELD_OUT_ENTITIES}. Annotate about "
-        f"{math.ceil(missing / share)} more documents, about {missing} of them held out at the "
+        f"{pluralize(math.ceil(missing / share), 'more document')}, about {missing} of them "
+        "held out at the "
         f"share of {share:g}, or promote it with `tagalong models promote`"
     )
 

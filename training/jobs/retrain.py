@@ -22,6 +22,7 @@ from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.backend.storage.assignments import assign_model
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.backend.storage.project_key import ProjectKey
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import (
     CurrentVersionChangedError,
     InputError,
@@ -166,7 +167,10 @@ def _retrain(
         except TagalongError as error:  # the version is served all the same
             note = f"Not all of the next tasks were pre-labelled: {error}."
         else:
-            note = f"{count:,} tasks without annotations were pre-labelled."
+            note = (
+                f"{pluralize(count, 'task')} without annotations {'was' if count == 1 else 'were'} "
+                "pre-labelled."
+            )
         result = replace(result, notes=(*result.notes, note))
     return state, result
 

@@ -21,6 +21,7 @@ from tagalong.backend.retraining.job import Job, JobResult
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.backend.storage.project_key import ProjectKey
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.manifest import Manifest, read_manifest
@@ -166,7 +167,10 @@ def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:
     )
     if not failures:
         return data
-    note = f"{len(failures):,} tasks were left out, the first because: {failures[0]}."
+    note = (
+        f"{pluralize(len(failures), 'task was', 'tasks were')} left out, the first because: "
+        f"{failures[0]}."
+    )
     return replace(data, notes=(note, *data.notes))
 
 

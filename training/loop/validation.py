@@ -8,6 +8,7 @@ from accelerate.utils import gather_object
 
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.tagger import DocumentTagger
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import TagSet
@@ -22,7 +23,8 @@ def check_annotated_splits(train: Sequence[Document], dev: Sequence[Document]) -
     for name, documents in (("train", train), ("dev", dev)):
         if not any(document.spans for document in documents):
             raise TrainingError(
-                f"the {name} split has {len(documents)} documents without an annotated span: "
+                f"the {name} split has {pluralize(len(documents), 'document')} without an "
+                "annotated span: "
                 "annotate more, or give dev a larger share",
                 code=f"{name}-without-spans",
             )

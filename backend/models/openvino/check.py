@@ -8,6 +8,7 @@ import numpy as np
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.openvino.cache import OpenVINOCheck
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document
 from tagalong.ner.scoring import Scores, score_spans
 from tagalong.ner.tags import OUTSIDE
@@ -53,12 +54,14 @@ def rejection_reason(check: OpenVINOCheck) -> str | None:
     if check.entity_words >= MIN_ENTITY_WORDS and check.entity_agreement < MIN_ENTITY_AGREEMENT:
         return (
             f"disagrees with PyTorch on {1 - check.entity_agreement:.1%} of the "
-            f"{check.entity_words:,} words in entities"
+            f"{pluralize(check.entity_words, 'word')} in entities"
         )
     if check.f1_loss > MAX_F1_LOSS:
         return (
-            f"loses {100 * check.f1_loss:.2f} points of strict F1 on {check.documents:,} documents "
-            f"with {check.gold_entities:,} entities, and {100 * MAX_F1_LOSS:.1f} are allowed"
+            f"loses {100 * check.f1_loss:.2f} points of strict F1 on "
+            f"{pluralize(check.documents, 'document')} "
+            f"with {pluralize(check.gold_entities, 'entity')}, and {100 * MAX_F1_LOSS:.1f} are "
+            "allowed"
         )
     return None
 

@@ -45,6 +45,7 @@ from tagalong.backend.models.openvino.library import (
 )
 from tagalong.backend.models.openvino.load import load_openvino_encoder
 from tagalong.backend.models.openvino.runner import INPUT_NAMES
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.manifest import (
@@ -230,7 +231,7 @@ def describe_openvino_model(cached_model: CachedOpenVINOModel) -> str:
     weights = "in 8 bits" if record.weight_format == "int8" else "not quantized"
     sentence = (
         f"Its OpenVINO model ({weights}) predicts the same tag as PyTorch for "
-        f"{check.agreement:.2%} of {check.words:,} words"
+        f"{check.agreement:.2%} of {pluralize(check.words, 'word')}"
     )
     if check.f1 is not None and check.reference_f1 is not None:
         sentence += f", with strict F1 {check.f1:.4f} against {check.reference_f1:.4f}"

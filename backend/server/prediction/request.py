@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from tagalong.backend.storage.project_key import ProjectKey
+from tagalong.ner.counted_nouns import pluralize
 from tagalong.ner.errors import TagalongError
 
 JSON_TYPE_NAMES = {
@@ -85,7 +86,8 @@ def parse_predict_request(body: Mapping[str, Any], limits: Limits) -> PredictReq
         raise unprocessable_request(message, code="tasks-not-array")
     if len(tasks) > limits.max_tasks:
         raise request_too_large(
-            f"the request has {len(tasks)} tasks, and at most {limits.max_tasks} are allowed, "
+            f"the request has {pluralize(len(tasks), 'task')}, and at most {limits.max_tasks} "
+            "are allowed, "
             "because Label Studio gives up after 100 seconds: select fewer",
             code="too-many-tasks",
         )
