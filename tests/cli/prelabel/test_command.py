@@ -200,7 +200,7 @@ def test_journal_of_another_source_is_refused_and_new_version_starts_over(
     _, stderr = ran(capsys, *command(other, out), code=1)
     failed(stderr, "journal-of-another-source")
     _, stderr = ran(capsys, *command(one, out))
-    assert "1 documents were done before" in stderr
+    assert "1 document was done before" in stderr
     version = publish_swapped(tmp_path / "m", "swapped")
     _, stderr = ran(capsys, *command(one, out, "--encoder", version))
     assert f"{version} starts it again" in " ".join(stderr.split())
