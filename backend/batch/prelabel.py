@@ -77,8 +77,9 @@ def _check_nothing_waits(path: Path, journal: BatchJournal) -> None:
     counts = journal.count_by_state()
     if waiting := sum(counts.get(state, 0) for state in WAITING_STATES):
         raise BatchError(
-            f"the journal {path} is of another labelling config, in whose labels {waiting:,} "
-            "predictions wait: restore that config, name another --journal, or remove it",
+            f"the journal {path} is of another labelling config, in whose labels "
+            f"{pluralize(waiting, 'prediction waits', 'predictions wait')}: restore that config, "
+            "name another --journal, or remove it",
             code="journal-of-another-config",
         )
 

@@ -292,7 +292,7 @@ def test_finished_journal_accepts_a_changed_labelling_config(prelabel: PrelabelP
     before = prelabel.stored()
     result = prelabel.run()
     assert result.code == 0
-    assert "documents were done before" in result.stderr
+    assert "done before" in result.stderr
     assert prelabel.stored() == before
 
 
