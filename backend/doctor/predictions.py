@@ -73,10 +73,9 @@ def check_labels(context: DoctorContext) -> DoctorFinding:
     label_map = map_labels(labels, context.config)
     unmapped, names = label_map.unmapped, set(label_map.project_labels.values())
     # Labels that only people assign are fine, so they are mentioned without a warning.
-    unpredicted = [label for label in context.config.labels if label not in names]
-    not_predicted = (
-        f" The model does not predict {', '.join(unpredicted)} yet." if unpredicted else ""
-    )
+    not_predicted = ""
+    if label_map.unpredicted:
+        not_predicted = f" The model does not predict {', '.join(label_map.unpredicted)} yet."
     remedy = (
         'Add a <Label> of that name to the labelling config, or predicted_values="'
         f'{",".join(unmapped)}" to the label with that meaning.'

@@ -15,6 +15,7 @@ class LabelMap:
 
     project_labels: Mapping[str, str] = field(hash=False)  # by model label; several may share one
     unmapped: tuple[str, ...] = ()  # model labels without a project label, in the model's order
+    unpredicted: tuple[str, ...] = ()  # labels of the project that the model does not predict
 
     def apply(self, document: Document, prediction: Prediction) -> Prediction:
         """Translate a prediction; spans without a project label are in `dropped`."""
@@ -46,7 +47,9 @@ def map_labels(model_labels: Sequence[str], config: LabelConfig) -> LabelMap:
         if chosen := exact or claims.get(folded) or names_alike.get(folded):
             names[label] = chosen
     unmapped = tuple(label for label in dict.fromkeys(model_labels) if label not in names)
-    return LabelMap(MappingProxyType(names), unmapped)
+    found = {*names.values()}
+    unpredicted = tuple(label for label in config.labels if label not in found)
+    return LabelMap(MappingProxyType(names), unmapped, unpredicted)
 
 
 def _find_unique(names: Mapping[str, str]) -> dict[str, str]:

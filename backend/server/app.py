@@ -60,6 +60,7 @@ def create_app(
     @app.get("/metrics")
     def metrics() -> Response:
         check_credentials(settings.credentials, service.guess_limiter)
+        service.telemetry.record_pool(service.model_pool.read_state())
         exposition = generate_latest(service.telemetry.registry)
         return Response(exposition, content_type=CONTENT_TYPE_LATEST)
 

@@ -262,6 +262,7 @@ def _render_page(service: Service) -> Response:
         job_error = service.job_store.error
     except StateFileError as error:
         jobs, job_error = [], str(error)
+    service.telemetry.record_pool(service.model_pool.read_state())
     page = render_status_page(
         service.telemetry.take_snapshot(),
         StoredState(events, event_error, jobs, job_error),

@@ -130,7 +130,13 @@ class Service:
 
     def is_degraded(self, model: str) -> bool:
         """Whether the server does less with a model than it should."""
-        errors = self.event_store.error, self.job_store.error, self.find_fault(model)
+        self.model_pool.assignments.read()  # sets its error
+        errors = (
+            self.event_store.error,
+            self.job_store.error,
+            self.model_pool.assignments.error,
+            self.find_fault(model),
+        )
         return bool(self.model_pool.find(model).state.load_failures) or any(errors)
 
     def close(self) -> None:

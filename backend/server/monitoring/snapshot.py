@@ -33,6 +33,7 @@ class RequestStats:
     labels: Mapping[str, str | None] = field(default_factory=dict)  # of the model -> of the project
     dropped_annotations: Sequence[DroppedAnnotation] = ()  # their texts are not kept
     unreadable_tasks: Sequence[UnreadableTask] = ()
+    unpredicted: Sequence[str] = ()  # labels of the project that the model does not predict
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,32 @@ class ProjectState:
     tasks: int = 0
     regions: int = 0
     labels: dict[str, str | None] = field(default_factory=dict)  # of the last request
+    unpredicted: list[str] = field(default_factory=list)  # at the last request
     dropped_regions: Counter[tuple[str, str]] = field(default_factory=Counter)  # label, reason
     unreadable_tasks: Counter[str] = field(default_factory=Counter)  # by reason
     messages: dict[str, str] = field(default_factory=dict)  # the last of each reason
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentState:
+    """The model that is assigned to a project."""
+
+    project: ProjectKey
+    tier: str
+    model: str
+    fault: str = ""  # why the default model answers in its place; empty if it does not
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """The models of the server, and which project has which."""
+
+    loaded: Sequence[str] = ()  # or being loaded
+    unloaded: Sequence[str] = ()  # are loaded when a request asks for them
+    used_bytes: int = 0  # of the process; 0 if unknown
+    max_bytes: int = 0
+    assignments: Sequence[AssignmentState] = ()
+    assignments_error: str | None = None  # why the file of assignments cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +124,4 @@ class Snapshot:
     models: tuple[ModelState, ...]  # the default ones first
     routes: tuple[RouteStats, ...] = ()  # the most used first
     projects: tuple[ProjectState, ...] = ()  # the last seen first
+    pool: PoolState = PoolState()

@@ -1,8 +1,8 @@
 """Records what happens on the server, for Prometheus and for the status page.
 
-Each event is counted once, in a Prometheus series, which the page reads. Names of projects and
-labels are kept beside the series, because each would be a new series in Prometheus; and so are
-exact latencies. All methods are thread-safe and none fails.
+Each event is counted once, in a Prometheus series, which the page reads. Names of labels are kept
+beside the series, because each would be a new series in Prometheus; and so are exact latencies.
+All methods are thread-safe and none fails.
 """
 
 import collections
@@ -23,8 +23,10 @@ from prometheus_client.process_collector import ProcessCollector
 from tagalong.backend.models.tagger import DecodingStats
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import Job
+from tagalong.backend.server.monitoring.project_metrics import ProjectMetrics
 from tagalong.backend.server.monitoring.snapshot import (
     ModelState,
+    PoolState,
     ProjectState,
     RequestStats,
     RouteStats,
@@ -41,6 +43,12 @@ DECODING_COUNTERS = {
     "slots": "Words tagged",
     "tokens": "Tokens run through the model",
     "agreed": "Words whose drafted tag was right",
+}
+POOL_GAUGES = {
+    "models_loaded": "Models that are loaded or being loaded",
+    "memory_bound_bytes": "Memory of the process beyond which models are unloaded",
+    "assignments_failing": "Assigned models in whose place the default one answers",
+    "assignments_unreadable": "1 if the file of assignments cannot be read",
 }
 MODEL_LABELS = ("tier", "model")
 MAX_LATENCY_SAMPLES = 512  # last requests of a route, for the exact latencies on the page
@@ -88,6 +96,7 @@ class PrometheusMetrics:
         )
         failing = "Versions that should be served and do not load"
         self.load_failing = gauge("model_load_failing", failing, *MODEL_LABELS)
+        self.pool_gauges = {name: gauge(name, text) for name, text in POOL_GAUGES.items()}
         self.decoding_counters = {
             name: counter(f"decoding_{name}", text, "tier")
             for name, text in DECODING_COUNTERS.items()
@@ -108,6 +117,8 @@ class Telemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._metrics = PrometheusMetrics(self.registry)
+        self._project_metrics = ProjectMetrics(self.registry)
+        self._pool = PoolState()
         self._lock = threading.Lock()
         self._started_at = datetime.now(UTC)
         # By name; a default model has the name of its tier.
@@ -140,10 +151,12 @@ class Telemetry:
             state.requests += 1
             state.tasks += stats.tasks
             state.regions += stats.regions
+            self._project_metrics.count(project, tier, stats)
             state.labels = {
                 truncate_text(label): None if name is None else truncate_text(name)
                 for label, name in list(stats.labels.items())[:MAX_LABELS]
             }
+            state.unpredicted = [truncate_text(label) for label in stats.unpredicted[:MAX_LABELS]]
             for dropped in stats.dropped_annotations:
                 metrics.regions_dropped.labels(tier, dropped.reason).inc()
                 # Labels only here, not in Prometheus, where each would be a new series.
@@ -199,6 +212,19 @@ class Telemetry:
             if model not in TIER_SPECS:
                 del self._models[model]
 
+    def record_pool(self, pool: PoolState) -> None:
+        """Record which models are loaded, and which assignments do not hold."""
+        values = (
+            len(pool.loaded),
+            pool.max_bytes,
+            sum(bool(assignment.fault) for assignment in pool.assignments),
+            bool(pool.assignments_error),
+        )
+        for gauge, value in zip(self._metrics.pool_gauges.values(), values, strict=True):
+            gauge.set(value)
+        with self._lock:
+            self._pool = pool
+
     def on_decoded(self, tier: str, stats: DecodingStats) -> None:
         """Count the decoding of some documents."""
         for name, count in stats.to_json().items():
@@ -227,6 +253,7 @@ class Telemetry:
                 routes=self._route_stats(),
                 # Copies, because the states go on counting while the page is rendered.
                 projects=tuple(deepcopy(list(reversed(self._projects.values())))),
+                pool=self._pool,
             )
 
     def _route_stats(self) -> tuple[RouteStats, ...]:

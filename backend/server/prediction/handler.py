@@ -105,7 +105,10 @@ class PredictHandler:
         regions = sum(len(result["result"]) for result in results)
         labels = {label: label_map.project_labels.get(label) for label in tagger.labels}
         stats = RequestStats(
-            model_holder.name, tagger.version, len(results), regions, labels, dropped, unreadable
+            *(model_holder.name, tagger.version, len(results), regions, labels),
+            unpredicted=label_map.unpredicted,
+            dropped_annotations=dropped,
+            unreadable_tasks=unreadable,
         )
         self._telemetry.record_predictions(request.project, model_holder.tier, stats)
         return results

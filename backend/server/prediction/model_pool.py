@@ -4,10 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tagalong.backend.models.tagger import DocumentTagger
+from tagalong.backend.server.monitoring.snapshot import AssignmentState, PoolState
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.memory import resident_bytes, return_free_memory
 from tagalong.backend.server.prediction.model_holder import ModelHolder, collect_garbage
@@ -96,12 +97,10 @@ class ModelPool:
         model = self.assignments.find(str(project), tier)
         if model is None or model == tier:
             return ServingModel(tier)
-        try:
+        with suppress(TagalongError):
             if self.find(model).tier == tier and self._registry.current_version(model):
                 return ServingModel(model)
-            fault = explain_unusable_model(self._registry, model, tier)
-        except TagalongError as error:
-            fault = str(error)
+        fault = explain_unusable_model(self._registry, model, tier)
         # If the model has just become usable, it serves the next request.
         return ServingModel(tier, fault=fault or f"model {model!r} was not there a moment ago")
 
@@ -134,6 +133,25 @@ class ModelPool:
         """The names of the models that are loaded or being loaded."""
         with self._lock:
             return [name for name, holder in self._holders.items() if holder.is_started]
+
+    def read_state(self) -> PoolState:
+        """The models and the assignments now. Never fails."""
+        loaded = sorted(self.loaded_models())
+        assignments = [
+            AssignmentState(project, tier, model, self.choose(project, tier).fault)
+            for key, models in self.assignments.read().items()
+            if (project := ProjectKey.parse(key)) is not None  # others can send no request
+            for tier, model in models.items()
+            if tier in self._loaders
+        ]
+        return PoolState(
+            loaded,
+            sorted({*self._registry.models()} - {*loaded}),
+            resident_bytes(),
+            self._max_memory_bytes,
+            assignments,
+            self.assignments.error,
+        )
 
     def _start(self, holder: ModelHolder) -> None:
         with self._lock:

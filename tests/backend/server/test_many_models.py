@@ -140,6 +140,25 @@ def test_setup_tells_the_model_of_the_project(client: FlaskClient, store: ModelS
     assert "cannot be read" in str(setup()["assignments_error"])
 
 
+def test_state_tells_models_and_assignments(client: FlaskClient, store: ModelStore) -> None:
+    pool = service_of(client).model_pool
+    for project, model in zip(PROJECTS, ("alpha", "never-there"), strict=False):
+        assign_model(store.root, project, "encoder", model)
+    state = pool.read_state()
+    assert (state.loaded, state.unloaded) == (["encoder", "llm"], sorted(MODELS))
+    assert [(one.model, one.fault) for one in state.assignments] == [
+        ("alpha", ""),
+        ("never-there", "there is no model 'never-there'"),
+    ]
+    assert state.used_bytes > 0
+    assert not client.get("/health").json["degraded"]
+    (store.root / FILE_NAME).write_text("{")
+    assert client.get("/models/alpha/health").json["degraded"]
+    lines = client.get("/metrics").text.splitlines()
+    assert "tagalong_assignments_unreadable 1.0" in lines
+    assert "tagalong_assignments_failing 1.0" in lines
+
+
 def test_default_answers_for_a_model_that_cannot(client: FlaskClient, store: ModelStore) -> None:
     assign_model(store.root, PROJECTS[0], "encoder", "alpha")
     assert found(client, PROJECTS[0])[0] == "alpha"

@@ -12,9 +12,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tagalong.backend.events.payload import ACTIONS
 from tagalong.backend.retraining.job import Job, JobState
+from tagalong.backend.server.monitoring.project_metrics import MAX_PROJECT_SERIES, OTHER_PROJECTS
 from tagalong.backend.server.monitoring.snapshot import (
+    AssignmentState,
     LoadFailure,
     ModelState,
+    PoolState,
     RequestStats,
     Snapshot,
     UnreadableTask,
@@ -227,6 +230,37 @@ def test_predictions_are_counted_by_project_and_tier() -> None:
     assert value(telemetry, "tagalong_tasks_unread_total", reason="no text", **of_tier) == 2
 
 
+def test_projects_beyond_the_bound_are_counted_together() -> None:
+    telemetry = Telemetry()
+    outcome = RequestStats("encoder", "v-1", 4, 9, dropped_annotations=[lost("x")] * 2)
+    for number in range(MAX_PROJECT_SERIES + 7):
+        telemetry.record_predictions(ProjectKey(number, 5), "encoder", outcome)
+    telemetry.record_predictions(ProjectKey(1, 5), "encoder", outcome)
+    telemetry.record_predictions(None, "encoder", outcome)
+    for project, requests in (("1.5", 2), ("99.5", 1), ("100.5", None), (OTHER_PROJECTS, 8)):
+        labels = {"tier": "encoder", "project": project}
+        for name, one in (("requests", 1), ("tasks", 4), ("regions", 9), ("regions_dropped", 2)):
+            counted = value(telemetry, f"tagalong_project_{name}_total", **labels)
+            assert counted == (None if requests is None else requests * one)
+
+
+def test_pool_is_measured() -> None:
+    telemetry = Telemetry()
+    project = ProjectKey(3, 5)
+    assignments = [
+        AssignmentState(project, "encoder", "gone", "there is no model 'gone'"),
+        AssignmentState(project, "llm", "words"),
+    ]
+    for error, unreadable in (("it is cut", 1), (None, 0)):
+        pool = PoolState(["encoder"], ["words"], 5, 7, assignments, error)
+        telemetry.record_pool(pool)
+        assert telemetry.take_snapshot().pool == pool
+        assert value(telemetry, "tagalong_models_loaded") == 1
+        assert value(telemetry, "tagalong_memory_bound_bytes") == 7
+        assert value(telemetry, "tagalong_assignments_failing") == 1
+        assert value(telemetry, "tagalong_assignments_unreadable") == unreadable
+
+
 def test_tiers_of_a_project_are_counted_separately() -> None:
     telemetry = Telemetry()
     telemetry.record_predictions(PROJECT, "encoder", RequestStats("encoder", "v-1", 1, 1))
@@ -387,6 +421,20 @@ SERIES = {
     "tagalong_model_load_failures_total": {"tier", "model"},
     "tagalong_model_load_failures_created": {"tier", "model"},
     "tagalong_model_load_failing": {"tier", "model"},
+    "tagalong_models_loaded": set(),
+    "tagalong_memory_bound_bytes": set(),
+    "tagalong_assignments_failing": set(),
+    "tagalong_assignments_unreadable": set(),
+    "tagalong_project_requests_total": {"tier", "project"},
+    "tagalong_project_requests_created": {"tier", "project"},
+    "tagalong_project_tasks_total": {"tier", "project"},
+    "tagalong_project_tasks_created": {"tier", "project"},
+    "tagalong_project_regions_total": {"tier", "project"},
+    "tagalong_project_regions_created": {"tier", "project"},
+    "tagalong_project_regions_dropped_total": {"tier", "project"},
+    "tagalong_project_regions_dropped_created": {"tier", "project"},
+    "tagalong_project_tasks_unread_total": {"tier", "project"},
+    "tagalong_project_tasks_unread_created": {"tier", "project"},
 } | {
     f"tagalong_decoding_{name}_{kind}": {"tier"}
     for name in ("documents", "passes", "slots", "tokens", "agreed")
