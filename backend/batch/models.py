@@ -23,6 +23,7 @@ class ModelReference:
     version: str  # its name in predictions
     labels: tuple[str, ...]
     load: "Callable[[], DocumentTagger]"  # can be sent to another machine
+    model: str = ""  # that has the version; empty for a folder outside the registry
 
     @cached_property
     def tagger(self) -> "DocumentTagger":
@@ -58,6 +59,11 @@ class BatchModels:
             f"{self.second_pass_share:.4g} of them"
         )
 
+    @property
+    def names(self) -> str:
+        """The names of the models, as journals note them."""
+        return ", ".join(model.model for model in self)
+
 
 def choose_models(
     store: ModelStore,
@@ -72,9 +78,14 @@ def choose_models(
     absolute = ModelStore(store.root.resolve(), store.bundled_root)
 
     def find(reference: str) -> ModelReference:
-        manifest = read_manifest(absolute.resolve(reference), verify=False)
+        folder = absolute.resolve(reference)
+        manifest = read_manifest(folder, verify=False)
+        roots = (absolute.root, absolute.bundled_root)
         return ModelReference(
-            manifest.version, tuple(manifest.labels), partial(load, absolute, reference)
+            manifest.version,
+            tuple(manifest.labels),
+            partial(load, absolute, reference),
+            folder.parent.name if folder.parent.parent in roots else "",
         )
 
     first = find(first_pass)

@@ -38,6 +38,7 @@ def open_batch_journal(
         "labels": source_and_sink.config_digest,
         "output": source_and_sink.output_kind,
         "readers": str(models),
+        "models": models.names,  # journals of earlier releases have none
     }
     with BatchJournal(path) as journal:
         previous = journal.read_description()
@@ -47,17 +48,27 @@ def open_batch_journal(
                 _check_nothing_waits(path, journal)
                 previous = {**previous, "labels": description["labels"]}
                 journal.write_description(previous, keep_entries=True)
-        is_reset = previous != description
+        # Models with the same versions predict the same.
+        is_reset = any(
+            previous.get(name) != value for name, value in description.items() if name != "models"
+        )
+        if not is_reset and previous != description:
+            journal.write_description(description, keep_entries=True)
         source_and_sink.sink.recover(journal, is_reset=is_reset)
         if is_reset:
             if previous:
-                old, new = previous["readers"], description["readers"]
+                old, new = _name_versions(previous), _name_versions(description)
                 notify(f"{old} began this batch; {new} starts it again.")
             journal.write_description(description)
         journal.reset_failed()
         if done := sum(journal.count_by_state().values()):
             notify(f"{pluralize(done, 'document was', 'documents were')} done before.")
         yield journal
+
+
+def _name_versions(description: Mapping[str, str]) -> str:
+    models = description.get("models")
+    return description["readers"] + (f" (model {models})" if models else "")
 
 
 def _check_same_batch(

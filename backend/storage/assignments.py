@@ -157,6 +157,12 @@ class ServingModel:
     fault: str = ""
 
 
+def read_named_model(backend_url: str) -> str | None:
+    """The model that the URL of a backend names; None if it names none."""
+    named = MODEL_URL_PATTERN.search(backend_url)
+    return unquote(named[1]) if named else None
+
+
 def find_serving_model(
     registry: ModelRegistry, project_key: str, tier: str, *, backend_url: str = ""
 ) -> ServingModel:
@@ -165,10 +171,10 @@ def find_serving_model(
     The URL of the project's backend decides, if it names a model that exists; then the assignment;
     then the default of the tier. Raises `RegistryError` if the assignments cannot be read.
     """
-    if named := MODEL_URL_PATTERN.search(backend_url):
-        model = unquote(named[1])
-        if model in registry.models() and registry.model_tier(model) == tier:
-            return ServingModel(model, is_named_by_url=True)
+    named = read_named_model(backend_url)
+    # A default model may have no folder: the bundled version is its current one.
+    if named in (tier, *registry.models()) and registry.model_tier(named) == tier:
+        return ServingModel(named, is_named_by_url=True)
     model = read_assignments(registry.root).get(project_key, {}).get(tier, tier)
     fault = explain_unusable_model(registry, model, tier)
     return ServingModel(tier, fault=fault) if fault else ServingModel(model)

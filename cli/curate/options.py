@@ -51,7 +51,10 @@ AllowedHostsOption = Annotated[str, ALLOWED_HOSTS_OPTION]
 # What `select` chooses, and with which models.
 SelectionModelOption = Annotated[
     str | None,
-    typer.Option(help="Model version.", show_default="the current encoder, else the bundled one"),
+    typer.Option(
+        help="Model or version.",
+        show_default="that of the project, else the current encoder, else the bundled one",
+    ),
 ]
 StrategyOption = Annotated[
     StrategyName,
@@ -76,8 +79,8 @@ FoldsOption = Annotated[
 ReviewModelOption = Annotated[
     str | None,
     typer.Option(
-        metavar="VERSION",
-        help="Use this version instead of cross-validation: fast, but it misses errors in "
+        metavar="MODEL",
+        help="Use this model or version instead of cross-validation: fast, but it misses errors in "
         "documents it was trained on.",
     ),
 ]

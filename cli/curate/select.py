@@ -11,10 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tagalong.backend.batch.files import open_source
+from tagalong.backend.batch.project_model import ChosenModel, choose_for_project
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.label_config import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.curate import options
 from tagalong.cli.curate.sources import (
     ProjectAccess,
@@ -104,8 +106,9 @@ def select_cli(
     read, store = build_read_options("latest", label_config, columns), open_store(models)
     access = ProjectAccess(project, url, key, allowed_hosts)
     with open_selection_source(pool, labeled, access, read) as source:
+        choice = choose_model(source, store, model)
         with error_console.status("Loading"):
-            tagger = load_tagger_by_reference(store, model or DEFAULT_TIER)
+            tagger = load_tagger_by_reference(store, choice.reference)
             other = None if against is None else load_tagger_by_reference(store, against)
         warn_of_unknown_labels(tagger, source)
         selection = select_documents(
@@ -122,9 +125,22 @@ def select_cli(
             ordered = [choice.document for choice in selection.selected_documents]
             shown = source.project.queue_documents(ordered, tagger)
     if as_json:
-        echo_json(add_address(selection.to_json(), shown))
+        reason = {"model_reason": choice.reason} if choice.reason else {}
+        echo_json(add_address({**selection.to_json(), **reason}, shown))
     else:
+        if choice.reason:
+            print_line(f"{selection.version} predicts: {choice.reason}.")
         render_selection(selection, out, shown, requested=count)
+
+
+def choose_model(source: SelectionSource, store: ModelStore, model: str | None) -> ChosenModel:
+    """Choose the named model, that of the project, or the default one."""
+    if model is not None:
+        return ChosenModel(model, f"--model names {model}" if source.project else "")
+    if source.project is None:
+        return ChosenModel(DEFAULT_TIER)
+    project = source.project.project
+    return choose_for_project(project, store, [DEFAULT_TIER], warn=warn)[DEFAULT_TIER]
 
 
 @contextmanager

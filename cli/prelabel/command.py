@@ -1,6 +1,6 @@
 """``tagalong prelabel``: predictions for any number of texts, resumable after any end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,22 @@ from tagalong.backend.batch.prelabel import (
     sort_versions_by_share,
     summarize_batch,
 )
+from tagalong.backend.batch.project_model import (
+    ChosenModel,
+    choose_by_options,
+    choose_for_project,
+)
 from tagalong.backend.batch.source_and_sink import ProjectOptions, SourceAndSink
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.label_studio.fetch import parse_hosts
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.prelabel.report import batch_progress_bar, render_estimate, render_summary
+from tagalong.cli.prelabel.report import (
+    batch_progress_bar,
+    describe_choices,
+    render_choices,
+    render_estimate,
+    render_summary,
+)
 from tagalong.cli.terminal.console import echo_json, error_console, print_warning
 from tagalong.cli.terminal.options import (
     ALLOWED_HOSTS_OPTION,
@@ -82,10 +93,26 @@ TierOption = Annotated[
     ),
 ]
 EncoderOption = Annotated[
-    str, typer.Option(help="Encoder version.", show_default="the current one, else the bundled one")
+    str | None,
+    typer.Option(
+        help="Encoder version.",
+        show_default="that of the project, else the current one, else the bundled one",
+    ),
 ]
 LlmOption = Annotated[
-    str, typer.Option(help="LLM version; in a cascade, the version for the second pass.")
+    str | None,
+    typer.Option(
+        help="LLM version; in a cascade, the version for the second pass.",
+        show_default="that of the project, else the current one",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Model whose current version predicts, as `tagalong models list` shows it.",
+        show_default="that of the project, else the default of the tier",
+    ),
 ]
 LlmShareOption = Annotated[
     float,
@@ -151,8 +178,9 @@ def prelabel_cli(
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
     out: OutOption = None,
     tier: TierOption = ENCODER,
-    encoder: EncoderOption = ENCODER,
-    llm: LlmOption = LLM,
+    model: ModelOption = None,
+    encoder: EncoderOption = None,
+    llm: LlmOption = None,
     llm_share: LlmShareOption = "20%",  # type: ignore[assignment] # it is parsed like typed text
     unlabeled: UnlabeledOption = False,
     view: ViewOption = None,
@@ -185,12 +213,19 @@ def prelabel_cli(
     )
     _check_usage(source, out, options, dry=dry, label_config=label_config)
     open_engine = _choose_engine(engine, ray_address)
-    chosen = _choose_models(open_store(models), tier, {ENCODER: encoder, LLM: llm}, llm_share)
+    store = open_store(models)
+    versions: dict[str, str | None] = {ENCODER: encoder, LLM: llm}
+    choices = _choose_references(store, tier, versions, model, options)
+    chosen = _choose_models(store, choices, llm_share)
+    reasons = describe_choices(chosen, choices)
+    if not as_json:
+        render_choices(reasons)
     with _open_source_and_sink(source, out, options, chosen, label_config) as source_and_sink:
         for note in source_and_sink.notes:
             print_warning(note)
         if dry:
             estimate = estimate_batch(source_and_sink, chosen, cost_per_hour=cost_per_hour)
+            estimate["models"] = reasons
             echo_json(estimate) if as_json else render_estimate(estimate)
             return
         path = journal or source_and_sink.journal_path
@@ -199,17 +234,43 @@ def prelabel_cli(
         except KeyboardInterrupt:
             error_console.print("Stopped: run the same command again to continue.")
             raise
+    summary["models"] = reasons
     echo_json(summary) if as_json else render_summary(summary, source_and_sink, path)
 
 
+def _choose_references(
+    store: ModelStore,
+    tier: BatchTier,
+    versions: Mapping[str, str | None],
+    model: str | None,
+    options: ProjectOptions,
+) -> list[ChosenModel]:
+    """Choose the models of the passes: by options, by the project, or the defaults."""
+    tiers = (ENCODER, LLM) if tier == CASCADE else (tier,)
+    chosen = choose_by_options(store, tiers, versions, model)
+    if missing := [tier for tier in tiers if tier not in chosen]:
+        if options.project:
+            # They take a second to import, so only where there is a Label Studio.
+            from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
+            from tagalong.backend.label_studio.connected_project import connect_project
+
+            with connect_project(
+                options.url, options.key, options.project, RateLimitedRetry(notify=print_warning)
+            ) as project:
+                chosen |= choose_for_project(project, store, missing, warn=print_warning)
+        else:
+            chosen |= {tier: ChosenModel(tier) for tier in missing}
+    for tier in tiers:
+        store.resolve_in_tier(chosen[tier].reference, tier)
+    return [chosen[tier] for tier in tiers]
+
+
 def _choose_models(
-    store: ModelStore, tier: BatchTier, versions: Mapping[str, str], llm_share: float
+    store: ModelStore, choices: Sequence[ChosenModel], llm_share: float
 ) -> BatchModels:
-    passes = versions if tier == CASCADE else {tier: versions.get(tier, tier)}
-    for tier_name, reference in passes.items():
-        store.resolve_in_tier(reference, tier_name)
+    references = [choice.reference for choice in choices]
     load = partial(load_tagger_by_reference, use_openvino=True)
-    return choose_models(store, *passes.values(), load=load, second_pass_share=llm_share)
+    return choose_models(store, *references, load=load, second_pass_share=llm_share)
 
 
 def _check_usage(

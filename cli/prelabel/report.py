@@ -1,12 +1,14 @@
 """A batch on the terminal: its progress, its summary, and an estimate of its time."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.batch.passes import BatchProgress
+from tagalong.backend.batch.project_model import ChosenModel
 from tagalong.backend.batch.source_and_sink import SourceAndSink
 from tagalong.cli.terminal.console import console, error_console
 from tagalong.cli.terminal.progress import progress_bar
@@ -36,6 +38,21 @@ def _format_progress(progress: BatchProgress, total: int) -> str:
         f"{progress.finished:,} of {total:,} ({by_version or 'all done before'}), "
         f"{rate:.1f} documents/s, {left} left, {pluralize(progress.entities, 'entity')}{failed}"
     )
+
+
+def describe_choices(models: BatchModels, choices: Sequence[ChosenModel]) -> list[dict[str, str]]:
+    """Which versions of which models predict, and why, as JSON."""
+    return [
+        {"model": model.model, "version": model.version, "reason": choice.reason}
+        for model, choice in zip(models, choices, strict=True)
+    ]
+
+
+def render_choices(choices: Sequence[Mapping[str, str]]) -> None:
+    """Print which versions predict, and why, as `describe_choices` gives them."""
+    for choice in choices:
+        if choice["reason"]:
+            _print_line(f"{choice['version']} predicts: {choice['reason']}.")
 
 
 def render_summary(

@@ -8,7 +8,7 @@ from typing import Any
 
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
-from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
+from tagalong.backend.label_studio.api.objects import Project, StoredPrediction, Task
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.connected_project import ConnectedProject
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
@@ -49,6 +49,11 @@ class FakeLabelStudio:
         self.connection = SimpleNamespace(authorization_header=str)
         self.tasks = SimpleNamespace(list_after=self._list_after, list_by_id=self._list_by_id)
         self.predictions = SimpleNamespace(add=self._add, remove=self._remove)
+        self.backend_urls: list[str] = []
+        self.ml_backends = SimpleNamespace(
+            list_for_project=lambda _: [SimpleNamespace(url=url) for url in self.backend_urls]
+        )
+        self.model_version = ""
 
     def _fault(self, *, store: list[dict[str, Any]] | None = None) -> None:
         fault = next(self.faults, "")
@@ -73,6 +78,25 @@ class FakeLabelStudio:
             number, version, score = next(self._numbers), item["model_version"], item["score"]
             result = tuple(item["result"])
             self.stored.append(StoredPrediction(number, item["task"], version, score, result))
+
+    def get_project(self, project: int) -> Project:
+        """The settings of the project, which was created one second after 1970 began."""
+        return Project(
+            id=project,
+            title="",
+            created=1,
+            label_config="",
+            model_version=self.model_version,
+            shows_predictions=True,
+            sampling="",
+            task_count=len(self.texts),
+            prediction_count=len(self.stored),
+            annotation_count=0,
+        )
+
+    def update_project(self, project: int, *, model_version: str) -> None:
+        """Change the shown version."""
+        self.model_version = model_version
 
     def deliver_late(self) -> None:
         """Store the late predictions."""

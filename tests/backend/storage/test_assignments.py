@@ -99,6 +99,7 @@ def test_url_then_assignment_then_default_serve_a_project(tmp_path: Path) -> Non
     for path, expected in {
         "/models/genes": ServingModel("genes", is_named_by_url=True),
         "/tagalong/models/genes/": ServingModel("genes", is_named_by_url=True),
+        "/models/encoder": ServingModel("encoder", is_named_by_url=True),
         "/models/words": ServingModel("cardiology"),
         "/models/missing": ServingModel("cardiology"),
         "/encoder": ServingModel("cardiology"),

@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from tagalong.backend.batch.files import open_source
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.base_models.save import save_model
+from tagalong.backend.storage.assignments import assign_model
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.curate import select
 from tagalong.cli.curate.select import select_cli
@@ -22,9 +24,11 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
+from tests.backend.batch.fake_label_studio import FakeLabelStudio, connect_project
 from tests.errors import assert_error
 from tests.lexicon_tagger import LEXICON, LexiconTagger
 from tests.toy_corpus import toy_documents
+from tests.versions import publish_number
 
 POOL = toy_documents(20, seed=3)
 TAGGERS = {
@@ -174,6 +178,30 @@ def test_tasks_keep_the_text_key_of_the_labelling_config(tmp_path: Path, lexicon
     assert (task["id"], task["data"]["body"]) == ("7", "Naloxone.")
 
 
+PROJECT = {
+    "project": replace(connect_project(FakeLabelStudio(0)), config=None),
+    "read_unlabeled_documents": lambda: POOL,
+    "read_annotated_corpus": lambda _: None,
+}
+
+
+def test_model_of_the_project_selects(
+    tmp_path: Path, lexicons: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ModelStore(tmp_path)
+    for number, model in enumerate(["fewer", "all"]):
+        store.promote(model, publish_number(store, number, model=model).version)
+    assign_model(tmp_path, "1.1", "encoder", "fewer")
+    place = SimpleNamespace(**PROJECT)
+    monkeypatch.setattr(select, "open_project", lambda *_: nullcontext(place))
+    options = ("--project", "1", "--models", str(tmp_path), "--strategy", "uncertainty")
+    selection = run_json(*options)
+    assert selection["model"] == "fewer-1"
+    assert selection["model_reason"] == "project 1 is assigned the model fewer"
+    assert run_json(*options, "--model", "all")["model"] == "all-1"
+    assert run(*options).stdout.startswith("fewer-1 predicts: project 1 is assigned")
+
+
 def test_queue_scores_are_explained(lexicons: None, monkeypatch: pytest.MonkeyPatch) -> None:
     queued: list[str] = []
 
@@ -181,12 +209,7 @@ def test_queue_scores_are_explained(lexicons: None, monkeypatch: pytest.MonkeyPa
         queued.extend(one.id for one in documents)
         return "http://localhost/projects/1/data?tab=7"
 
-    place = SimpleNamespace(
-        project=SimpleNamespace(config=None),
-        read_unlabeled_documents=lambda: POOL,
-        read_annotated_corpus=lambda _: None,
-    )
-    place.queue_documents = queue
+    place = SimpleNamespace(**PROJECT, queue_documents=queue)
     monkeypatch.setattr(select, "open_project", lambda *_: nullcontext(place))
     result = run(
         "--project", "1", "--queue", "--model", "all", "--count", "3", "--strategy", "random"

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ import pytest
 
 from tagalong.backend.batch.files import PredictionsFileSink
 from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.storage.assignments import assign_model
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
+from tests.backend.batch.fake_label_studio import FakeLabelStudio, connect_project
 from tests.bc5cdr_sentences import sentences
 from tests.errors import failed
 from tests.forked_process import ForkedProcess, run_forked
+from tests.lexicon_tagger import LexiconTagger
 from tests.llm_versions import publish_llm_version
 from tests.swapped_labels import publish_swapped
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
+from tests.versions import publish_number
 
 TEXTS = [document.text for document in sentences(40)]
 
@@ -203,7 +208,7 @@ def test_journal_of_another_source_is_refused_and_new_version_starts_over(
     assert "1 document was done before" in stderr
     version = publish_swapped(tmp_path / "m", "swapped")
     _, stderr = ran(capsys, *command(one, out, "--encoder", version))
-    assert f"{version} starts it again" in " ".join(stderr.split())
+    assert f"{version} (model encoder) starts it again" in " ".join(stderr.split())
     _, stderr = ran(capsys, *command(one, out, "--tier", "llm", "--llm", version), code=1)
     failed(stderr, "version-of-another-tier")
 
@@ -363,3 +368,42 @@ def test_full_disk_keeps_finished_work(tasks: Path, tmp_path: Path) -> None:
     for path in (out, other):
         run_forked("-m", "tagalong", *command(tasks, path), check=True)
     assert out.read_bytes() == other.read_bytes()
+
+
+def test_batch_of_a_project_predicts_with_its_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, label_studio = ModelStore(tmp_path / "models"), FakeLabelStudio(3)
+    versions = {}
+    for number, model in enumerate(["cardiology", "genes"]):
+        versions[model] = publish_number(store, number, model=model).version
+        store.promote(model, versions[model])
+    assign_model(store.root, "1.1", "encoder", "cardiology")
+    connected = "tagalong.backend.label_studio.connected_project.connect_project"
+    for name in (connected, "tagalong.backend.batch.label_studio_project.connect_project"):
+        monkeypatch.setattr(name, lambda *_, **__: nullcontext(connect_project(label_studio)))
+    monkeypatch.setattr(
+        "tagalong.cli.prelabel.command.load_tagger_by_reference",
+        lambda store, reference, **_: LexiconTagger(store.resolve(reference).name),
+    )
+    monkeypatch.chdir(tmp_path)  # where the journal goes
+    monkeypatch.setenv("LABEL_STUDIO_URL", label_studio.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
+    command = ["prelabel", "--project", "1", "--models", str(store.root), "--rate", "1000"]
+    stdout, _ = ran(capsys, *command)
+    assert {one.model_version for one in label_studio.stored} == {versions["cardiology"]}
+    assert f"{versions['cardiology']} predicts: project 1 is assigned the model" in stdout
+    stdout, _ = ran(capsys, *command, "--model", "genes", "--json")
+    [model] = json.loads(stdout)["models"]
+    assert (model["model"], model["version"]) == ("genes", versions["genes"])
+    assert Counter(one.model_version for one in label_studio.stored) == dict.fromkeys(
+        versions.values(), 3
+    )
+    assign_model(store.root, "1.1", "encoder", "gone")
+    stdout, stderr = ran(capsys, *command, "--dry-run", "--encoder", versions["genes"])
+    assert "gone" not in stderr
+    stdout, stderr = ran(capsys, *command, "--dry-run")
+    assert "there is no model 'gone'" in stderr
+    assert "it is the default" in stdout
+    _, stderr = ran(capsys, *command, "--model", "genes", "--encoder", "bundled", code=1)
+    failed(stderr, "two-models-of-one-tier")
