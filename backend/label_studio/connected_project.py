@@ -8,10 +8,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.http_client import PAGE_SIZE
-from tagalong.backend.label_studio.api.objects import Task
+from tagalong.backend.label_studio.api.objects import Project, Task
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
 from tagalong.backend.label_studio.label_config import LabelConfig
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
+from tagalong.ner.errors import FormatError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,5 +61,25 @@ def connect_project(
 ) -> Iterator[ConnectedProject]:
     """Connect to a project; LabelStudioError or FormatError if it or its config cannot be used."""
     with connect(url, key) as client:
-        config = parse_label_config(client.get_project(project).label_config)
+        config = read_project_config(client, client.get_project(project))
         yield ConnectedProject(client, project, config, retry, allowed_hosts)
+
+
+def read_project_config(client: LabelStudioClient, project: Project) -> LabelConfig:
+    """Parse the labelling config of a project as serving does; raises FormatError.
+
+    Of several ``<Labels>``, the extra params of an ML backend name the one to use. Only then is
+    Label Studio asked for its backends, because it calls each of them first.
+    """
+    xml, control = project.label_config, None
+    try:
+        config = parse_label_config(xml)
+        has_several = len({text.control for text in config.texts}) > 1
+    except FormatError as error:
+        if error.code != "label-config-control-not-unique":
+            raise
+        has_several = True
+    if has_several:
+        backends = client.ml_backends.list_for_project(project.id)
+        control = next((one.control_name for one in backends if one.control_name), None)
+    return parse_label_config(xml, control=control)

@@ -8,8 +8,8 @@ from functools import partial
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import Project
 from tagalong.backend.label_studio.api.outage_retry import RateLimitedRetry
+from tagalong.backend.label_studio.connected_project import read_project_config
 from tagalong.backend.label_studio.label_config import LabelConfig
-from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.plain_texts import (
     make_project_text_reader,
     plain_text_config,
@@ -90,7 +90,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     serving = models.serving.name
     # Fails sooner than reading the annotations.
     recipe = read_retraining_recipe(store, job.tier, options.recipe_from, model=serving)
-    config = parse_label_config(project.label_config)
+    config = run.retry.call(partial(read_project_config, run.client, project))
     data = _read_data(run, config)
     config = plain_text_config(config)
     if options.warm_start:
