@@ -62,13 +62,14 @@ class TextFile(AbstractContextManager["TextFile"]):
         if self.is_folder:
             return
         try:
-            self._file = path.open("rb", buffering=0)
+            # To open a pipe would wait for its writer.
+            self._file = None if path.is_fifo() else path.open("rb", buffering=0)
         except OSError as error:
             raise InputError(
                 f"{path} cannot be read: {error.strerror}", code="file-unreadable"
             ) from error
-        if not self._file.seekable():
-            self._file.close()
+        if self._file is None or not self._file.seekable():
+            self.close()
             raise InputError(
                 f"{path} is a pipe, but is read more than once: save it to a file",
                 code="file-is-a-pipe",

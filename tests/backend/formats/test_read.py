@@ -216,6 +216,14 @@ def test_pipe_is_refused_with_advice() -> None:
     os.close(reading)
 
 
+def test_named_pipe_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "a.ann")
+    monkeypatch.delattr(Path, "open")  # would wait for a program that writes
+    for path in (tmp_path / "a.ann", tmp_path):
+        with raises(InputError, "file-is-a-pipe" if path.is_fifo() else "annotations-without-text"):
+            read_corpus([path])
+
+
 def test_reading_imports_no_heavy_library() -> None:
     heavy = ("torch", "transformers", "label_studio_sdk", "numpy", "pydantic")
     found = f"[one for one in {heavy} if one in sys.modules]"
