@@ -105,6 +105,35 @@ def test_region_that_contradicts_its_text_in_every_counting_is_unknown(read, mak
     assert [(one.reason, one.text) for one in corpus.dropped] == [("text differs", "tremor")]
 
 
+def test_one_region_far_off_shows_no_shift(read) -> None:
+    near = read(to_line("The fever", [(2, 7, "fever")]))
+    assert near.documents[0].spans == (Span(4, 9, "Disease"),)
+    far = read(to_line("The patient had a fever", [(2, 7, "fever")]))
+    assert far.documents[0].spans == ()
+    assert [one.reason for one in far.dropped] == ["text differs"]
+
+
+def test_text_that_few_regions_fit_is_not_taken(tmp_path: Path) -> None:
+    regions = [
+        {"type": "labels", "value": {"start": 0, "end": 5, "text": text, "labels": ["X"]}}
+        for text in ("Fever", "Chill", "Heart")
+    ]
+    data = {"text": "Lithium was given.", "note": "Fever"}
+    task = {"id": 1, "data": data, "annotations": [{"result": regions}]}
+    (tmp_path / "x.json").write_text(json.dumps([task]))
+    with raises(OffsetError, "task-with-another-text"):
+        read_corpus([tmp_path / "x.json"])
+
+
+def test_few_documents_wait_for_a_stated_text(read, monkeypatch: pytest.MonkeyPatch) -> None:
+    regions = count_regions(TEXT, WIDTHS["UTF-16 offsets"])
+    unstated = [to_line(f"{TEXT}{end}", [(*one[:2], "") for one in regions]) for end in "12"]
+    records = [*unstated, to_line(TEXT, regions)]
+    assert [one.spans for one in read(*records).documents] == [SPANS] * 3
+    monkeypatch.setattr("tagalong.backend.annotations.annotators.MAX_WAITING_TASKS", 1)
+    assert [one.spans == SPANS for one in read(*records).documents] == [False, False, True]
+
+
 def test_document_whose_texts_all_differ_stays_with_unknown_stretches(read) -> None:
     other = to_line("Fever or chills", [(0, 5, "tremor"), (9, 15, "nausea")])
     corpus = read(other, to_line("Fever.", [(0, 5, "Fever")]))

@@ -46,6 +46,7 @@ def test_tasks_are_read_by_columns(tmp_path: Path, name: str, mark: str) -> None
         ("pmid;note\r\n7;Aspirin caused fever.\r\n", {"1": "Aspirin caused fever."}),
         ("id\tnote\n7\tAspirin caused fever.\n", {"7": "Aspirin caused fever."}),
         ("id,note\r7,Aspirin caused fever.\r", {"7": "Aspirin caused fever."}),
+        ("ID,Text,note\n7,Fever.,Aspirin was given again\n", {"7": "Fever."}),
         (
             "day,note\n2025-01-01 10:00,Fever after aspirin\u2028x\n",
             {"1": "Fever after aspirin\u2028x"},
