@@ -39,7 +39,7 @@ from tagalong.backend.server.settings import MODEL_CLASS
 from tagalong.backend.storage.project_key import ProjectKey
 from tagalong.ner.errors import RegistryError, StateFileError, TagalongError, VersionNotFound
 
-MAX_LISTED_JOBS = 5  # on the status page
+MAX_READ_JOBS = 200  # for the status page, which shows the last ones of each project
 OPEN_VIEWS = {"health", "ready", "root", "webhook"}  # ask for credentials themselves, or for none
 
 
@@ -258,7 +258,7 @@ def _render_page(service: Service) -> Response:
     except StateFileError as error:  # predictions do not need the file, so show the page
         events, event_error = {}, str(error)
     try:
-        jobs = service.job_store.list_latest(limit=MAX_LISTED_JOBS)
+        jobs = service.job_store.list_latest(limit=MAX_READ_JOBS)
         job_error = service.job_store.error
     except StateFileError as error:
         jobs, job_error = [], str(error)

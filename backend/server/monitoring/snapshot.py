@@ -108,7 +108,7 @@ class PoolState:
     """The models of the server, and which project has which."""
 
     loaded: Sequence[str] = ()  # or being loaded
-    unloaded: Sequence[str] = ()  # are loaded when a request asks for them
+    unloaded: list[str] = field(default_factory=list)  # are loaded when a request asks for them
     used_bytes: int = 0  # of the process; 0 if unknown
     max_bytes: int = 0
     assignments: Sequence[AssignmentState] = ()
@@ -124,4 +124,4 @@ class Snapshot:
     models: tuple[ModelState, ...]  # the default ones first
     routes: tuple[RouteStats, ...] = ()  # the most used first
     projects: tuple[ProjectState, ...] = ()  # the last seen first
-    pool: PoolState = PoolState()
+    pool: PoolState = field(default_factory=PoolState)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tagalong.backend.pages import format_time, make_page_environment
 from tagalong.backend.retraining.job import Job, JobState
+from tagalong.backend.server.monitoring.project_rows import make_project_rows
 from tagalong.backend.server.monitoring.snapshot import ModelState, Snapshot
 from tagalong.backend.server.monitoring.telemetry import MAX_LATENCY_SAMPLES
 from tagalong.backend.storage.project_key import ProjectKey
@@ -23,6 +24,9 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
+MAX_LISTED_JOBS = 5  # with their scores
+MAX_LISTED_MODELS = 12  # of those that are not loaded
+MAX_OPEN_PROJECTS = 3  # with more projects, their details are closed
 STRATUM_NAMES = {"all": "All", **LENGTH_NAMES}
 
 
@@ -64,7 +68,12 @@ def render_status_page(
     """
     projects = [state.project for state in snapshot.projects]
     projects += [job.project for job in stored.jobs]
+    projects += [assignment.project for assignment in snapshot.pool.assignments]
     return _ENVIRONMENT.get_template("status.html").render(
+        rows=make_project_rows(snapshot, stored.jobs),
+        max_open=MAX_OPEN_PROJECTS,
+        max_jobs=MAX_LISTED_JOBS,
+        max_names=MAX_LISTED_MODELS,
         project_names=name_projects(filter(None, projects)),
         length_note=LENGTH_NOTES["words"],
         snapshot=snapshot,
@@ -101,6 +110,8 @@ def summarize_status(snapshot: Snapshot, stored: StoredState) -> tuple[str, str]
         return "Events cannot be stored", "bad"
     if stored.job_store_error:
         return "Retraining jobs cannot be stored", "bad"
+    if snapshot.pool.assignments_error:
+        return "Assignments cannot be read", "bad"
     if not is_serving:
         is_loading = any(model.loading_version for model in snapshot.models)
         return ("Loading" if is_loading else "Starting"), "wait"
@@ -158,7 +169,19 @@ def tier_heading(tier: str) -> str:
     return name[:1].upper() + name[1:]
 
 
+def model_name(model: ModelState) -> str:
+    """The name of a model inside a sentence."""
+    return f"the {tier_name(model.tier)}" if model.model == model.tier else f"model {model.model}"
+
+
+def format_bytes(number: int) -> str:
+    """Format a size: ``512 MB``, ``1.8 GB``."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
 _FILTERS: dict[str, Callable[..., Any]] = {
+    "format_bytes": format_bytes,
+    "model_name": model_name,
     "format_action": lambda action: action.replace("_", " ").capitalize(),
     "format_job_state": format_job_state,
     "format_stratum": lambda name: STRATUM_NAMES.get(name, name),

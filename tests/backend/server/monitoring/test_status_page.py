@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from tagalong.backend.retraining.job import Job, JobState, StratumComparison
 from tagalong.backend.retraining.job import JobResult as Trained
+from tagalong.backend.server.monitoring.project_rows import make_project_rows
 from tagalong.backend.server.monitoring.snapshot import (
+    AssignmentState,
     LoadFailure,
     ModelState,
+    PoolState,
+    ProjectState,
     RequestStats,
     Snapshot,
     UnreadableTask,
@@ -54,6 +58,41 @@ def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Sn
     return telemetry.take_snapshot()
 
 
+def many_projects(count: int = 50, *, name: str = "Device", error: str | None = None) -> Snapshot:
+    """Projects with a model each, of which every tenth has lost its model, and one is silent."""
+    telemetry = Telemetry()
+    now = datetime.now(UTC)
+    state = ModelState("encoder", "encoder", make_manifest(), now, 1.0)
+    for model in ("encoder", "cardiology", "project-8"):
+        telemetry.record_model_state(replace(state, model=model))
+    assignments = []
+    for number in range(1, count + 1):
+        key, model = ProjectKey(number, 1795378435), f"project-{number}"
+        fault = f"there is no model '{model}'" if number % 10 == 0 else ""
+        assignments.append(AssignmentState(key, "encoder", model, fault))
+        if number == count:
+            continue
+        labels = {"Chemical": "Drug", "Disease": name, "Gene": None}
+        stats = RequestStats(
+            *(
+                "encoder" if fault else model,
+                f"{model}-20261122-35fd034f",
+                14 * number,
+                977 * number,
+            ),
+            labels=labels,
+            dropped_annotations=[DroppedAnnotation("Gene", "", "label unknown", 0, 4)] * number,
+            unpredicted=(name, "Dose") if number % 3 == 0 else (),
+        )
+        telemetry.record_predictions(key, "encoder", stats)
+    unloaded = [f"project-{number}" for number in range(1, count + 1) if number != 8]
+    loaded = ["cardiology", "encoder", "llm", "project-8"]
+    telemetry.record_pool(
+        PoolState(loaded, unloaded, 1_834_000_000, 4_000_000_000, assignments, error)
+    )
+    return telemetry.take_snapshot()
+
+
 def render(snapshot: Snapshot, *, address: str = ADDRESS, root_path: str = "", **stored) -> str:
     state = StoredState(**stored)
     return render_status_page(snapshot, state, address=address, root_path=root_path)
@@ -61,8 +100,13 @@ def render(snapshot: Snapshot, *, address: str = ADDRESS, root_path: str = "", *
 
 @pytest.mark.parametrize(
     "snapshot",
-    [Telemetry().take_snapshot(), busy(), busy(name=HOSTILE, reason=HOSTILE)],
-    ids=["fresh", "busy", "hostile"],
+    [
+        Telemetry().take_snapshot(),
+        busy(),
+        busy(name=HOSTILE, reason=HOSTILE),
+        many_projects(name=HOSTILE),
+    ],
+    ids=["fresh", "busy", "hostile", "many"],
 )
 @pytest.mark.parametrize("error", [None, HOSTILE])
 def test_page_is_well_formed_and_loads_nothing(snapshot: Snapshot, error: str | None) -> None:
@@ -79,6 +123,64 @@ def test_page_is_well_formed_and_loads_nothing(snapshot: Snapshot, error: str | 
     assert len(page.values("id")) == len(set(page.values("id")))
     assert set(page.values("aria-labelledby")) == set(page.values("id"))
     assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_fifty_projects_are_a_row_each() -> None:
+    jobs = [
+        replace(training(state), id=number, project=ProjectKey(number, 1795378435))
+        for number, state in enumerate((JobState.FAILED, JobState.PROMOTED, JobState.RUNNING), 7)
+    ]
+    html = render(many_projects(), jobs=[*jobs, replace(jobs[0], id=1, result=None)])
+    page = Page(html)
+    assert page.tags.count("details") == 50 + 2  # two models beside the default ones
+    assert "open" not in [name for tag, name, _ in page.attributes if tag == "details"]
+    row = re.search(r'<th scope="row"><bdi>10</bdi>.*?</tr>', html, re.DOTALL)
+    assert row
+    text = " ".join(Page(f"<table>{row[0].replace('</tr>', '')}</table>").text.split())
+    assert text.startswith("10 encoder project-10-20261122-35fd034f The default answers: there")
+    assert "2 found 140 9,770 10 a moment ago" not in text  # requests come first
+    assert "2 found 1 140 9,770 10 a moment ago –" in text
+    for excerpt in (
+        "9 project-9 project-9-20261122-35fd034f 2 found 2 not found",
+        "50 encoder The default answers: there is no model 'project-50'. – 0 0 0 0 – –",
+        "No model predicts these labels of the project yet: Device and Dose.",
+        "1.8 GB; beyond 4.0 GB, idle models are unloaded",
+        "cardiology, encoder, llm and project-8",
+        "project-13 and 37 more: the first request",
+        "Promoted",
+    ):
+        assert excerpt in page.text
+    assert html.count("The default model answers:") == 5
+
+
+def test_projects_of_one_number_are_told_apart() -> None:
+    telemetry = Telemetry()
+    for created in (1795378435, 1795378436, None):
+        stats = RequestStats("encoder", "v-1", 1, 1)
+        telemetry.record_predictions(ProjectKey(7, created), "encoder", stats)
+    page = Page(render(telemetry.take_snapshot()))
+    assert page.text.count("7 (created on ") == 2 * 2
+    assert "open" in page.values("open") or None in page.values("open")
+
+
+def test_backend_of_a_model_is_not_told_of_a_lost_assignment() -> None:
+    snapshot = many_projects(12)
+    urls = [replace_model(state, "cardiology") for state in snapshot.projects]
+    rows = make_project_rows(replace(snapshot, projects=tuple(urls)), [])
+    assert {row.fault for row in rows if row.state} == {""}
+
+
+def replace_model(state: ProjectState, model: str) -> ProjectState:
+    state.model = model
+    return state
+
+
+def test_damaged_assignments_are_in_the_head() -> None:
+    snapshot = many_projects(2, error=HOSTILE)
+    assert summarize_status(snapshot, StoredState()) == ("Assignments cannot be read", "bad")
+    html = render(snapshot)
+    assert HOSTILE not in html
+    assert HOSTILE in "".join(Page(html).words)
 
 
 def test_outside_strings_are_escaped() -> None:
@@ -134,7 +236,9 @@ def training(state: JobState, words: str = "it is better") -> Job:
         StratumComparison("all", 40, 0.813, 0.709, -0.01, 0.21),
         StratumComparison("3+", 2, 0.5),
     )
-    outcome = Trained(words, True, words, "v-0", 30, 7, strata, (words,))
+    outcome = Trained(
+        *(words, True, "cardiology", words, "encoder", "v-0", 30, 7, strata, (words,)),
+    )
     return Job(
         *(1, PROJECT, "encoder", words, 3, state, 1, 0, False, asked),
         ended_at=asked if state.is_finished else None,
@@ -149,7 +253,7 @@ def test_training_is_shown(state: JobState) -> None:
     text = Page(html).text
     assert (state.capitalize() if state != "kept" else "Not promoted") in text
     assert ("epoch 2 of 9" in text) == (state is JobState.RUNNING)
-    figures = ("0.813", "0.709", "-0.010 to +0.210", "7 documents", "v-0")
+    figures = ("0.813", "0.709", "-0.010 to +0.210", "7 documents", "encoder v-0", "cardiology")
     assert all((figure in text) == state.is_finished for figure in figures)
     hostile = render(busy(), jobs=[training(state, HOSTILE)], job_store_error=HOSTILE)
     assert HOSTILE not in hostile
