@@ -1,15 +1,10 @@
 """The ``tagalong data`` commands: check, count, convert and split annotated files."""
 
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS
 from tagalong.backend.formats.columns import ColumnOptions
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.jsonl import documents_to_jsonl
@@ -22,6 +17,16 @@ from tagalong.cli.curate.options import (
     UrlOption,
 )
 from tagalong.cli.curate.sources import ProjectAccess, open_annotated_corpus
+from tagalong.cli.data_tables import (
+    count_reasons,
+    count_warnings,
+    escape_text,
+    print_document_count,
+    print_reasons,
+    render_check,
+    render_conversion,
+    render_stats,
+)
 from tagalong.cli.terminal.console import console, echo_json, warn
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
@@ -33,17 +38,10 @@ from tagalong.cli.terminal.options import (
     WordColumnOption,
     build_read_options,
 )
-from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.counted_nouns import pluralize
-from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.errors import InputError
-from tagalong.ner.length_buckets import LENGTH_COLUMNS, LENGTH_NOTES
-from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.training.corpus import (
     Corpus,
-    CorpusCheck,
-    CorpusStats,
-    WriteResult,
     check_corpus,
     count_entities,
     describe_losses,
@@ -57,7 +55,6 @@ app = typer.Typer(
 )
 
 SPLIT_NAMES = ("train", "dev", "test")  # in the order of --shares; the last may be left out
-MAX_EXAMPLES = 3  # for each reason
 
 FilesArgument = Annotated[
     list[Path] | None,
@@ -113,58 +110,11 @@ def check_cli(
         echo_json(check.to_json())
     else:
         for source in corpus.sources if files else ():
-            path = _escape_text(source.path)
+            path = escape_text(source.path)
             console.print(f"{path} is read as {source.format}.", soft_wrap=True)
         render_check(check)
     if strict and check.dropped_count:
         raise typer.Exit(1)
-
-
-def render_check(check: CorpusCheck) -> None:
-    """Print a check as tables."""
-    labels = _escape_text(", ".join(check.labels)) or "no label"
-    console.print(
-        f"{pluralize(check.documents, 'document')}, {check.documents_without_entities:,} "
-        "without entities, "
-        f"{check.repeated_documents:,} with the text of an earlier one. "
-        f"{pluralize(check.kept_entities + check.dropped_count, 'entity')} of {labels}: "
-        f"{check.kept_entities:,} kept, {check.dropped_count:,} lost."
-    )
-    if check.word_rule_choice.is_needed:
-        console.print(check.word_rule_choice.describe())
-    if check.flat_losses.is_high:
-        console.print(f"{check.flat_losses.describe()}. A training needs --allow-losses.")
-    if check.dropped:
-        table = _build_table("Reason", "Entities", "For example", title="Lost")
-        for reason, group in check.dropped.items():
-            examples = (
-                f"{one.label} {one.text[:60]!r} at {one.start} to {one.end} in {one.document}"
-                for one in group[:MAX_EXAMPLES]
-            )
-            table.add_row(reason, f"{len(group):,}", _escape_text("\n".join(examples)))
-        console.print(table)
-    if check.warnings:
-        table = _build_table("Finding", "Times", "Handling", "Where", title="Warnings")
-        for warning in check.warnings:
-            where = _escape_text("\n".join(warning.examples))
-            table.add_row(
-                warning.kind, f"{warning.count:,}", WARNING_DESCRIPTIONS[warning.kind], where
-            )
-        console.print(table)
-
-
-def _escape_text(text: str) -> str:
-    # A user's text must neither be Rich's markup nor control the terminal.
-    return escape(escape_unprintable(text, keep="\n"))
-
-
-def _build_table(*columns: str, title: str) -> Table:
-    # The second column is a count. A file gets plain characters.
-    table = new_table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column)
-    table.columns[1].justify = "right"
-    return table
 
 
 @app.command("stats")
@@ -196,28 +146,6 @@ def stats_cli(
         echo_json(stats.to_json())
     else:
         render_stats(stats)
-
-
-def render_stats(stats: CorpusStats) -> None:
-    """Print counts as a table."""
-    console.print(
-        f"{pluralize(stats.documents, 'document')} ({stats.documents_without_entities:,} "
-        "without entities), "
-        f"{pluralize(stats.words, 'word')}, {pluralize(stats.characters, 'character')}"
-    )
-    table = _build_table(
-        "Label", *LENGTH_COLUMNS[stats.length_unit].values(), "All", title="Entities"
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for label in (*stats.labels, None):
-        if label is None:  # the sums stand below a line
-            table.add_section()
-        row = stats.count_by_length(label)
-        name = "All" if label is None else _escape_text(label)
-        table.add_row(name, *(f"{n:,}" for n in (*row, sum(row))))
-    console.print(table)
-    console.print(LENGTH_NOTES[stats.length_unit])
 
 
 def parse_output_format(value: str) -> str:
@@ -268,30 +196,14 @@ def convert_cli(
             {
                 "file": str(out),
                 "documents": written.document_count,
-                "lost": _count_reasons((*corpus.dropped, *written.dropped)),
-                "warnings": _count_warnings(corpus),
+                "lost": count_reasons((*corpus.dropped, *written.dropped)),
+                "warnings": count_warnings(corpus),
                 "masked_ranges_lost": written.masked_range_count,
                 "replaced_characters": written.replaced_characters,
             }
         )
     else:
         render_conversion(corpus, written, out, WRITERS[to].replacement)
-
-
-def render_conversion(corpus: Corpus, written: WriteResult, out: Path, replacement: str) -> None:
-    """Print what a file holds, and which annotations of the corpus were lost."""
-    _print_document_count(written.document_count, out)
-    if wordless := len(corpus.documents) - written.document_count:
-        console.print(
-            f"{pluralize(wordless, 'document')} without words "
-            f"{'is' if wordless == 1 else 'are'} not in it"
-        )
-    _print_reasons((*corpus.dropped, *written.dropped))
-    if count := written.masked_range_count:
-        ranges = pluralize(count, "masked range looks", "masked ranges look")
-        console.print(f"{ranges} free of entities in it: JSON lines keep them")
-    if written.replaced_characters:
-        console.print(f"{written.replaced_characters:,} {replacement}")
 
 
 @app.command("split")
@@ -341,30 +253,12 @@ def split_cli(
     )
     if as_json:
         counts = {name: len(documents) for name, documents in splits.items()}
-        lost = _count_reasons(corpus.dropped)
-        echo_json({"documents": counts, "lost": lost, "warnings": _count_warnings(corpus)})
+        lost = count_reasons(corpus.dropped)
+        echo_json({"documents": counts, "lost": lost, "warnings": count_warnings(corpus)})
         return
     for name, path in paths.items():
-        _print_document_count(len(splits[name]), path)
-    _print_reasons(corpus.dropped)
-
-
-def _print_document_count(count: int, path: Path) -> None:
-    # A path is never folded: people copy it.
-    console.print(f"{pluralize(count, 'document')} in {_escape_text(str(path))}", soft_wrap=True)
-
-
-def _count_reasons(lost: Iterable[DroppedAnnotation]) -> dict[str, int]:
-    return dict(Counter[str](entry.reason for entry in lost).most_common())
-
-
-def _count_warnings(corpus: Corpus) -> dict[str, int]:
-    return {warning.kind: warning.count for warning in corpus.warnings}
-
-
-def _print_reasons(lost: Iterable[DroppedAnnotation]) -> None:
-    for reason, count in _count_reasons(lost).items():
-        console.print(f"{pluralize(count, 'entity')} lost: {reason}")
+        print_document_count(len(splits[name]), path)
+    print_reasons(corpus.dropped)
 
 
 def parse_shares(text: str) -> dict[str, float]:

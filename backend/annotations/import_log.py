@@ -9,7 +9,7 @@ from tagalong.ner.document import Document, DroppedAnnotation, DropReason
 
 COUNTING_HANDLING = "corrected: offsets were counted so, as the stated texts show"
 WARNING_DESCRIPTIONS: Mapping[str, str] = {
-    "task set aside": "left out: its text or its regions cannot be used",
+    "task set aside": "left out: it cannot be read, or its text or its regions cannot be used",
     "cancelled annotation": "skipped: the annotator cancelled it",
     "draft": "skipped: it was never submitted",
     "not accepted": "skipped: the answer is to reject or to ignore it",

@@ -72,7 +72,7 @@ def read_lines(lines: Iterable[bytes], name: str, shape: str = LINE_SHAPE) -> It
         where = f"{name}, line {number}"
         try:
             # Windows editors begin a file with a byte order mark, and files may be joined.
-            yield Record(where, shape, json.loads(line.decode("utf-8-sig")))
+            yield Record(where, shape, json.loads(line.decode("utf-8-sig").rstrip()))
         except UnicodeDecodeError:
             message = f"{where} is not UTF-8: save the file as UTF-8"
             yield Record(where, shape, error=FormatError(message, code="line-not-utf-8"))
@@ -89,7 +89,9 @@ def _explain(error: Exception) -> str:
     # Python's own words are about Python where it is not the syntax.
     if isinstance(error, RecursionError):
         return "its objects and lists are nested too deeply"
-    return str(error) if isinstance(error, json.JSONDecodeError) else "a number is too long"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.removesuffix(' at')} at column {error.colno}"
+    return "a number is too long"
 
 
 def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
