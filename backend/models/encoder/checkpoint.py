@@ -9,6 +9,7 @@ from tagalong.backend.models.base_models.adapters import is_adapter, load_adapte
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.base_models.load_errors import translate_load_errors
 from tagalong.backend.models.base_models.load_options import LoadOptions, Precision
+from tagalong.backend.models.base_models.sharing import share_parameters
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tagger import EncoderTagger, assemble_encoder
 from tagalong.ner.manifest import Manifest
@@ -35,6 +36,7 @@ def load_encoder(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions
         model = model.to(options.get("device") or "cpu")
     trained_precision: Precision = manifest.config.get("schedule", {}).get("precision", "auto")
     runner = TorchRunner(model.eval(), precision=options.get("precision") or trained_precision)
+    runner.memory_bytes = share_parameters(model)
     return assemble_encoder(runner, folder, manifest, max_positions=max_positions(model))
 
 

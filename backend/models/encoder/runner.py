@@ -34,6 +34,10 @@ class ModelRunner(Protocol):
     def can_use_openvino(self) -> bool:
         """Whether OpenVINO could run the model faster."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """Estimated memory, without what other models share; 0 if unknown."""
+
     def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
         """Group windows into batches of indices, given the sub-words of each window."""
 
@@ -48,6 +52,7 @@ class TorchRunner:
     # 300 MB in the long run.
     pad_to_multiple_of = 16
     streams = 1  # a second thread would start OpenMP threads that compete for the same cores
+    memory_bytes = 0
 
     def __init__(self, model: "PreTrainedModel", *, precision: Precision = "auto") -> None:
         self.model = model

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from tagalong.backend.models.base_models.adapters import ADAPTER_CONFIG_NAME
 from tagalong.backend.models.base_models.load_errors import translate_load_errors
+from tagalong.backend.models.base_models.sharing import SharedObjects
 from tagalong.backend.models.decoding.predictions import (
     ScoreRefiner,
     decode_prediction,
@@ -33,6 +35,7 @@ from tagalong.ner.manifest import WORD_RULE_KEY, Manifest, read_word_rule
 from tagalong.ner.tags import TagSet
 
 WINDOWS_PER_PART = 2  # as many as most abstracts have
+_TOKENIZERS = SharedObjects[PreTrainedTokenizerBase]()
 MIN_MEASURED_CHARACTERS = 1_000  # a shorter run measures its overhead more than the throughput
 
 
@@ -130,6 +133,11 @@ class EncoderTagger(DocumentTagger):
         """Seconds that each document takes without other work; empty before the first run."""
         return self.throughput.estimate_seconds(documents)
 
+    @property
+    def memory_bytes(self) -> int:
+        """That of the model; a tokenizer is shared, or takes about ten megabytes."""
+        return self.runner.memory_bytes
+
     def config_to_json(self) -> Mapping[str, Any]:
         """The word rule."""
         return {WORD_RULE_KEY: self.tag_set.word_rule.name}
@@ -173,7 +181,7 @@ def assemble_encoder(
 ) -> EncoderTagger:
     """Build the tagger of a version; raises `VersionInvalid` where its tokenizer cannot be read."""
     with translate_load_errors(folder, manifest):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = _load_tokenizer(folder, manifest)
     window_config = WindowConfig(**manifest.config.get("reading", {}))
     return EncoderTagger(
         runner,
@@ -183,3 +191,20 @@ def assemble_encoder(
         temperature=float(manifest.calibration.get("temperature", 1.0)),
         score_refiner=ScoreRefiner.from_json(manifest.calibration),
     )
+
+
+def _load_tokenizer(folder: Path, manifest: Manifest) -> PreTrainedTokenizerBase:
+    """Read the tokenizer of a version; versions with the same files share one."""
+
+    def load() -> PreTrainedTokenizerBase:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False
+        )
+        return tokenizer
+
+    files = frozenset(
+        (name, file.sha256)
+        for name, file in manifest.files.items()
+        if name != ADAPTER_CONFIG_NAME and not name.endswith(".safetensors")
+    )
+    return _TOKENIZERS.get(files, load) if files else load()

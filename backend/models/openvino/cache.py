@@ -7,6 +7,7 @@ its files are intact.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,9 +33,12 @@ from tagalong.ner.atomic_io import PRIVATE_FOLDER_MODE, move_into_place, transla
 from tagalong.ner.errors import OpenVINOError, PublishError
 from tagalong.ner.manifest import FileRecord, Manifest, hash_file, manifest_digest
 
-RECORD_SCHEMA_VERSION = 4  # goes up when models are compiled in another way, or its keys change
-MAX_CACHED_MODELS = 20  # of any version; one takes as much room as the base model in 8 bits
+RECORD_SCHEMA_VERSION = 5  # goes up when models are compiled in another way, or its keys change
+# Of all models; one takes as much room as the base model in 8 bits, such as 23 MB or 110 MB.
+MAX_CACHE_BYTES = 8 << 30
 RECORD_FILE_NAME, MODEL_FILE_NAME, WEIGHTS_FILE_NAME = "engine.json", "engine.xml", "engine.weights"
+EMBEDDINGS_FILE_NAME = "engine.embeddings"  # where the model has them as an input
+MODEL_FILE_NAMES = frozenset({MODEL_FILE_NAME, WEIGHTS_FILE_NAME})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ def find_openvino_model(manifest: Manifest) -> CachedOpenVINOModel | None:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OpenVINOError):
         record = OpenVINORecord.from_json(json.loads((home / RECORD_FILE_NAME).read_bytes()))
         if _is_usable(home, record, manifest):
+            with suppress(OSError):  # a cache that cannot be written is not cleaned up either
+                os.utime(home)  # the models that were used last are kept
             return CachedOpenVINOModel(home, record)
     return None
 
@@ -117,7 +123,7 @@ def _is_usable(home: Path, record: OpenVINORecord, manifest: Manifest) -> bool:
         and record.manifest_digest == manifest_digest(manifest.to_json())
         and record.precision == choose_precision()
         and record.int8_instruction_set == int8_instruction_set()  # others round differently
-        and record.files.keys() == {MODEL_FILE_NAME, WEIGHTS_FILE_NAME}
+        and record.files.keys() - {EMBEDDINGS_FILE_NAME} == MODEL_FILE_NAMES
         and all(hash_file(home / name) == file for name, file in record.files.items())
     )
 
@@ -127,8 +133,8 @@ def cache_openvino_model(
 ) -> CachedOpenVINOModel:
     """Copy a compiled model to the cache, in place of an earlier one of its version.
 
-    Deletes the oldest models beyond `MAX_CACHED_MODELS`. Raises `OpenVINOError` where the cache
-    cannot be written.
+    Deletes the least recently used models beyond `MAX_CACHE_BYTES`. Raises `OpenVINOError` where
+    the cache cannot be written.
     """
     home = _cache_folder(manifest)
     try:
@@ -153,9 +159,17 @@ def _write_to_cache(home: Path, source_folder: Path, record: OpenVINORecord) -> 
             if home.is_dir():
                 remove_folder(home)  # processes that have it open can go on reading it
             move_into_place(aside, home)
-            kept = sorted(home.parent.glob("[!.]*"), key=lambda path: path.stat().st_mtime)
-            for oldest in kept[:-MAX_CACHED_MODELS]:
-                remove_folder(oldest)
+            _remove_least_recently_used(home.parent)
+
+
+def _remove_least_recently_used(cache: Path) -> None:
+    """Delete models until the others fit; the last one stays, whatever its size."""
+    folders = sorted(cache.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for folder in folders:
+        total += sum(path.stat().st_size for path in folder.iterdir())
+        if total > MAX_CACHE_BYTES and folder != folders[0]:
+            remove_folder(folder)
 
 
 def _cache_folder(manifest: Manifest) -> Path:

@@ -28,6 +28,7 @@ from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tagger import EncoderTagger
 from tagalong.backend.models.openvino import is_openvino_enabled
 from tagalong.backend.models.openvino.cache import (
+    EMBEDDINGS_FILE_NAME,
     MODEL_FILE_NAME,
     WEIGHTS_FILE_NAME,
     CachedOpenVINOModel,
@@ -36,6 +37,7 @@ from tagalong.backend.models.openvino.cache import (
     cache_openvino_model,
 )
 from tagalong.backend.models.openvino.check import compare_encoders, rejection_reason
+from tagalong.backend.models.openvino.embeddings import split_word_embeddings
 from tagalong.backend.models.openvino.library import (
     choose_precision,
     first_error_line,
@@ -192,6 +194,10 @@ def _save(
     model: Any, folder: Path, manifest: Manifest, weight_format: str, source: PreTrainedModel
 ) -> OpenVINORecord:
     """Write a converted model; its check comes later."""
+    names = [MODEL_FILE_NAME, WEIGHTS_FILE_NAME]
+    if (embeddings := split_word_embeddings(model)) is not None:
+        embeddings.save(folder / EMBEDDINGS_FILE_NAME)
+        names.append(EMBEDDINGS_FILE_NAME)
     written = folder / "model.xml"
     import_openvino().save_model(model, str(written), compress_to_fp16=False)
     written.replace(folder / MODEL_FILE_NAME)
@@ -206,7 +212,7 @@ def _save(
         max_positions=max_positions(source),
         check=OpenVINOCheck(0, 0, 0.0),
         notes=(),
-        files={name: hash_file(folder / name) for name in (MODEL_FILE_NAME, WEIGHTS_FILE_NAME)},
+        files={name: hash_file(folder / name) for name in names},
     )
 
 

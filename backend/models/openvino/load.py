@@ -7,11 +7,13 @@ from typing import Unpack
 from tagalong.backend.models.base_models.load_options import LoadOptions
 from tagalong.backend.models.encoder.tagger import EncoderTagger, assemble_encoder
 from tagalong.backend.models.openvino.cache import (
+    EMBEDDINGS_FILE_NAME,
     MODEL_FILE_NAME,
     WEIGHTS_FILE_NAME,
     CachedOpenVINOModel,
     find_openvino_model,
 )
+from tagalong.backend.models.openvino.embeddings import load_word_embeddings
 from tagalong.backend.models.openvino.runner import OpenVINORunner
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest
@@ -46,7 +48,15 @@ def load_openvino_encoder(
 ) -> EncoderTagger:
     """Make a tagger of an OpenVINO model; raises `OpenVINOError` where that cannot be read."""
     model, weights = cached.folder / MODEL_FILE_NAME, cached.folder / WEIGHTS_FILE_NAME
-    runner = OpenVINORunner(model, weights, weight_format=cached.record.weight_format)
-    tagger = assemble_encoder(runner, folder, manifest, max_positions=cached.record.max_positions)
+    record = cached.record
+    embeddings = None
+    if (file := record.files.get(EMBEDDINGS_FILE_NAME)) is not None:
+        embeddings = load_word_embeddings(
+            cached.folder / EMBEDDINGS_FILE_NAME, file, record.precision
+        )
+    runner = OpenVINORunner(
+        model, weights, weight_format=record.weight_format, embeddings=embeddings
+    )
+    tagger = assemble_encoder(runner, folder, manifest, max_positions=record.max_positions)
     runner.warm_up(tagger.window_encoder.max_window_subwords)
     return tagger

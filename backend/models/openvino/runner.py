@@ -13,12 +13,14 @@ import numpy as np
 
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs
+from tagalong.backend.models.openvino.embeddings import WordEmbeddings
 from tagalong.backend.models.openvino.library import (
     choose_precision,
     count_usable_cpus,
     import_openvino,
     translate_runtime_errors,
 )
+from tagalong.backend.models.openvino.weights import PrivateWeights
 from tagalong.ner.errors import OpenVINOError
 
 MAX_BATCH_SUBWORDS = 1024
@@ -27,6 +29,8 @@ INPUT_NAMES = ("input_ids", "attention_mask")  # in the order of the model's inp
 MAX_STREAMS = 8  # with more CPUs, each stream gets several
 MIN_CONCURRENT_BATCHES = 64  # before streams are added for them
 
+# Memory of a compiled model without its weights, per byte of its description: of MiniLM, 27 MB.
+GRAPH_BYTES_PER_BYTE = 70
 COOLDOWN_SECONDS = 0.05  # between two batches of busy threads, which do other work as well
 
 log = logging.getLogger(__name__)
@@ -74,15 +78,23 @@ class OpenVINORunner:
     parts_per_turn = 1
     can_use_openvino = False  # it does already
 
-    def __init__(self, path: Path, weights: Path, *, weight_format: str) -> None:
-        core = import_openvino().Core()
+    def __init__(
+        self,
+        path: Path,
+        weights: Path,
+        *,
+        weight_format: str,
+        embeddings: WordEmbeddings | None = None,
+    ) -> None:
         self.precision = choose_precision()  # of what is not quantized
         self.streams = min(count_usable_cpus(), MAX_STREAMS)  # batches at the same time, under load
         self._path, self._weight_format = path, weight_format
+        self._embeddings = embeddings  # where they are an input of the model
+        self._weights = PrivateWeights(weights)
+        graph = path.read_bytes()
+        self._graph_bytes = GRAPH_BYTES_PER_BYTE * len(graph)
         with self._translate_errors("read"):
-            # Reads all into memory, so that later changes to the files have no effect.
-            core.set_property({"ENABLE_MMAP": False})
-            self._model = core.read_model(str(path), str(weights))
+            self._model = import_openvino().Core().read_model(graph, self._weights.tensor)
         # Idle inference requests: the one on all CPUs, and one per stream.
         self._single_requests = self._compile_requests(streams=1)
         self._stream_requests: SimpleQueue[Any] | None = None
@@ -94,6 +106,13 @@ class OpenVINORunner:
         """OpenVINO, and its arithmetic."""
         precision = self.precision.replace("f32", "fp32")
         return f"OpenVINO, {'int8 and ' if self._weight_format == 'int8' else ''}{precision}"
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimated memory of the model and its streams, without the word embeddings."""
+        copies = 1 if self._stream_requests is None else 2  # of the packed weights
+        graphs = 1 if self._stream_requests is None else 1 + self.streams
+        return copies * self._weights.bytes + graphs * self._graph_bytes
 
     def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
         """Group windows that are padded to the same length.
@@ -119,16 +138,20 @@ class OpenVINORunner:
             for length in range(step, max_subwords + step, step):
                 row = np.ones((1, min(length, max_subwords)), np.int64)
                 self.compute_logits(dict.fromkeys(INPUT_NAMES, row))
+        self._weights.release_memory()
 
     def compute_logits(self, batch: ModelInputs) -> FloatArray:
         """Run one batch of `WindowEncoder.pad`, on any thread: (windows, longest, tags)."""
+        inputs: list[Any] = [batch[name] for name in INPUT_NAMES]
+        if self._embeddings is not None:
+            inputs.append(self._embeddings.look_up(batch["input_ids"]))
         with self._concurrency.track() as is_concurrent:
             if is_concurrent and self._stream_requests is None:
                 self._start_adding_streams()
             idle = (self._stream_requests if is_concurrent else None) or self._single_requests
             request = idle.get()
             try:
-                outputs = request.infer([batch[name] for name in INPUT_NAMES], share_inputs=True)
+                outputs = request.infer(inputs, share_inputs=True)
                 # A copy: the next batch overwrites the output.
                 array: FloatArray = np.array(outputs[0], np.float32)
             finally:

@@ -95,6 +95,11 @@ class DocumentTagger(ABC):
     can_use_openvino: bool = False  # whether PyTorch runs it on a CPU, where OpenVINO is faster
     decoding_stats: DecodingStats | None = None  # of all its work; None where it is not counted
 
+    @property
+    def memory_bytes(self) -> int:
+        """Estimated memory of this version, without what loaded ones share; 0 if unknown."""
+        return 0
+
     @abstractmethod
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """One prediction per document, in the same order, empty ones included."""

@@ -99,15 +99,24 @@ def test_version_cannot_name_the_place_of_its_model(
         found_in(folder)
 
 
-def test_oldest_models_are_deleted(
-    store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("models_that_fit", "left"), [(3, [0, 3, 4]), (0, [4])])
+def test_least_recently_used_models_are_deleted(
+    models_that_fit: int,
+    left: list[int],
+    store: ModelStore,
+    publish: Publish,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cache, "MAX_CACHED_MODELS", 3)
     folders = [store.resolve(publish(number).version) for number in range(5)]
-    for age, folder in enumerate(reversed(folders)):
+    for age, folder in enumerate(folders[:4]):
         kept = keep(folder, made)
         os.utime(kept.folder, (1e9 + age, 1e9 + age))
-    assert [found_in(folder) is not None for folder in folders] == [True] * 3 + [False] * 2
+    assert found_in(folders[0])  # a server has just loaded it
+    size = sum(path.stat().st_size for path in kept.folder.iterdir())
+    monkeypatch.setattr(cache, "MAX_CACHE_BYTES", size * models_that_fit + size // 2)
+    keep(folders[4], made)  # a new one stays, even where none fits
+    assert [number for number in range(5) if found_in(folders[number])] == left
 
 
 def test_newer_model_replaces_cached_one(store: ModelStore, publish: Publish, made: Path) -> None:
@@ -145,13 +154,13 @@ def resealed(path: Path, **changes: object) -> None:
         lambda home: (home / "engine.json").unlink(),
         lambda home: (home / "engine.json").write_text("{"),
         lambda home: (home / "engine.json").write_text("[]"),
-        lambda home: (home / "engine.json").write_text('{"format": 4, "openvino_version": null}'),
+        lambda home: (home / "engine.json").write_text('{"format": 5, "openvino_version": null}'),
         lambda home: (home / "engine.json").write_text(
             (home / "engine.json")
             .read_text()
             .replace('"max_positions": 512', '"max_positions": 112')
         ),
-        lambda home: resealed(home / "engine.json", format=3),
+        lambda home: resealed(home / "engine.json", format=4),
         lambda home: resealed(home / "engine.json", files={}),
         lambda home: (home / "engine.json").write_bytes(b"\xff\xfe"),
     ],
