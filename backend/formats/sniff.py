@@ -129,7 +129,11 @@ def _sniff_object(file: TextFile, lines: tuple[str, ...]) -> FileHead:
     try:
         first = json.loads(first_line)
     except (ValueError, RecursionError):
-        pass  # not a record of its own: one object over several lines, or no JSON at all
+        # Not a record of its own: one object over several lines, no JSON at all, or a broken line
+        # above whole ones. An object would have commas between these.
+        below = [line for line in lines if line.strip()][1:]
+        if [type(one) for one in _parse_lines(below[:2])] == [dict, dict]:
+            return FileHead(file, "lines", _choose_record(_parse_lines(below)), lines)
     else:
         # The first line may be longer than the head of the file.
         return FileHead(file, "lines", _choose_record(_parse_lines(lines)) or first, lines)

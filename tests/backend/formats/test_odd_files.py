@@ -364,6 +364,16 @@ def test_odd_line_is_set_aside(tmp_path: Path, kind: str, odd: str) -> None:
             read_corpus([write(tmp_path, {name: good + "\n{" * 19}) / name])
 
 
+@pytest.mark.parametrize("kind", sorted(LINES.keys() - {"spaCy pair"}))
+def test_first_line_may_be_the_odd_one(tmp_path: Path, kind: str) -> None:
+    good = json.dumps(LINES[kind])
+    path = write(tmp_path, {"a.jsonl": f"{good[:-1]}\n{good}\n{good}\n"}) / "a.jsonl"
+    corpus = read_corpus([path])
+    assert covered(corpus)[0] == ["Lithium"]
+    (warning,) = [one for one in corpus.warnings if one.kind == "task set aside"]
+    assert "line 1 is not JSON" in warning.examples[0]
+
+
 @pytest.mark.parametrize(
     "odd",
     [
