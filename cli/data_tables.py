@@ -15,13 +15,14 @@ from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.length_buckets import LENGTH_COLUMNS, LENGTH_NOTES
 from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.training.corpus import Corpus, CorpusCheck, CorpusStats, WriteResult
+from tagalong.training.evaluation.label_names import format_labels
 
 MAX_EXAMPLES = 3  # for each reason
 
 
 def render_check(check: CorpusCheck) -> None:
     """Print a check as tables."""
-    labels = escape_text(", ".join(check.labels)) or "no label"
+    labels = escape_text(format_labels(check.labels)) or "no label"
     console.print(
         f"{pluralize(check.documents, 'document')}, {check.documents_without_entities:,} "
         "without entities, "
@@ -42,6 +43,7 @@ def render_check(check: CorpusCheck) -> None:
             )
             table.add_row(reason, f"{len(group):,}", escape_text("\n".join(examples)))
         console.print(table)
+        console.print("docs/formats.md explains each reason.")
     if check.warnings:
         table = _build_table("Finding", "Times", "Handling", "Where", title="Warnings")
         for warning in check.warnings:

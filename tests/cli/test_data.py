@@ -64,6 +64,14 @@ def test_check_tables_equal_the_json() -> None:
         assert part in result.stdout
 
 
+def test_check_lists_no_more_labels_than_fit(tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    entities = [{"start": 0, "end": 4, "label": f"Concept {number:02}"} for number in range(30)]
+    path.write_text(json.dumps({"id": "1", "text": "IL-2 rises", "entities": entities}))
+    shown = " ".join(run("check", path).stdout.split())
+    assert "Concept 19 and 10 more: 1 kept, 29 lost." in shown
+
+
 def test_strict_fails_on_any_dropped_annotation() -> None:
     assert run("check", EXPORT, "--strict").exit_code == 1
     assert run("check", CORPUS, "--strict").exit_code == 0
