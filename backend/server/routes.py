@@ -124,16 +124,7 @@ def create_routes(service: Service, tier: str | None) -> Blueprint:
         if isinstance(body.get("schema"), str):  # refuse an unusable config at once
             extra_params = service.event_store.read_extra_params(project, target.backend)
             parse_label_config(body["schema"], control=parse_control_name(extra_params))
-        holder = service.model_pool.find(target.model)
-        manifest = holder.find_manifest()
-        return jsonify(
-            model_version=holder.serving_version(),
-            # Label Studio ignores the rest, which is for `tagalong doctor`.
-            model=target.model,
-            labels=list(manifest.labels) if manifest else [],
-            assignment_fault=target.fault,
-            assignments_error=service.model_pool.assignments.error,
-        )
+        return jsonify(_describe_target(service, target))
 
     @routes.post("/predict")
     def predict() -> Response:
@@ -190,6 +181,20 @@ def _add_state_routes(
             return health()  # Label Studio and other programs
         check_credentials(service.settings.credentials, service.guess_limiter)
         return _render_page(service)
+
+
+def _describe_target(service: Service, target: Target) -> dict[str, Any]:
+    """The answer to a setup."""
+    holder = service.model_pool.find(target.model)
+    manifest = holder.find_manifest()
+    return {
+        "model_version": holder.serving_version(),
+        # Label Studio ignores the rest, which is for `tagalong doctor`.
+        "model": target.model,
+        "labels": list(manifest.labels) if manifest else [],
+        "assignment_fault": target.fault,
+        "assignments_error": service.model_pool.assignments.error,
+    }
 
 
 def _predict(

@@ -69,11 +69,7 @@ class PredictHandler:
             timeout_seconds=self._limits.model_load_timeout_seconds
         )
         label_map = map_labels(tagger.labels, config)
-        deadline = time.monotonic() + self._limits.read_timeout_seconds
-        found: list[Document | UnreadableTask] = []
-        for task in request.tasks:
-            check_client(has_client_gone)
-            found.append(self._read_document(task, config, deadline=deadline))
+        found = self._read_documents(request, config, has_client_gone)
         documents = [one for one in found if isinstance(one, Document)]
         unreadable = [one for one in found if isinstance(one, UnreadableTask)]
         if unreadable and not documents:
@@ -112,6 +108,16 @@ class PredictHandler:
         )
         self._telemetry.record_predictions(request.project, model_holder.tier, stats)
         return results
+
+    def _read_documents(
+        self, request: PredictRequest, config: LabelConfig, has_client_gone: Callable[[], bool]
+    ) -> list[Document | UnreadableTask]:
+        deadline = time.monotonic() + self._limits.read_timeout_seconds
+        found = []
+        for task in request.tasks:
+            check_client(has_client_gone)
+            found.append(self._read_document(task, config, deadline=deadline))
+        return found
 
     def _read_document(
         self, task: Mapping[str, Any], config: LabelConfig, *, deadline: float
