@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperOption
 
-from tagalong.cli import data, model_archives, models
+from tagalong.cli import data, model_archives, model_assignments, models
 from tagalong.cli.benchmark import benchmark_cli
 from tagalong.cli.connect import connect_cli, disconnect_cli
 from tagalong.cli.curate import app as curate
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.add_typer(train.app, name="train")
 app.add_typer(curate.app, name="curate")
 models.app.add_typer(model_archives.app)
+models.app.add_typer(model_assignments.app)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("benchmark")(benchmark_cli)

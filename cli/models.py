@@ -1,30 +1,26 @@
-"""``tagalong models``: list, show, promote, roll back, compile and remove model versions."""
+"""``tagalong models``: list, show, promote, roll back, compile and remove models and versions."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from tagalong.backend.pages import format_count, join_names
+from tagalong.backend.storage.assignments import explain_unusable_model, read_assignments
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.terminal.console import console, echo_json, print_warning, warn
+from tagalong.cli.model_tables import list_versions, render_list, render_manifest, row_to_json
+from tagalong.cli.terminal.console import console, echo_json, print_line, print_warning, warn
 from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
-from tagalong.cli.terminal.tables import EMPTY_CELL, format_score, new_table
-from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
-from tagalong.ner.length_buckets import LENGTH_BUCKETS, LENGTH_NOTES
-from tagalong.ner.manifest import Manifest, read_manifest
-from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry
-from tagalong.ner.tiers import DEFAULT_TIER
+from tagalong.ner.errors import RegistryError, VersionNotFound
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_registry import BUNDLED_REFERENCE
+from tagalong.ner.tiers import DEFAULT_TIER, TIERS
 from tagalong.training.corpus import describe_reading, read_corpus
 
-SHOWN_SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
-
 app = typer.Typer(
-    help="List, show, promote, roll back, compile and remove model versions.", no_args_is_help=True
+    help="List, show, assign, promote, move and remove models and their versions.",
+    no_args_is_help=True,
 )
 
 
@@ -38,11 +34,28 @@ def list_cli(models: ModelsOption = Path("models"), as_json: JsonOption = False)
     rows, notes = list_versions(store)
     if as_json:
         versions = [row_to_json(row) for row in rows]
-        echo_json({"models": str(store.root), "versions": versions, "notes": notes})
+        echo_json(
+            {
+                "models": str(store.root),
+                "versions": versions,
+                "assignments": read_assignments(store.root),
+                "notes": notes,
+            }
+        )
         return
     console.print(render_list(rows))
+    for sentence in describe_assignments(store):
+        print_line(sentence)
     for note in notes:
         print_warning(f"Note: {note}")
+
+
+def describe_assignments(store: ModelStore) -> Iterator[str]:
+    """A sentence for each project with a model of its own, and what is wrong with that."""
+    for key, of_tier in sorted(read_assignments(store.root).items()):
+        for tier, model in sorted(of_tier.items()):
+            fault = explain_unusable_model(store, model, tier)
+            yield f"Project {key}: {model}{f', but {fault}: {tier} answers' if fault else ''}."
 
 
 @app.command("show")
@@ -170,18 +183,22 @@ def remove_cli(
     reference: Annotated[
         str,
         typer.Argument(
-            metavar="VERSION", help="Version, or MODEL/VERSION as `models list` shows it."
+            metavar="VERSION",
+            help="Version, MODEL/VERSION as `models list` shows it, or a model with all versions.",
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a version that is not current. This cannot be undone.
+    """Delete a version that is not current, or a whole model. This cannot be undone.
 
     Example: tagalong models remove minilm-20260131-0f3c2d1e
     """
     store = open_store(models)
+    if reference in store.models() and reference not in TIERS:
+        _remove_model(store, reference, yes=yes, as_json=as_json)
+        return
     model, version = locate_stored_version(store, reference)
     if version == BUNDLED_REFERENCE:
         raise RegistryError(
@@ -194,6 +211,19 @@ def remove_cli(
     _print_result(f"{model}/{version} was removed", model, version, as_json=as_json)
 
 
+def _remove_model(store: ModelStore, model: str, *, yes: bool, as_json: bool) -> None:
+    projects = [
+        key for key, of_tier in read_assignments(store.root).items() if model in of_tier.values()
+    ]
+    if projects:
+        print_warning(f"{model} serves {join_names(projects)}; the default model will answer.")
+    versions = format_count(len(store.version_names(model)), "version")
+    if not yes:
+        typer.confirm(f"Delete {model} with {versions} for good?", abort=True, err=True)
+    store.remove_model(model)
+    _print_result(f"{model} was removed, with {versions}", model, None, as_json=as_json)
+
+
 def locate_stored_version(store: ModelStore, reference: str) -> tuple[str, str]:
     """Find the model and name of a version that can be promoted or removed.
 
@@ -202,6 +232,12 @@ def locate_stored_version(store: ModelStore, reference: str) -> tuple[str, str]:
     """
     folder = store.resolve(reference).resolve()  # links would hide where it is
     model, version = folder.parent.name, folder.name
+    homes = [one for one in store.models() if version in store.version_names(one)]
+    if reference == version and len(homes) > 1:  # copies: a change is for one of them
+        choices = " or ".join(f"{one}/{version}" for one in homes)
+        raise VersionNotFound(
+            f"{reference!r} is in more than one model: write {choices}", code="version-ambiguous"
+        )
     if folder.parent.parent == store.root.resolve():
         return model, version
     if store.bundled_version(model) and folder == store.bundled_version_folder(model).resolve():
@@ -217,127 +253,3 @@ def _print_result(sentence: str, model: str, version: str | None, *, as_json: bo
         echo_json({"model": model, "version": version})
     else:
         console.print(f"{sentence}.", markup=False, soft_wrap=True)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRow:
-    """One version of a list; the manifest is None if it is unreadable."""
-
-    model: str
-    version: str
-    manifest: Manifest | None
-    current: bool
-    bundled: bool
-
-
-def list_versions(store: ModelRegistry) -> tuple[list[VersionRow], list[str]]:
-    """List the versions of a store, and its problems.
-
-    Returns the versions by model, oldest first, damaged ones included and bundled ones last; and a
-    note on each problem.
-    """
-    rows, notes = _collect_rows(store, bundled=False)
-    if store.bundled_root is None:
-        return rows, notes
-    bundled_rows, bundled_notes = _collect_rows(ModelRegistry(store.bundled_root), bundled=True)
-    for row in bundled_rows:
-        is_current = False
-        with suppress(VersionInvalid):  # there is a note on it
-            is_current = row.current and store.promoted_version(row.model) is None
-        rows.append(replace(row, current=is_current))
-    return rows, notes + bundled_notes
-
-
-def _collect_rows(registry: ModelRegistry, *, bundled: bool) -> tuple[list[VersionRow], list[str]]:
-    rows: list[VersionRow] = []
-    notes: list[str] = []
-    for model in registry.models():
-        names = registry.version_names(model)
-        current = None
-        try:
-            current = registry.promoted_version(model)
-        except VersionInvalid as error:
-            notes.append(str(error))
-        if current is not None and current not in names:
-            notes.append(
-                f"the current version {current} of {model} is missing: promote another version or "
-                "roll back"
-            )
-        model_rows = []
-        for name in names:
-            manifest = None
-            try:
-                # Not verified: hashing the files of all versions takes long.
-                manifest = read_manifest(registry.version_folder(model, name), verify=False)
-            except VersionInvalid as error:
-                notes.append(str(error))
-            model_rows.append(VersionRow(model, name, manifest, name == current, bundled))
-        rows += sorted(model_rows, key=lambda row: row.manifest.created if row.manifest else "")
-    return rows, notes
-
-
-def row_to_json(row: VersionRow) -> dict[str, Any]:
-    """Convert a row to JSON types, without config, data and files; null if unreadable."""
-    own = {name: getattr(row, name) for name in ("model", "version", "current", "bundled")}
-    fields = ("tier", "name", "created", "base", "base_revision", "labels", "scores", "calibration")
-    return own | {name: getattr(row.manifest, name, None) for name in fields}
-
-
-def render_list(rows: Sequence[VersionRow]) -> Table:
-    """Build a table of versions with strict F1, overall and by length, for 80 columns."""
-    table = new_table(
-        piped_box=None,
-        pad_edge=False,
-        caption=LENGTH_NOTES["words"] if rows else "There are no versions yet.",
-    )
-    table.add_column("", no_wrap=True)
-    table.add_column("Version", overflow="fold")
-    table.add_column("F1 on", no_wrap=True)
-    for title in ("all", *LENGTH_BUCKETS):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        states = (("current", row.current), (BUNDLED_REFERENCE, row.bundled))
-        state = ", ".join(name for name, applies in states if applies)
-        figures = ["unreadable"] if row.manifest is None else _score_cells(row.manifest.scores)
-        cells = (state, f"{row.model}/{row.version}", *figures)
-        table.add_row(*map(Text, cells), style="bold" if row.current else "")
-    return table
-
-
-def _score_cells(scores: Mapping[str, Any]) -> list[str]:
-    """Split, strict F1, and strict F1 by length."""
-    splits = (one for one in (*SHOWN_SPLITS, *scores) if isinstance(scores.get(one), Mapping))
-    split = next(splits, EMPTY_CELL)
-    figures = scores.get(split, {})
-    by_length = figures.get("by_length")
-    lengths = by_length if isinstance(by_length, Mapping) else {}
-    return [
-        split,
-        format_score(figures.get("strict_f1")),
-        *(format_score(lengths.get(length)) for length in LENGTH_BUCKETS),
-    ]
-
-
-def render_manifest(manifest: Manifest, folder: Path) -> Table:
-    """Build a table of a manifest, with nested names joined by dots."""
-    size = sum(record.bytes for record in manifest.files.values())
-    shown = manifest.to_json() | {
-        "files": f"{len(manifest.files)}, {size / 1e6:.1f} MB, verified",
-        "path": str(folder),
-    }
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _flatten(shown):
-        table.add_row(name, Text(value))
-    return table
-
-
-def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from _flatten(inner, f"{prefix}{name}.")
-        elif isinstance(inner, list | tuple):
-            yield f"{prefix}{name}", ", ".join(map(str, inner))
-        elif inner is not None:
-            yield f"{prefix}{name}", str(inner)

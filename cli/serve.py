@@ -31,6 +31,7 @@ def serve_cli(
     label_studio_key: serve_options.LabelStudioKeyOption = None,
     max_tasks: Annotated[int, typer.Option(min=1, help="Maximum tasks per request.")] = 1_000,
     max_characters: serve_options.MaxCharactersOption = 500_000,
+    max_memory: serve_options.MaxMemoryOption = None,
     llm_weights: serve_options.LLMWeightsOption = None,
     retrain_after: serve_options.RetrainAfterOption = 0,
     retrain_promote: serve_options.PromotionPolicyOption = "auto",
@@ -41,7 +42,7 @@ def serve_cli(
 ) -> None:
     """Serve predictions to Label Studio: the current versions in --models, else the bundled ones.
 
-    All connected projects share these versions. To separate projects, run one server for each.
+    Each project has the model that is assigned to it, else the default one of its tier.
 
     Example: tagalong serve --port 9090
     """
@@ -64,6 +65,7 @@ def serve_cli(
         allowed_hosts=parse_hosts(allowed_hosts),
         label_studio_url=url,
         label_studio_key=key,
+        max_memory_bytes=max_memory * 2**20 if max_memory else None,
         llm_weights=llm_weights,
         retraining=make_retrain_settings(
             url,

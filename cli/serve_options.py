@@ -74,7 +74,17 @@ PromotionPolicyOption = Annotated[
     typer.Option(
         envvar="TAGALONG_RETRAIN_PROMOTE",
         help="When to make a retrained version the current one; auto: unless it is significantly "
-        "worse than the current version, or the server has other projects.",
+        "worse than the version that serves the project.",
+    ),
+]
+MaxMemoryOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="MIB",
+        envvar="TAGALONG_MAX_MEMORY",
+        help="Memory of the server in MiB; beyond it, models without requests are unloaded.",
+        show_default="80 % of the container or machine",
     ),
 ]
 RetrainWarmStartOption = Annotated[

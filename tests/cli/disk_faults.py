@@ -19,7 +19,7 @@ REPAIRED = "repaired"  # a writer makes this file when its disk shall be sound a
 TRAINING = ("--epochs", "1", "--learning-rate", "0.003", "--batch-tokens", "256")
 MODELS = ("--models", "models")
 REVIEW = ("curate", "review", "gold.jsonl", "--base", "base", "--epochs", "1")
-NEEDS_NO_TORCH = {"convert", "split", "evaluate", "promote", "rollback", "remove"} | {
+NEEDS_NO_TORCH = {"convert", "split", "evaluate", "promote", "rollback", "remove", "assign"} | {
     "version-files",
     "events",
     "jobs",
@@ -42,6 +42,9 @@ COMMANDS = {
     "promote": Command("versions", ("models", "promote", "first", *MODELS)),
     "rollback": Command("versions", ("models", "rollback", *MODELS)),
     "remove": Command("versions", ("models", "remove", "first", "--yes", *MODELS)),
+    "assign": Command(
+        "versions", ("models", "assign", "encoder", "--project", "3.1795354311", *MODELS)
+    ),
     "evaluate": Command(
         "texts",
         ("evaluate", "gold.jsonl", "gold.jsonl", "--report", "report", "--resamples", "9"),

@@ -13,7 +13,7 @@ import pytest
 from tests.cli.disk_faults import COMMANDS, find_violations, make_templates
 from tests.faulty_disk import needs_faulty_disk
 
-STORE = ("promote", "rollback", "remove", "version-files", "events", "jobs")
+STORE = ("promote", "rollback", "remove", "assign", "version-files", "events", "jobs")
 GROUPS = {  # number of faults of each, and names
     "light": (4, ("split", "evaluate", *STORE)),
     "batch": (4, ("prelabel", "project-journal")),

@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.storage.assignments import assign_model, read_assignments
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.models import app, list_versions, row_to_json
+from tagalong.backend.storage.project_key import ProjectKey
+from tagalong.backend.storage.state_dir import event_store_path
+from tagalong.cli.model_tables import list_versions, row_to_json
+from tagalong.cli.models import app
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
 from tests.errors import assert_error
@@ -264,3 +269,90 @@ def test_narrow_pipe_gets_all_values_without_colours(store: ModelStore, publish:
     assert "0.840  0.880  0.810  0.700" in narrow
     assert "…" not in narrow
     assert "\x1b" not in result.stdout
+
+
+@pytest.fixture
+def main_app() -> Any:
+    from tagalong.cli.main import app as whole
+
+    return whole
+
+
+def run_main(main_app: Any, store: ModelStore, *arguments: str) -> Result:
+    environment = {"LABEL_STUDIO_URL": None, "LABEL_STUDIO_API_KEY": None, "COLUMNS": "200"}
+    return CliRunner().invoke(
+        main_app, ["models", *arguments, "--models", str(store.root)], env=environment
+    )
+
+
+class TestAssign:
+    """`tagalong models assign`."""
+
+    def test_model_is_assigned_shown_and_taken_back(
+        self, main_app: Any, store: ModelStore, publish: Publish
+    ) -> None:
+        version = publish(1, model="cardiology").version
+        assign = ("assign", "cardiology", "--project", "3.1795354311")
+        done = run_main(main_app, store, *assign)
+        assert "cardiology serves project 3.1795354311 now" in done.stdout
+        assert "has no current version" in done.stderr
+        store.promote("cardiology", version)
+        again = json.loads(run_main(main_app, store, *assign, "--json").stdout)
+        assert (again["before"], again["fault"]) == ("cardiology", None)
+        assert read_assignments(store.root) == {"3.1795354311": {"encoder": "cardiology"}}
+        assert "Project 3.1795354311: cardiology." in output(store, "list")
+        assert answer(store, "list")["assignments"] == read_assignments(store.root)
+        back = run_main(main_app, store, "assign", "encoder", "--project", "3.1795354311")
+        assert "in place of cardiology" in back.stdout
+        assert read_assignments(store.root) == {}
+
+    def test_time_of_creation_comes_from_the_records_of_the_server(
+        self, main_app: Any, store: ModelStore, publish: Publish
+    ) -> None:
+        store.promote("cardiology", publish(1, model="cardiology").version)
+        assign = ("assign", "cardiology", "--project", "3")
+        assert_error(run_main(main_app, store, *assign).exception, "project-key-unknown")
+        events = EventStore(event_store_path(store.root))
+        events.write_extra_params(ProjectKey(3, 1795354311), "encoder", None)
+        assert run_main(main_app, store, *assign).exit_code == 0
+        assert list(read_assignments(store.root)) == ["3.1795354311"]
+        events.write_extra_params(ProjectKey(3, 1795378436), "encoder", None)
+        events.close()
+        assert_error(run_main(main_app, store, *assign).exception, "project-key-unknown")
+
+    @pytest.mark.parametrize(
+        ("model", "project", "code"),
+        [
+            ("missing", "3.1795354311", "model-unknown"),
+            ("../x", "3.1795354311", "name-not-safe"),
+            ("encoder", "three", "project-id-invalid"),
+        ],
+    )
+    def test_wrong_names_are_refused(
+        self, main_app: Any, store: ModelStore, model: str, project: str, code: str
+    ) -> None:
+        done = run_main(main_app, store, "assign", model, "--project", project)
+        assert_error(done.exception, code)
+        assert not store.root.exists()
+
+
+def test_whole_model_is_removed_after_a_question(store: ModelStore, publish: Publish) -> None:
+    publish(1, model="cardiology")
+    assign_model(store.root, "3.1795354311", "encoder", "cardiology")
+    assert run_models(store, "remove", "cardiology", typed="n\n").exit_code == 1
+    assert store.models() == ["cardiology"]
+    done = run_models(store, "remove", "cardiology", "--yes")
+    assert "3.1795354311" in done.stderr
+    assert store.models() == []
+    assert "there is no model 'cardiology'" in output(store, "list")
+
+
+def test_copy_in_two_models_is_changed_by_its_full_name_only(
+    store: ModelStore, publish: Publish
+) -> None:
+    version = publish(1).version
+    assert publish(1, model="cardiology").version == version
+    assert_error(run_models(store, "promote", version).exception, "version-ambiguous")
+    output(store, "promote", f"cardiology/{version}")
+    assert store.promoted_version("encoder") is None
+    assert answer(store, "show", version)["version"] == version
