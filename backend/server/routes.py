@@ -158,14 +158,15 @@ def _add_state_routes(
     @routes.get("/health")
     def health() -> Response:
         target = find_target()
-        manifest = service.model_pool.find(target.model).find_manifest()
+        holder = service.model_pool.find(target.model)
+        manifest = holder.find_manifest()
         return jsonify(
             status="UP",
             model_class=MODEL_CLASS,
             tier=target.tier,
             model=target.model,
             version=manifest.version if manifest else None,
-            labels=list(manifest.labels) if manifest else [],
+            labels=holder.find_labels(),
             degraded=service.is_degraded(target.model),
         )
 
@@ -186,12 +187,11 @@ def _add_state_routes(
 def _describe_target(service: Service, target: Target) -> dict[str, Any]:
     """The answer to a setup."""
     holder = service.model_pool.find(target.model)
-    manifest = holder.find_manifest()
     return {
         "model_version": holder.serving_version(),
         # Label Studio ignores the rest, which is for `tagalong doctor`.
         "model": target.model,
-        "labels": list(manifest.labels) if manifest else [],
+        "labels": holder.find_labels(),
         "assignment_fault": target.fault,
         "assignments_error": service.model_pool.assignments.error,
     }

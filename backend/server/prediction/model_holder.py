@@ -106,6 +106,13 @@ class ModelHolder:
             return read_manifest(self._candidate_folders()[0][0], verify=False)
         return None
 
+    def find_labels(self) -> list[str]:
+        """The labels of the served version, or else of the one that a request would load."""
+        if (tagger := self.tagger) is not None:
+            return list(tagger.labels)
+        manifest = self.find_manifest()
+        return list(manifest.labels) if manifest else []
+
     def wait_for_tagger(self, *, timeout_seconds: float) -> DocumentTagger:
         """Return the served version; it keeps working after another one replaces it.
 

@@ -136,6 +136,8 @@ def test_setup_tells_the_model_of_the_project(client: FlaskClient, store: ModelS
     store.remove_model("alpha")
     assert setup()["model"] == "encoder"
     assert setup()["assignment_fault"] == "there is no model 'alpha'"
+    assert found(client, PROJECTS[0])[0] == "Chemical"
+    assert setup()["labels"] == client.get("/health").json["labels"] == ["Chemical"]
     (store.root / FILE_NAME).write_text("{")
     assert "cannot be read" in str(setup()["assignments_error"])
 
