@@ -124,13 +124,12 @@ def select_cli(
         if queue and source.project is not None:
             ordered = [choice.document for choice in selection.selected_documents]
             shown = source.project.queue_documents(ordered, tagger)
+    reason = choice.reason
     if as_json:
-        reason = {"model_reason": choice.reason} if choice.reason else {}
-        echo_json(add_address({**selection.to_json(), **reason}, shown))
+        added = {"model_reason": reason} if reason else {}
+        echo_json(add_address({**selection.to_json(), **added}, shown))
     else:
-        if choice.reason:
-            print_line(f"{selection.version} predicts: {choice.reason}.")
-        render_selection(selection, out, shown, requested=count)
+        render_selection(selection, out, shown, requested=count, model_reason=reason)
 
 
 def choose_model(source: SelectionSource, store: ModelStore, model: str | None) -> ChosenModel:
@@ -209,9 +208,16 @@ def write_selected_documents(
 
 
 def render_selection(
-    selection: "SelectionResult", out: Path | None, shown: str, *, requested: int
+    selection: "SelectionResult",
+    out: Path | None,
+    shown: str,
+    *,
+    requested: int,
+    model_reason: str = "",
 ) -> None:
-    """Print the selection, its place, and the numbers of excluded documents."""
+    """Print why the model was chosen, the selection, its place, and what was left out."""
+    if model_reason:
+        print_line(f"{selection.version} predicts: {model_reason}.")
     pool = selection.pool
     exclusions = (
         (pool.already_annotated, "annotated already"),

@@ -229,11 +229,7 @@ def prelabel_cli(
             echo_json(estimate) if as_json else render_estimate(estimate)
             return
         path = journal or source_and_sink.journal_path
-        try:
-            summary = _run(path, source_and_sink, chosen, open_engine, cost_per_hour)
-        except KeyboardInterrupt:
-            error_console.print("Stopped: run the same command again to continue.")
-            raise
+        summary = _run(path, source_and_sink, chosen, open_engine, cost_per_hour)
     summary["models"] = reasons
     echo_json(summary) if as_json else render_summary(summary, source_and_sink, path)
 
@@ -321,18 +317,22 @@ def _run(
     open_engine: EngineOpener,
     cost_per_hour: float | None,
 ) -> dict[str, Any]:
-    with open_batch_journal(path, source_and_sink, models, notify=print_warning) as journal:
-        run_batch(
-            journal,
-            source_and_sink,
-            models,
-            open_engine=open_engine,
-            report_pass=batch_progress_bar,
-        )
-        summary = summarize_batch(journal, models, cost_per_hour=cost_per_hour)
-        summary["shown"] = source_and_sink.show(sort_versions_by_share(summary, models))
-        if not summary["failed"]:
-            journal.remove()  # a failed document needs the journal to be tried again
+    try:
+        with open_batch_journal(path, source_and_sink, models, notify=print_warning) as journal:
+            run_batch(
+                journal,
+                source_and_sink,
+                models,
+                open_engine=open_engine,
+                report_pass=batch_progress_bar,
+            )
+            summary = summarize_batch(journal, models, cost_per_hour=cost_per_hour)
+            summary["shown"] = source_and_sink.show(sort_versions_by_share(summary, models))
+            if not summary["failed"]:
+                journal.remove()  # a failed document needs the journal to be tried again
+    except KeyboardInterrupt:
+        error_console.print("Stopped: run the same command again to continue.")
+        raise
     return summary
 
 

@@ -84,9 +84,7 @@ def train_cli(
     columns = ColumnOptions(word_column, tag_column, entity_label)
     reading = build_read_options(annotators, label_config, columns)
     inputs = TrainInputs(exports, dev or (), dev_share, reading, word_rule, allow_losses)
-    job = TrainJob(
-        LLM, recipe, store, name or model, model, resume=resume, promotion_policy=promote
-    )
+    job = TrainJob(LLM, recipe, store, name or model, model, resume, promote)
     train_and_print(job, inputs, as_json=as_json)
 
 

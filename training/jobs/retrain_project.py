@@ -78,15 +78,8 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     job, store, options = run.job, run.store, run.options
     find_trainer(job.tier)  # before anything is downloaded
     project = read_project(run)
-    models = run.retry.call(
-        partial(
-            find_project_models,
-            store,
-            run.client,
-            ProjectKey(project.id, project.created),
-            job.tier,
-        )
-    )
+    key = ProjectKey(project.id, project.created)
+    models = run.retry.call(partial(find_project_models, store, run.client, key, job.tier))
     serving = models.serving.name
     # Fails sooner than reading the annotations.
     recipe = read_retraining_recipe(store, job.tier, options.recipe_from, model=serving)
@@ -108,15 +101,16 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         model=models.target,
         scores=compute_held_out_scores(held_out, predictions, labels),
     )
-    notes = data.notes
-    if note := describe_unknown_words(recipe.base, data.split):
-        notes += (note,)
     if job.tier in COMPILED_TIERS:
         run.show("compiling it for OpenVINO")
-    if note := compile_published_version(
-        store.version_folder(models.target, manifest.version), manifest, data.split
-    ):
-        notes += (note,)
+    notes = (
+        *data.notes,
+        describe_unknown_words(recipe.base, data.split),
+        compile_published_version(
+            store.version_folder(models.target, manifest.version), manifest, data.split
+        ),
+        models.note,
+    )
     current_name = store.current_version(serving)
     current = read_manifest(store.resolve(serving), verify=False) if current_name else None
     is_new = current_name != manifest.version  # the same content has the same name
@@ -133,7 +127,7 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         compared_version=current_name,
         documents=len(data.split.train) + len(data.split.dev),
         held_out=len(held_out),
-        notes=(*notes, *filter(None, [models.note])),
+        notes=(*filter(None, notes),),
     )
 
 
