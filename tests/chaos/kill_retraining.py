@@ -1,12 +1,12 @@
 """Kill the trainer, the server, or both at random in many retrainings: nothing is lost or partial.
 
-Each run presses the train button in a project of a real Label Studio. SIGKILL then hits at random
-moments until the training has ended. Every run must end with the version of an undisturbed run, and
-serve it. The served version must be complete after every kill, and every event that a server has
-answered must be stored.
+Each run presses the train buttons of projects of a real Label Studio. SIGKILL then hits at random
+moments until all trainings have ended. Every run must end with the versions of an undisturbed run,
+each in the model of its own project, and assigned to it. The served version must be complete after
+every kill, and every event that a server has answered must be stored.
 
-    PYTHONPATH=. python tests/chaos/kill_retraining.py [--runs 20] [--seed 0]
-        [--program tagalong-demo/label-studio-1.23.2/bin/label-studio]
+    PYTHONPATH=. python tests/chaos/kill_retraining.py [--runs 20] [--seed 0] [--projects 1]
+        [--documents 150] [--program tagalong-demo/label-studio-1.23.2/bin/label-studio]
 """
 
 import argparse
@@ -20,7 +20,6 @@ from pathlib import Path
 
 from tagalong.backend.demo import installation
 from tagalong.backend.demo.label_studio_server import start_label_studio
-from tagalong.backend.retraining.job import JobState
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.training.recipes.schedule import Schedule
 from tests.chaos.prelabel_runs import ROOT
@@ -42,6 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--projects", type=int, default=1, help="number of projects at once")
+    parser.add_argument("--documents", type=int, default=DOCUMENTS, help="in each project")
     parser.add_argument("--program", type=Path, help="label-studio 1.23.2 in its own environment")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -51,7 +52,10 @@ def main() -> None:
         base = make_base("bert-uncased", folder / "base")
         publish_weak_version(ModelStore(folder / "first"), base, SCHEDULE)
         with start_label_studio(program, folder / "studio") as running:
-            project = create_annotated_project(running, toy_documents(DOCUMENTS, seed=2))
+            projects = [
+                create_annotated_project(running, toy_documents(options.documents, seed=2 + number))
+                for number in range(options.projects)
+            ]
             environment = {
                 "LABEL_STUDIO_URL": running.url,
                 "LABEL_STUDIO_API_KEY": running.account.token,
@@ -63,7 +67,7 @@ def main() -> None:
                 shutil.copytree(folder / "first", home / "models")
                 chance = random.Random(options.seed * 1000 + number)
                 result = retrain_with_kills(
-                    home, project, environment, chance=chance, seconds=seconds, kills=kills
+                    home, projects, environment, chance=chance, seconds=seconds, kills=kills
                 )
                 shutil.rmtree(home)
                 return result
@@ -71,13 +75,14 @@ def main() -> None:
             start = time.monotonic()
             expected = run(0, 1.0, 0)
             seconds = time.monotonic() - start
-            print(f"undisturbed: {expected.current} in {seconds:.0f} s, {expected.job.state}")
+            print(f"undisturbed: {expected.current} in {seconds:.0f} s")
+            assert expected.is_promoted, expected
             n_killed = n_failed = number = 0
             while n_killed < options.runs:
                 number += 1
                 result = run(number, seconds, 2)
                 is_correct = (
-                    result.job.state is JobState.PROMOTED
+                    result.is_promoted
                     and result.current == expected.current
                     and result.recorded == result.accepted
                     and not result.left
@@ -88,7 +93,7 @@ def main() -> None:
                 n_killed += 1
                 print(
                     f"run {n_killed}: killed {', '.join(result.kills)}; "
-                    f"{result.job.attempts} attempts, "
+                    f"{sum(job.attempts for job in result.jobs)} attempts, "
                     f"{result.recorded} of {result.accepted} events: "
                     f"{'as undisturbed' if is_correct else f'WRONG: {result}'}",
                     flush=True,

@@ -17,8 +17,9 @@ from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.label_config_parser import parse_label_config
 from tagalong.backend.label_studio.results import result_from_spans
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.retraining.job import Job
+from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.assignments import read_assignments
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import read_manifest
@@ -89,28 +90,40 @@ def send_event(server: ServerProcess, **event: object) -> bool:
 
 @dataclass(frozen=True)
 class RetrainingResult:
-    """The result of a training that was killed.
+    """The result of trainings that were killed.
 
     Attributes:
-        job: The finished job.
+        jobs: The finished job of each project.
         kills: The killed processes, in order.
         accepted: Number of events that the server accepted.
         recorded: Number of events that it stored.
-        current: The current version of the project's model.
+        current: The current version of each project's model.
+        assigned: The model that serves each project.
         left: Temporary files left in the model store.
     """
 
-    job: Job
+    jobs: tuple[Job, ...]
     kills: tuple[str, ...]
     accepted: int
     recorded: int
-    current: str | None
+    current: tuple[str | None, ...]
+    assigned: tuple[str, ...]
     left: tuple[str, ...]
+
+    @property
+    def is_promoted(self) -> bool:
+        """Whether each project has a version of its own, in its own model."""
+        return (
+            all(job.state is JobState.PROMOTED for job in self.jobs)
+            and self.current == tuple(job.result and job.result.version for job in self.jobs)
+            and self.assigned == tuple(f"project-{job.project.id}" for job in self.jobs)
+            and len({*self.current}) == len(self.jobs)
+        )
 
 
 def retrain_with_kills(
     folder: Path,
-    project: int,
+    projects: Sequence[int],
     environment: dict[str, str],
     *,
     chance: random.Random,
@@ -118,15 +131,15 @@ def retrain_with_kills(
     kills: int = MAX_KILLS,
     victims: Sequence[str] = VICTIMS,
 ) -> RetrainingResult:
-    """Press the train button, and kill trainer and server until the training has ended.
+    """Press the train buttons, and kill trainer and server until all trainings have ended.
 
     Args:
         folder: Folder with a model store.
-        project: Project to train on.
+        projects: Projects to train on.
         environment: Environment of the server.
         chance: Source of random moments and processes.
         seconds: Duration of an undisturbed training.
-        kills: Maximum number of kills.
+        kills: Maximum number of kills of one training.
         victims: Processes that may be killed.
 
     Returns:
@@ -134,11 +147,15 @@ def retrain_with_kills(
     """
     store, jobs = ModelStore(folder / "models"), JobStore(folder / "models")
     killed_processes: list[str] = []
-    accepted, is_started = 0, False
+    killed_jobs: list[int] = []
+    accepted, unstarted = 0, [*projects]
+    other_project = max(projects) + 1  # receives the events
     while True:
         with start_server(folder, **environment) as server:
-            while not is_started:
-                is_started = send_event(server, action="START_TRAINING", project={"id": project})
+            while unstarted:
+                event = {"action": "START_TRAINING", "project": {"id": unstarted[0]}}
+                if send_event(server, **event):
+                    unstarted.pop(0)
             kill_time = time.monotonic() + chance.uniform(0, seconds)
             killed = ""
             while not killed:
@@ -146,33 +163,42 @@ def retrain_with_kills(
                 annotation = {"id": number, "updated_at": "2026-11-22T20:13:55Z"}
                 action = "ANNOTATION_CREATED"
                 accepted += send_event(
-                    server, action=action, project=project + 1, annotation=annotation
+                    server, action=action, project=other_project, annotation=annotation
                 )
-                [job] = jobs.list_latest(limit=1)
-                if job.state.is_finished:
-                    leftover_files = tuple(
-                        path.name
-                        for path in (folder / "models").rglob("*")
-                        if path.name.startswith((".staging-", ".training-", "training-"))
-                        and not path.name.endswith((".log", ".lock"))
-                    )
-                    recorded = _recorded(server, project + 1)
-                    current = store.promoted_version(f"project-{project}")
+                all_jobs = jobs.list_latest(limit=99)[::-1]
+                if all(job.state.is_finished for job in all_jobs):
                     jobs.close()
-                    return RetrainingResult(
-                        job, tuple(killed_processes), accepted, recorded, current, leftover_files
-                    )
-                if len(killed_processes) < kills and job.pid and time.monotonic() >= kill_time:
+                    kept = (tuple(killed_processes), accepted, len(server.events(other_project)))
+                    return _read_result(store, tuple(all_jobs), *kept)
+                job = next((one for one in all_jobs if one.pid), None)
+                if job and killed_jobs.count(job.id) < kills and time.monotonic() >= kill_time:
                     killed = chance.choice(victims)
                     if killed != "server":
                         _kill(job.pid)
                     if killed != "trainer":
                         os.killpg(server.group, signal.SIGKILL)
                     killed_processes.append(killed)
+                    killed_jobs.append(job.id)
                     _verify(store)
                     if killed == "trainer":
                         killed, kill_time = "", time.monotonic() + chance.uniform(0, seconds)
                 time.sleep(0.1)
+
+
+def _read_result(
+    store: ModelStore, jobs: tuple[Job, ...], kills: tuple[str, ...], accepted: int, recorded: int
+) -> RetrainingResult:
+    leftover_files = tuple(
+        path.name
+        for path in store.root.rglob("*")
+        if path.name.startswith((".staging-", ".training-", "training-"))
+        and not path.name.endswith((".log", ".lock"))
+    )
+    current = tuple(store.promoted_version(f"project-{job.project.id}") for job in jobs)
+    # Events of a test name the number of a project only, so its key is found by that.
+    models = {int(key.split(".")[0]): one for key, one in read_assignments(store.root).items()}
+    assigned = tuple(models.get(job.project.id, {}).get(job.tier, job.tier) for job in jobs)
+    return RetrainingResult(jobs, kills, accepted, recorded, current, assigned, leftover_files)
 
 
 def _kill(process: int) -> None:
@@ -188,8 +214,3 @@ def _verify(store: ModelStore) -> None:
     for model, version in current.items():
         if version is not None:
             read_manifest(store.version_folder(model, version))
-
-
-def _recorded(server: ServerProcess, project: int) -> int:
-    """Count the stored events of a project."""
-    return len(server.events(project))

@@ -232,7 +232,7 @@ def test_killed_trainer_or_server_gives_the_same_version(
         copy_first_version(retrained, folder)
         found = retrain_with_kills(
             folder,
-            project,
+            [project],
             retrained.environment,
             chance=random.Random(number),
             seconds=3.0,  # less than the import of torch takes
@@ -242,6 +242,6 @@ def test_killed_trainer_or_server_gives_the_same_version(
         assert found.kills == victims
         assert found.recorded == found.accepted
         assert found.left == ()
-        assert found.job.state is JobState.PROMOTED, found.job.result
+        assert found.is_promoted, found.jobs
         versions.append(found.current)
     assert len(set(versions)) == 1
