@@ -130,9 +130,9 @@ class ModelPool:
         return holder.tagger is not None or not holder.is_started
 
     def loaded_models(self) -> Collection[str]:
-        """The names of the models that are loaded or being loaded."""
+        """The names of the models that are loaded."""
         with self._lock:
-            return [name for name, holder in self._holders.items() if holder.is_started]
+            return [name for name, holder in self._holders.items() if holder.tagger is not None]
 
     def read_state(self) -> PoolState:
         """The models and the assignments now. Never fails."""

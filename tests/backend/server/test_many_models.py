@@ -114,7 +114,7 @@ def test_setup_and_health_load_nothing(client: FlaskClient, store: ModelStore) -
     assign_model(store.root, PROJECTS[0], "encoder", "alpha")
     assert setup_version(client, PROJECTS[0]) == store.current_version("alpha")
     assert setup_version(client, PROJECTS[1], "/models/beta") == store.current_version("beta")
-    assert set(service_of(client).model_pool.loaded_models()) == {"encoder", "llm"}
+    assert set(service_of(client).model_pool.loaded_models()) == {"encoder"}
 
 
 def test_setup_tells_the_model_of_the_project(client: FlaskClient, store: ModelStore) -> None:
@@ -147,7 +147,7 @@ def test_state_tells_models_and_assignments(client: FlaskClient, store: ModelSto
     for project, model in zip(PROJECTS, ("alpha", "never-there"), strict=False):
         assign_model(store.root, project, "encoder", model)
     state = pool.read_state()
-    assert (state.loaded, state.unloaded) == (["encoder", "llm"], sorted(MODELS))
+    assert (state.loaded, state.unloaded) == (["encoder"], sorted(MODELS))
     assert [(one.model, one.fault) for one in state.assignments] == [
         ("alpha", ""),
         ("never-there", "there is no model 'never-there'"),
@@ -238,7 +238,7 @@ def test_models_beyond_the_bound_are_unloaded(
         for _ in range(2):
             for model in MODELS:
                 assert found(client, "7.1", f"/models/{model}")[0] == model
-        assert set(pool.loaded_models()) - {"llm"} <= {"encoder", *MODELS[-2:]}
+        assert set(pool.loaded_models()) <= {"encoder", *MODELS[-2:]}
         assert found(client, "7.1")[0] == "Chemical"
     assert max(peaks) <= 3  # the next one, while the last one of before is unloaded
 
