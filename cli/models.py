@@ -109,6 +109,11 @@ def promote_cli(
     name = store.bundled_version_folder(model).name if is_bundled else version
     shown = f"{name} (bundled)" if is_bundled else name
     _print_result(f"{shown} is the current version of {model} now", model, name, as_json=as_json)
+    if model not in TIERS and not find_assigned_projects(store, model):
+        print_warning(
+            f"No project is assigned {model}: run `tagalong models assign {model} --project ID`, "
+            f"or connect one with `tagalong connect --model {model}`."
+        )
 
 
 @app.command("rollback")
@@ -211,11 +216,14 @@ def remove_cli(
     _print_result(f"{model}/{version} was removed", model, version, as_json=as_json)
 
 
+def find_assigned_projects(store: ModelStore, model: str) -> list[str]:
+    """The keys of the projects that a model is assigned to."""
+    assignments = read_assignments(store.root)
+    return [key for key, of_tier in assignments.items() if model in of_tier.values()]
+
+
 def _remove_model(store: ModelStore, model: str, *, yes: bool, as_json: bool) -> None:
-    projects = [
-        key for key, of_tier in read_assignments(store.root).items() if model in of_tier.values()
-    ]
-    if projects:
+    if projects := find_assigned_projects(store, model):
         print_warning(f"{model} serves {join_names(projects)}; the default model will answer.")
     versions = format_count(len(store.version_names(model)), "version")
     if not yes:

@@ -353,6 +353,7 @@ def test_copy_in_two_models_is_changed_by_its_full_name_only(
     version = publish(1).version
     assert publish(1, model="cardiology").version == version
     assert_error(run_models(store, "promote", version).exception, "version-ambiguous")
-    output(store, "promote", f"cardiology/{version}")
+    done = run_models(store, "promote", f"cardiology/{version}")
+    assert "No project is assigned cardiology" in done.stderr
     assert store.promoted_version("encoder") is None
     assert answer(store, "show", version)["version"] == version

@@ -45,6 +45,8 @@ COVERED = {
     "backend/models/base_models/save.py": "train",
     "backend/models/openvino/cache.py": "openvino-model",
     "backend/models/openvino/compile.py": "tests/backend/models/openvino",
+    "backend/models/openvino/embeddings.py": "tests/backend/models/openvino",
+    "backend/models/openvino/weights.py": "tests/backend/models/openvino",
     "backend/processes/__init__.py": "tests/backend",
     "backend/retraining/job_store.py": "jobs",
     "backend/server/prediction/openvino_builder.py": "tests/backend/server/prediction",
