@@ -1,4 +1,4 @@
-"""The models of a batch: what options name, or what serves the project."""
+"""The models of a batch: those that options name, or the one of the project."""
 
 from pathlib import Path
 
